@@ -1,0 +1,165 @@
+/**
+ * Every key of the configuration file: type, default, doc and check, declared once.
+ *
+ * The order here is the order of the example file and of docs/config.md. Rules that join several keys (overlapping
+ * prefixes, contradictions) are in check.ts.
+ */
+import {
+  choice,
+  countOrAuto,
+  durationMs,
+  endpoint,
+  hostName,
+  type Infer,
+  integer,
+  interfaceName,
+  list,
+  listOf,
+  optional,
+  path,
+  perSecond,
+  prefix,
+  sizeBytes,
+  table,
+  text,
+} from './field.ts';
+
+/** What a finding, or a filter's own failure, leads to. */
+const ACTIONS = ['ignore', 'defer', 'reject'] as const;
+export type Action = (typeof ACTIONS)[number];
+
+export const MODES = ['exempt', 'observe', 'enforce', 'smarthost-only', 'block'] as const;
+export type Mode = (typeof MODES)[number];
+
+export const schema = table('Postern, the gate through which mail leaves a network.', {
+  gateway: table('The gateway itself.', {
+    name: hostName({ doc: 'EHLO name towards the smarthost, and the name in Received.', example: 'gw1.example.net' }),
+    state_dir: path({ doc: 'Where the journal and the locks are kept.', default: '/var/lib/postern' }),
+    run_dir: path({ doc: 'Where the sockets between the roles are.', default: '/run/postern' }),
+    workers: countOrAuto({ doc: 'Worker processes; "auto" is one for each processor.', default: 'auto', max: 64 }),
+    help_url: text({
+      doc: 'Shown in every refusal with the class appended: where a sender reads what it means.',
+      default: 'https://postern.invalid/classes/',
+      example: 'https://mail.example.net/postern/',
+      pattern: /^https?:\/\/[\x21-\x7e]{3,120}$/,
+      type: 'a URL of at most 120 characters',
+    }),
+    drain: durationMs({ doc: 'How long running sessions may go on after SIGTERM, then 421.', default: '30s', max: '1h' }),
+    keeper_failure: choice(['local', 'defer'], {
+      doc: 'When a worker cannot reach the keeper: "local" holds each limit with the worker\'s own share, "defer" answers 421.',
+      default: 'local',
+    }),
+  }),
+  intercept: table('What the kernel takes, and where it hands it.', {
+    inside: listOf(interfaceName, {
+      doc: 'Interfaces whose hosts are intercepted.',
+      example: ['lan0'],
+      min: 1,
+    }),
+    port: integer({
+      doc: 'Where the workers listen; never reachable from outside directly.',
+      default: 2525,
+      min: 1024,
+      max: 65535,
+    }),
+    exempt_to: listOf(prefix, {
+      doc: 'Destinations never intercepted. Each is a way round, shown by "postern status".',
+      default: [],
+      example: ['192.0.2.10/32'],
+    }),
+    connection_rate: perSecond({
+      doc: 'New connections per source (IPv6: per /64) before the kernel refuses the rest.',
+      default: '50/s',
+    }),
+    connection_burst: integer({ doc: 'How many may come at once before that rate counts.', default: 200, min: 1, max: 10000 }),
+  }),
+  smarthost: table('The server that takes what is clean.', {
+    servers: listOf(endpoint, {
+      doc: 'Tried in order; IPv6 as "[2001:db8::1]:587".',
+      example: ['smtp.example.net:587'],
+      min: 1,
+    }),
+    tls: choice(['verify', 'opportunistic', 'none'], {
+      doc: '"verify": STARTTLS with a checked certificate or nothing. "none" only with a literal private or loopback address.',
+      default: 'verify',
+    }),
+    ca_file: optional(path({ doc: 'Certificates to trust instead of the system\'s.', example: '/etc/ssl/x.pem' })),
+    username: optional(text({ doc: 'SMTP AUTH, together with password_file; only over TLS.', example: 'gw1' })),
+    password_file: optional(path({ doc: 'A file with the password, readable by the workers only.', example: '/etc/postern/smarthost.password' })),
+    max_connections: integer({ doc: 'Connections to the smarthost, of all workers together.', default: 100, min: 1, max: 5000 }),
+    connect_timeout: durationMs({ doc: 'For connecting to a server until its EHLO is answered.', default: '10s', min: '100ms', max: '5m' }),
+    reply_timeout: durationMs({ doc: 'For each reply but the final one.', default: '60s', min: '100ms', max: '10m' }),
+    final_timeout: durationMs({ doc: 'For the reply to a whole message (RFC 5321 section 4.5.3.2.6).', default: '5m', min: '100ms', max: '10m' }),
+    idle_timeout: durationMs({ doc: 'How long an unused connection is kept.', default: '30s', min: '100ms', max: '5m' }),
+    hold: durationMs({
+      doc: 'How long a host that is slow over its body may hold a connection; then the envelope is given back and repeated later.',
+      default: '3s',
+      min: '10ms',
+      max: '5m',
+    }),
+    refresh: durationMs({ doc: 'How often each server is asked what it offers.', default: '60s', min: '1s', max: '1h' }),
+  }),
+  limits: table('Bounds of a session and of a message.', {
+    message_size: sizeBytes({ doc: 'Largest message; also announced as SIZE.', default: '50MiB' }),
+    recipients: integer({ doc: 'Recipients of one message; the next gets 452 (RFC 5321 section 4.5.3.1.8 asks for 100).', default: 1000, min: 100, max: 100000 }),
+    errors: integer({ doc: 'Refused commands in one session before it is ended with 421.', default: 20, min: 1, max: 1000 }),
+    body_line: sizeBytes({ doc: 'Longest line of a body. RFC 5322 says 998; longer ones are passed on unchanged up to this.', default: '64KiB' }),
+    command_timeout: durationMs({ doc: 'From one command to the whole of the next.', default: '5m', min: '100ms', max: '1h' }),
+    data_timeout: durationMs({ doc: 'For a whole DATA.', default: '10m', min: '100ms', max: '2h' }),
+    data_rate: sizeBytes({ doc: 'Least bytes per second of a body, counted after its first 30 seconds.', default: '500B' }),
+    write_timeout: durationMs({ doc: 'How long a host may leave our replies unread.', default: '60s', min: '100ms', max: '1h' }),
+    body_memory: sizeBytes({ doc: 'How much of one body is held in memory; the rest goes to an unlinked file in run_dir.', default: '256KiB' }),
+    body_total: sizeBytes({ doc: 'How much of all bodies together is held by one worker; beyond it DATA gets 452.', default: '512MiB' }),
+    received: integer({ doc: 'Received lines at which a message counts as looping.', default: 50, min: 5, max: 500 }),
+    pressure: integer({ doc: 'Percent of the descriptors in use at which deadlines shrink to a fifth; at 80 new connections get 421.', default: 60, min: 10, max: 80 }),
+  }),
+  filters: table('What looks at a message. Filters report; what a finding or a failure leads to is said here.', {
+    deadline: durationMs({ doc: 'For all filters of one message together.', default: '10s', min: '10ms', max: '5m' }),
+    gtube: table('The standard test string for spam filters.', {
+      finding: choice(ACTIONS, { doc: 'When the string is found.', default: 'reject' }),
+      failure: choice(ACTIONS, { doc: 'When the filter fails or is late.', default: 'defer' }),
+    }),
+    header: table('Header fields that must be there once (RFC 5322 section 3.6).', {
+      missing_from: choice(ACTIONS, { doc: 'No From.', default: 'reject' }),
+      duplicate_from: choice(ACTIONS, { doc: 'More than one From.', default: 'reject' }),
+      missing_date: choice(ACTIONS, { doc: 'No Date. Many devices send none.', default: 'ignore' }),
+      duplicate_date: choice(ACTIONS, { doc: 'More than one Date.', default: 'reject' }),
+      failure: choice(ACTIONS, { doc: 'When the filter fails or is late.', default: 'defer' }),
+    }),
+  }),
+  journal: table('What is remembered, and how long.', {
+    keep: durationMs({ doc: 'Age at which a row is deleted.', default: '32d', min: '1h', max: '3650d' }),
+    max_size: sizeBytes({ doc: 'Size of the journal at which the oldest rows are deleted.', default: '1GiB' }),
+    lines: choice(['stdout', 'none'], { doc: 'One JSON line for each attempt on standard output (journald) as well.', default: 'stdout' }),
+  }),
+  network: list('A named set of prefixes with one mode and one set of settings. Prefixes of two networks may not overlap.', {
+    name: text({ doc: 'The name in log, metrics and kernel sets.', example: 'customers', pattern: /^[a-z][a-z0-9-]{0,15}$/, type: 'a name of at most 16 of a-z 0-9 and "-"' }),
+    prefixes: listOf(prefix, { doc: 'Sources that belong to it.', example: ['198.51.100.0/24', '2001:db8:1::/48'], min: 1 }),
+    mode: choice(MODES, {
+      doc: '"exempt": not intercepted. "observe": everything is judged, nothing of ours refused. "enforce". "smarthost-only": port 25 is refused, 587 and 465 are free. "block": port 25 is refused.',
+      default: 'enforce',
+    }),
+    egress: choice(['smarthost'], { doc: 'How mail goes on.', default: 'smarthost' }),
+    fail: choice(['closed', 'open'], { doc: 'When no worker answers: "closed" refuses, "open" lets this network\'s connections through.', default: 'closed' }),
+    refuse: choice(['reset', 'drop'], { doc: 'How the kernel refuses.', default: 'reset' }),
+    max_connections: integer({ doc: 'Concurrent, per source address (IPv6: per /64).', default: 200, min: 1, max: 100000 }),
+    log: choice(['full', 'hash', 'none'], {
+      doc: 'Addresses of mail in journal and log: as they are, as a keyed hash, or not at all.',
+      default: 'full',
+    }),
+  }),
+  panel: table('The page and the API for people.', {
+    listen: endpoint({ doc: 'Where the keeper serves it.', default: '127.0.0.1:8025', addressOnly: true }),
+  }),
+  metrics: table('For Prometheus.', {
+    listen: endpoint({ doc: 'Where the keeper serves /metrics.', default: '127.0.0.1:9125', addressOnly: true }),
+  }),
+});
+
+type Loaded = Infer<typeof schema.fields>;
+
+/** The effective configuration: every default filled in, durations in ms, sizes in bytes, `workers` a number. */
+export type Config = Omit<Loaded, 'gateway'> & {
+  readonly gateway: Omit<Loaded['gateway'], 'workers'> & { readonly workers: number };
+};
+export type Network = Config['network'][number];

@@ -1,0 +1,25 @@
+import { randomBytes } from 'node:crypto';
+
+// Crockford's base 32: no I, L, O, U, so that an id survives being read out over the telephone.
+const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+
+let pool = Buffer.alloc(0);
+let at = 0;
+
+/**
+ * An id of 16 characters: 9 of time (milliseconds, so ids sort by age until the year 3084) and 7 random.
+ * Unique for all practical purposes across the workers of a machine; it appears in replies, log, journal and Received.
+ */
+export function newId(nowMs: number): string {
+  let text = '';
+  for (let rest = nowMs, i = 0; i < 9; i++) {
+    text = (ALPHABET[rest % 32] as string) + text;
+    rest = Math.floor(rest / 32);
+  }
+  if (at + 7 > pool.length) {
+    pool = randomBytes(1792);
+    at = 0;
+  }
+  for (let i = 0; i < 7; i++) text += ALPHABET[(pool[at++] as number) & 31];
+  return text;
+}

@@ -1,0 +1,86 @@
+/**
+ * The closed table of classes: main.sub -> what the sender is told and whether a retry helps.
+ *
+ * Replies, log, journal, metric labels, `postern explain` and docs/classes.md are all read from here, so a class that
+ * is not in this table cannot occur anywhere. 5xx stands only where a retry cannot help.
+ */
+export type ClassEntry = {
+  readonly code: number;
+  /** RFC 3463 subject.detail; the first digit follows from the code */
+  readonly detail: string;
+  /** one sentence for the sender, ASCII, at most 120 characters */
+  readonly text: string;
+  /** one sentence for the operator: when this happens and what to do */
+  readonly doc: string;
+};
+
+export const classes = {
+  'accepted.clean': { code: 250, detail: '0.0', text: 'Accepted', doc: 'The far side has the message; its reply was passed on.' },
+  'accepted.observed': {
+    code: 250,
+    detail: '0.0',
+    text: 'Accepted',
+    doc: 'Network in mode "observe": a filter or rule would have refused this; the class that would have been is in the record.',
+  },
+
+  'protocol.syntax': { code: 500, detail: '5.2', text: 'Command not recognised', doc: 'The line is no command of RFC 5321.' },
+  'protocol.argument': { code: 501, detail: '5.4', text: 'Syntax error in the argument', doc: 'The verb is known, its argument is not well formed.' },
+  'protocol.parameter': { code: 555, detail: '5.4', text: 'Parameter not recognised or not offered', doc: 'MAIL or RCPT carries a parameter that EHLO did not offer, or a bad value.' },
+  'protocol.not-offered': { code: 502, detail: '5.1', text: 'Command not offered here', doc: 'A command of RFC 5321 or an extension that EHLO did not offer.' },
+  'protocol.sequence': { code: 503, detail: '5.1', text: 'Command out of sequence', doc: 'For example RCPT before MAIL, DATA without a recipient, MAIL before EHLO.' },
+  'protocol.line-end': { code: 500, detail: '5.2', text: 'Commands end in CRLF; a bare CR, bare LF or NUL is not accepted', doc: 'The host sends line ends that RFC 5321 section 2.3.8 forbids; repairing them would allow SMTP smuggling.' },
+  'protocol.line-length': { code: 500, detail: '5.2', text: 'Command line longer than 2048 octets', doc: 'The connection is closed, since the rest of the line cannot be told from a command.' },
+  'protocol.bdat': { code: 503, detail: '5.1', text: 'CHUNKING was not offered', doc: 'BDAT without the offer; the connection is closed, since its payload would be read as commands.' },
+  'protocol.talks-first': { code: 421, detail: '5.1', text: 'Wait for the banner before you talk', doc: 'HTTP, TLS or a sender that does not wait on a plain port 25.' },
+  'protocol.errors': { code: 421, detail: '7.0', text: 'Too many refused commands in this session', doc: 'limits.errors refused commands were reached.' },
+  'protocol.auth': { code: 502, detail: '7.0', text: 'Authentication is not offered on port 25; use port 587', doc: 'The host tries AUTH on an intercepted connection.' },
+
+  'body.line-end': { code: 554, detail: '6.0', text: 'The message has a bare CR or bare LF; lines end in CRLF', doc: 'RFC 5321 section 2.3.8. Never repaired: two servers that repair differently disagree where a message ends.' },
+  'body.nul': { code: 554, detail: '6.0', text: 'The message has a NUL octet', doc: 'RFC 5322 section 4; binary content needs an encoding.' },
+  'body.line-length': { code: 554, detail: '6.0', text: 'The message has a line longer than this gateway carries', doc: 'Longer than limits.body_line; RFC 5321 section 4.5.3.1.6 says 998 octets.' },
+  'body.size': { code: 552, detail: '3.4', text: 'The message is larger than this gateway carries', doc: 'Larger than limits.message_size, or than the smarthost announces.' },
+  'body.loop': { code: 554, detail: '4.6', text: 'The message has passed too many servers: a loop', doc: 'limits.received Received lines, or this gateway\'s own line twice.' },
+  'body.8bit': { code: 554, detail: '6.3', text: 'The far side does not carry 8BITMIME', doc: 'No configured server has ever offered 8BITMIME.' },
+  'body.smtputf8': { code: 550, detail: '6.7', text: 'The far side does not carry SMTPUTF8', doc: 'No configured server has ever offered SMTPUTF8.' },
+
+  'header.from-missing': { code: 550, detail: '6.0', text: 'The message has no From field', doc: 'RFC 5322 section 3.6 asks for exactly one.' },
+  'header.from-duplicate': { code: 550, detail: '6.0', text: 'The message has more than one From field', doc: 'Readers show different ones; RFC 5322 section 3.6 allows one.' },
+  'header.date-missing': { code: 550, detail: '6.0', text: 'The message has no Date field', doc: 'RFC 5322 section 3.6 asks for exactly one.' },
+  'header.date-duplicate': { code: 550, detail: '6.0', text: 'The message has more than one Date field', doc: 'RFC 5322 section 3.6 allows one.' },
+  'spam.gtube': { code: 550, detail: '7.1', text: 'The message has the test string for spam filters', doc: 'GTUBE: somebody tests the filter. It works.' },
+
+  'limit.connections': { code: 421, detail: '7.0', text: 'Too many connections from this source at once', doc: 'max_connections of the network is reached for this source (IPv6: its /64).' },
+  'limit.recipients': { code: 452, detail: '5.3', text: 'Too many recipients in one message; send the rest in another', doc: 'limits.recipients.' },
+  'limit.memory': { code: 452, detail: '3.1', text: 'No room for the message just now; try again', doc: 'limits.body_total is in use; it frees itself as messages pass.' },
+  'limit.descriptors': { code: 421, detail: '3.2', text: 'The gateway is full; try again', doc: 'Descriptors at 80 % of the limit. Add workers or raise LimitNOFILE.' },
+  'limit.time': { code: 421, detail: '4.2', text: 'Too slow; closing the connection', doc: 'A command, a body or the reading of our replies took longer than the configured deadline.' },
+
+  'locked.subscriber': { code: 550, detail: '7.1', text: 'This source may not send mail at present', doc: 'Locked by hand with how = "reject". "postern locks" shows by whom and why.' },
+  'locked.deferred': { code: 450, detail: '7.1', text: 'This source may not send mail at present', doc: 'Locked by hand with how = "defer". "postern locks" shows by whom and why.' },
+  'network.none': { code: 554, detail: '7.1', text: 'Port 25 is closed for this source', doc: 'The connection reached a worker, but its source is in no network; the kernel refuses these before.' },
+  'network.block': { code: 554, detail: '7.1', text: 'Port 25 is closed for this source', doc: 'Mode "block": the kernel refuses these before a worker sees them, but for connections from before a change.' },
+  'network.smarthost-only': { code: 554, detail: '7.1', text: 'Port 25 is closed for this source; use port 587', doc: 'Mode "smarthost-only", likewise.' },
+
+  'upstream.down': { code: 451, detail: '4.1', text: 'The next server cannot be reached; try again', doc: 'No configured server takes a connection. "postern status" shows each.' },
+  'upstream.timeout': { code: 451, detail: '4.2', text: 'The next server is too slow; try again', doc: 'A reply did not come within its deadline.' },
+  'upstream.lost': { code: 451, detail: '4.2', text: 'The connection to the next server broke; try again', doc: 'It closed or reset. After the final dot the message may have arrived: a retry can duplicate it.' },
+  'upstream.garbage': { code: 451, detail: '5.0', text: 'The next server answered with something that is no reply; try again', doc: 'The connection is closed and never reused.' },
+  'upstream.tls': { code: 451, detail: '7.5', text: 'The next server offers no TLS that can be verified; try again', doc: 'No STARTTLS, or a certificate that does not check out; see the log for the reason.' },
+  'upstream.auth': { code: 451, detail: '7.0', text: 'The next server does not accept this gateway; try again', doc: 'SMTP AUTH failed: smarthost.username and password_file.' },
+  'upstream.changed': { code: 451, detail: '4.5', text: 'The next server changed its mind about a recipient; try again', doc: 'The envelope was repeated and a recipient\'s answer differed: never a partial delivery.' },
+  'upstream.extension': { code: 451, detail: '3.3', text: 'The server now in use lacks an extension this message needs; try again', doc: 'Another configured server had it when EHLO was answered.' },
+  'upstream.reply': { code: 451, detail: '0.0', text: 'The next server refused', doc: 'The far side refused; its own reply was passed on as it came.' },
+  'upstream.none-yet': { code: 421, detail: '4.1', text: 'No server to hand mail to has been reached yet; try again', doc: 'Since the start no configured server has answered; what could be offered is unknown.' },
+
+  'session.gone': { code: 421, detail: '4.2', text: 'The client closed the connection', doc: 'The host went away before the transaction ended.' },
+  'session.shutdown': { code: 421, detail: '3.2', text: 'The gateway is restarting; try again', doc: 'SIGTERM: sessions that outlast gateway.drain end so.' },
+  'error.internal': { code: 451, detail: '3.0', text: 'A fault in the gateway; try again', doc: 'A defect. The log has the id and the error.' },
+  'error.filter': { code: 451, detail: '7.1', text: 'The message could not be checked just now; try again', doc: 'A filter failed or was late, and its "failure" says "defer" or "reject".' },
+  'error.keeper': { code: 421, detail: '3.0', text: 'The gateway cannot count just now; try again', doc: 'The keeper is out of reach and gateway.keeper_failure is "defer".' },
+} as const satisfies Readonly<Record<string, ClassEntry>>;
+
+export type Class = keyof typeof classes;
+
+export function isClass(text: string): text is Class {
+  return Object.hasOwn(classes, text);
+}

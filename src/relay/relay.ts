@@ -1,0 +1,64 @@
+/**
+ * What the gateway asks of the far side, whatever the egress: one transaction at a time, replies as they came.
+ *
+ * A relay never queues and never retries after the final dot. It fails with a class, never with an exception.
+ */
+import type { Capabilities } from '../smtp/capabilities.ts';
+import type { Class } from '../policy/classes.ts';
+import type { SpooledBody } from '../wire/spool.ts';
+
+/** A reply of the far side, or the reason why there is none. */
+export type FarReply =
+  | {
+      readonly kind: 'reply';
+      readonly code: number;
+      /** the whole reply as it came, CRLF-ended lines, printable and at most 512 octets each: safe to pass on */
+      readonly bytes: Buffer;
+      readonly server: string;
+    }
+  | { readonly kind: 'failure'; readonly class: Class; readonly detail: string; readonly server?: string };
+
+/** The envelope's sender: `path` with its angle brackets, `parameters` as they will be passed on (`""` or ` SIZE=1 BODY=…`). */
+export type MailFrom = { readonly path: string; readonly parameters: string; readonly needs: readonly Extension[] };
+export type Recipient = { readonly path: string; readonly parameters: string };
+
+/** Extensions that a transaction can depend on: a server without one of them cannot take it. */
+export type Extension = '8BITMIME' | 'SMTPUTF8' | 'DSN' | 'SIZE';
+
+export interface RelayTransaction {
+  /**
+   * Ask the far side about one recipient. Calls need not wait for one another: they are sent in order and answered in
+   * order. MAIL goes out with the first; when MAIL itself is refused, its reply is the answer to every recipient.
+   */
+  recipient(recipient: Recipient): Promise<FarReply>;
+  /** The body begins: from here the relay may give the connection back after `hold` and repeat the envelope in `send`. */
+  bodyBegins(): void;
+  /**
+   * Send the message: `trace` on top, then the body as it is spooled. Resolves with the far side's final reply.
+   * Accepted recipients are exactly those whose answer was 2xx; if that cannot be had again: `upstream.changed`.
+   */
+  send(trace: Buffer, body: SpooledBody): Promise<FarReply>;
+  /** Give it up: RSET, or close when the far side is mid-body. Safe at any time, also after `send` has resolved. */
+  abandon(): void;
+}
+
+export type ServerState = {
+  readonly server: string;
+  readonly up: boolean;
+  readonly since: number;
+  readonly connections: number;
+  readonly reason?: string;
+};
+
+export interface Relay {
+  /** First contact with every server; resolves when one has answered or all have failed. Never rejects. */
+  start(): Promise<void>;
+  /** What every live server was last seen to offer and we can carry; undefined while none was ever reached. */
+  offers(): Capabilities | undefined;
+  /** Whether any configured server ever offered this: decides between 451 and the RFC's 5xx. */
+  everOffered(extension: Extension): boolean;
+  begin(from: MailFrom, transactionId: string): RelayTransaction;
+  servers(): readonly ServerState[];
+  /** Ends idle connections at once and the others as they come back. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,60 @@
+/**
+ * What EHLO offers. To a host we offer what the far side offers and we can carry; nothing is invented, nothing hidden
+ * but what is listed in docs/flow.md (CHUNKING, AUTH, what we do not know).
+ */
+export type Capabilities = {
+  readonly size: number | undefined;
+  readonly eightBitMime: boolean;
+  readonly smtpUtf8: boolean;
+  readonly dsn: boolean;
+  readonly enhancedStatusCodes: boolean;
+  readonly pipelining: boolean;
+  readonly startTls: boolean;
+};
+
+/** A server that answered HELO only. */
+export const noCapabilities: Capabilities = {
+  size: undefined,
+  eightBitMime: false,
+  smtpUtf8: false,
+  dsn: false,
+  enhancedStatusCodes: false,
+  pipelining: false,
+  startTls: false,
+};
+
+/** The keyword lines of a 250 reply to EHLO, without code, the first line (the server's name) left out. */
+export function parseCapabilities(keywordLines: readonly string[]): Capabilities {
+  const offered = new Map(
+    keywordLines.map((line) => {
+      const [keyword = '', ...rest] = line.trim().split(/[ =]+/);
+      return [keyword.toUpperCase(), rest] as const;
+    }),
+  );
+  const size = offered.get('SIZE')?.[0];
+  return {
+    // SIZE without a number, or SIZE 0, is the extension without a limit (RFC 1870 section 4).
+    size: offered.has('SIZE') ? (size !== undefined && /^\d{1,15}$/.test(size) ? Number(size) : 0) : undefined,
+    eightBitMime: offered.has('8BITMIME'),
+    smtpUtf8: offered.has('SMTPUTF8'),
+    dsn: offered.has('DSN'),
+    enhancedStatusCodes: offered.has('ENHANCEDSTATUSCODES'),
+    pipelining: offered.has('PIPELINING'),
+    startTls: offered.has('STARTTLS'),
+  };
+}
+
+/** What both of two servers offer: a host may be given to either. */
+export function intersect(a: Capabilities, b: Capabilities): Capabilities {
+  const sizes = [a.size, b.size];
+  const limits = sizes.filter((size): size is number => size !== undefined && size > 0);
+  return {
+    size: sizes.includes(undefined) ? undefined : limits.length > 0 ? Math.min(...limits) : 0,
+    eightBitMime: a.eightBitMime && b.eightBitMime,
+    smtpUtf8: a.smtpUtf8 && b.smtpUtf8,
+    dsn: a.dsn && b.dsn,
+    enhancedStatusCodes: a.enhancedStatusCodes && b.enhancedStatusCodes,
+    pipelining: a.pipelining && b.pipelining,
+    startTls: a.startTls && b.startTls,
+  };
+}

@@ -1,0 +1,37 @@
+/**
+ * A reply is a value: code, lines, what it was for and what becomes of the connection.
+ *
+ * Own refusals name their class, the id that the log finds and a URL. Replies of the far side are passed on as bytes.
+ */
+import { type Class, classes } from '../policy/classes.ts';
+
+export type Reply = {
+  readonly code: number;
+  /** the reply as it goes over the wire, every line with its CRLF */
+  readonly bytes: Buffer;
+  /** set on our own refusals; undefined on success and on replies of the far side */
+  readonly class?: Class;
+  /** the connection ends after this reply */
+  readonly close?: boolean;
+};
+
+/** RFC 5321 section 4.5.3.1.5: a reply line has at most 512 octets with its code and CRLF. */
+const MAX_LINE = 512;
+
+/** A reply of our own with success or intermediate code. The lines are ours, so they are ASCII without controls. */
+export function reply(code: number, ...lines: string[]): Reply {
+  const last = lines.length - 1;
+  const text = lines.map((line, i) => `${code}${i === last ? ' ' : '-'}${line}`.slice(0, MAX_LINE - 2)).join('\r\n');
+  return { code, bytes: Buffer.from(`${text}\r\n`, 'latin1') };
+}
+
+/**
+ * A refusal of our own: `550 5.7.1 Text [spam.gtube id=0ABC… https://…/spam.gtube]`.
+ * A class with a 421 code closes the connection (RFC 5321 section 3.8).
+ */
+export function refusal(of: Class, id: string, helpUrl: string, close = false): Reply {
+  const { code, detail, text } = classes[of];
+  const line = `${code} ${Math.floor(code / 100)}.${detail} ${text} [${of} id=${id} ${helpUrl}${of}]`;
+  const closes = close || code === 421;
+  return { code, bytes: Buffer.from(`${line.slice(0, MAX_LINE - 2)}\r\n`, 'latin1'), class: of, ...(closes && { close: true }) };
+}

@@ -1,0 +1,103 @@
+/**
+ * A message body while it waits for its verdict: the bytes as they came, dot-stuffed, without the final lone dot.
+ *
+ * The first part is held in memory, the rest in a file on tmpfs that has no name, so nothing outlives the process.
+ */
+import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
+
+/** How much all bodies of this process hold together; `take` says no when there is no room. */
+export class SpoolBudget {
+  readonly totalBytes: number;
+  #heldBytes = 0;
+
+  constructor(totalBytes: number) {
+    this.totalBytes = totalBytes;
+  }
+
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
+  take(bytes: number): boolean {
+    if (this.#heldBytes + bytes > this.totalBytes) return false;
+    this.#heldBytes += bytes;
+    return true;
+  }
+
+  give(bytes: number): void {
+    this.#heldBytes -= bytes;
+  }
+}
+
+const READ_BYTES = 256 * 1024;
+let files = 0;
+
+export class SpooledBody {
+  readonly #budget: SpoolBudget;
+  readonly #memoryBytes: number;
+  readonly #directory: string;
+  #chunks: Buffer[] = [];
+  #inMemory = 0;
+  #fd: number | undefined;
+  #sizeBytes = 0;
+
+  constructor(budget: SpoolBudget, memoryBytes: number, directory: string) {
+    this.#budget = budget;
+    this.#memoryBytes = memoryBytes;
+    this.#directory = directory;
+  }
+
+  /** Bytes so far, as on the wire. */
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  /** Keeps the chunk (not a copy of it: the caller gives it away). False when the budget is used up or the file fails. */
+  append(chunk: Buffer): boolean {
+    if (chunk.length === 0) return true;
+    if (!this.#budget.take(chunk.length)) return false;
+    this.#sizeBytes += chunk.length;
+    if (this.#fd === undefined && this.#inMemory + chunk.length <= this.#memoryBytes) {
+      this.#chunks.push(chunk);
+      this.#inMemory += chunk.length;
+      return true;
+    }
+    try {
+      this.#fd ??= openUnlinked(this.#directory);
+      for (let at = 0; at < chunk.length; ) at += writeSync(this.#fd, chunk, at);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** The body from its start, in pieces of at most 256 KiB (memory pieces as they came). */
+  *read(): Generator<Buffer, void, void> {
+    yield* this.#chunks;
+    if (this.#fd === undefined) return;
+    for (let at = 0, end = this.#sizeBytes - this.#inMemory; at < end; ) {
+      const piece = Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
+      const length = readSync(this.#fd, piece, 0, piece.length, at);
+      if (length === 0) throw new Error('the spool file is shorter than what was written to it');
+      at += length;
+      yield piece.subarray(0, length);
+    }
+  }
+
+  /** Frees memory, file and budget. Safe to call twice. */
+  release(): void {
+    this.#budget.give(this.#sizeBytes);
+    this.#sizeBytes = 0;
+    this.#inMemory = 0;
+    this.#chunks = [];
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
+  }
+}
+
+function openUnlinked(directory: string): number {
+  const path = `${directory}/body.${process.pid}.${files++}`;
+  const fd = openSync(path, 'wx+', 0o600);
+  unlinkSync(path);
+  return fd;
+}
