@@ -1,5 +1,6 @@
 /** The shape of a command; main.ts finds them by file name. */
 export type Io = {
+  /** prints the text; a line end is added when it has none */
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
   /** standard output is a terminal: colours and progress may be used (never when NO_COLOR is set) */
