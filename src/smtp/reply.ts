@@ -26,12 +26,21 @@ export function reply(code: number, ...lines: string[]): Reply {
 }
 
 /**
- * A refusal of our own: `550 5.7.1 Text [spam.gtube id=0ABC… https://…/spam.gtube]`.
- * A class with a 421 code closes the connection (RFC 5321 section 3.8).
+ * A refusal of our own: `550 5.7.1 Text [spam.gtube id=0ABC... https://.../spam.gtube]`.
+ *
+ * `as` overrules the class's own severity where configuration does: a class that is 5xx by nature deferred, or the
+ * reverse. A 421 closes the connection (RFC 5321 section 3.8). The id and the URL are never cut: the text is.
  */
-export function refusal(of: Class, id: string, helpUrl: string, close = false): Reply {
-  const { code, detail, text } = classes[of];
-  const line = `${code} ${Math.floor(code / 100)}.${detail} ${text} [${of} id=${id} ${helpUrl}${of}]`;
-  const closes = close || code === 421;
-  return { code, bytes: Buffer.from(`${line.slice(0, MAX_LINE - 2)}\r\n`, 'latin1'), class: of, ...(closes && { close: true }) };
+export function refusal(
+  of: Class,
+  id: string,
+  helpUrl: string,
+  how: { readonly as?: 'defer' | 'reject'; readonly close?: boolean } = {},
+): Reply {
+  const entry = classes[of];
+  const code = how.as === 'defer' && entry.code >= 500 ? 451 : how.as === 'reject' && entry.code < 500 ? 554 : entry.code;
+  const tail = ` [${of} id=${id} ${helpUrl}${of}]\r\n`;
+  const head = `${code} ${Math.floor(code / 100)}.${entry.detail} ${entry.text}`.slice(0, MAX_LINE - tail.length);
+  const close = how.close === true || code === 421;
+  return { code, bytes: Buffer.from(head + tail, 'latin1'), class: of, ...(close && { close }) };
 }
