@@ -5,6 +5,7 @@
  */
 import type { Capabilities } from '../smtp/capabilities.ts';
 import type { Class } from '../policy/classes.ts';
+import type { Extension, MailFrom, Recipient } from '../smtp/transaction.ts';
 import type { SpooledBody } from '../wire/spool.ts';
 
 /** A reply of the far side, or the reason why there is none. */
@@ -18,12 +19,7 @@ export type FarReply =
     }
   | { readonly kind: 'failure'; readonly class: Class; readonly detail: string; readonly server?: string };
 
-/** The envelope's sender: `path` with its angle brackets, `parameters` as they will be passed on (`""` or ` SIZE=1 BODY=…`). */
-export type MailFrom = { readonly path: string; readonly parameters: string; readonly needs: readonly Extension[] };
-export type Recipient = { readonly path: string; readonly parameters: string };
-
-/** Extensions that a transaction can depend on: a server without one of them cannot take it. */
-export type Extension = '8BITMIME' | 'SMTPUTF8' | 'DSN' | 'SIZE';
+export type { Extension, MailFrom, Recipient };
 
 export interface RelayTransaction {
   /**

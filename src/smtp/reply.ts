@@ -38,7 +38,8 @@ export function refusal(
   how: { readonly as?: 'defer' | 'reject'; readonly close?: boolean } = {},
 ): Reply {
   const entry = classes[of];
-  const code = how.as === 'defer' && entry.code >= 500 ? 451 : how.as === 'reject' && entry.code < 500 ? 554 : entry.code;
+  const code =
+    how.as === 'defer' && entry.code >= 500 ? 451 : how.as === 'reject' && entry.code < 500 ? 554 : entry.code;
   const tail = ` [${of} id=${id} ${helpUrl}${of}]\r\n`;
   const head = `${code} ${Math.floor(code / 100)}.${entry.detail} ${entry.text}`.slice(0, MAX_LINE - tail.length);
   const close = how.close === true || code === 421;

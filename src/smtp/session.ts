@@ -1,0 +1,268 @@
+/**
+ * The server's side of one SMTP session, without I/O: events in, commands out.
+ *
+ * The driver owns socket, clock and the other rooms; it tells what happened (`step`) and does what it is told. Between
+ * two events the session waits for what `wants` says. Replies leave in the order of the commands they answer, so that
+ * recipients of a pipelined group can be asked for side by side.
+ *
+ * It never says 250 to a message: that reply comes in with the event `outcome`.
+ */
+import type { Class } from '../policy/classes.ts';
+import { type Capabilities, noCapabilities } from './capabilities.ts';
+import { type Command, isOtherProtocol, parseCommand, type Verb } from './command.ts';
+import { type Reply, refusal, reply } from './reply.ts';
+import type { Recipient, Transaction } from './transaction.ts';
+import type { Dialog, SessionOptions } from './verb/dialog.ts';
+import { data } from './verb/data.ts';
+import { hello } from './verb/hello.ts';
+import { mail } from './verb/mail.ts';
+import { rcpt } from './verb/rcpt.ts';
+import { expn, help, noop, quit, rset, vrfy } from './verb/simple.ts';
+
+export type SessionEvent =
+  /** the connection is admitted, or the banner is a refusal */
+  | { readonly kind: 'open'; readonly refuse?: Class }
+  | { readonly kind: 'line'; readonly line: string }
+  | { readonly kind: 'line-fault'; readonly fault: 'line-end' | 'line-length' }
+  /** the answer to one recipient that was asked about */
+  | { readonly kind: 'recipient'; readonly slot: Slot; readonly reply: Reply }
+  /** the answer to a whole message */
+  | { readonly kind: 'outcome'; readonly reply: Reply }
+  /** end it from our side: a deadline, a shutdown */
+  | { readonly kind: 'stop'; readonly class: Class }
+  /** the host is gone */
+  | { readonly kind: 'gone' };
+
+export type SessionCommand =
+  | { readonly kind: 'reply'; readonly reply: Reply }
+  /** a MAIL was accepted: a transaction begins */
+  | { readonly kind: 'begin'; readonly transaction: Transaction }
+  | {
+      readonly kind: 'recipient';
+      readonly slot: Slot;
+      readonly transaction: Transaction;
+      readonly recipient: Recipient;
+    }
+  /** the 354 is out: read a body, then answer with `outcome` */
+  | { readonly kind: 'body'; readonly transaction: Transaction }
+  /** the transaction is over; `reply` is the message's, or undefined when there was none */
+  | { readonly kind: 'end'; readonly transaction: Transaction; readonly reply: Reply | undefined; readonly why: Class }
+  | { readonly kind: 'close' };
+
+/** A reply's place in the order of the commands. */
+export type Slot = { reply: Reply | undefined; readonly recipientIndex: number };
+
+/** A pipelined group larger than this waits: the bound of what one session may have asked at once. */
+const MAX_OUTSTANDING = 200;
+
+type Handler = (dialog: Dialog, argument: string) => void;
+
+const refuse =
+  (of: Class, close = false): Handler =>
+  (dialog) =>
+    dialog.refuse(of, close);
+
+const NOT_OFFERED = refuse('protocol.not-offered');
+
+/** Every verb, what it does. Sequence is each verb's own first check. */
+const VERB_TABLE: Readonly<Record<Verb, Handler>> = {
+  EHLO: (dialog, argument) => hello(dialog, argument, true),
+  HELO: (dialog, argument) => hello(dialog, argument, false),
+  MAIL: mail,
+  RCPT: rcpt,
+  DATA: data,
+  RSET: rset,
+  NOOP: noop,
+  QUIT: quit,
+  VRFY: vrfy,
+  EXPN: expn,
+  HELP: help,
+  BDAT: refuse('protocol.bdat', true),
+  AUTH: refuse('protocol.auth'),
+  STARTTLS: NOT_OFFERED,
+  ETRN: NOT_OFFERED,
+  TURN: NOT_OFFERED,
+  ATRN: NOT_OFFERED,
+  SEND: NOT_OFFERED,
+  SOML: NOT_OFFERED,
+  SAML: NOT_OFFERED,
+};
+
+export class Session implements Dialog {
+  readonly options: SessionOptions;
+  #commands: SessionCommand[] = [];
+  #slots: Slot[] = [];
+  #outstanding = 0;
+  #heldLine: string | undefined;
+  #errors = 0;
+  #state: 'new' | 'ready' | 'body' | 'closed' = 'new';
+  /** after a refused DATA the next line may be a body that the host sends all the same */
+  #bodyMayFollow = false;
+
+  helo: string | undefined;
+  esmtp = false;
+  /** what the last EHLO offered: the parameters that may be used */
+  offered: Capabilities = noCapabilities;
+  transaction: Transaction | undefined;
+  /** the last refusal that belongs to no transaction, for the record */
+  lastRefusal: Class | undefined;
+
+  constructor(options: SessionOptions) {
+    this.options = options;
+  }
+
+  /** What the driver may hand in next: a line, the body's outcome, or nothing until an answer is in. */
+  get wants(): 'line' | 'outcome' | 'answer' | 'nothing' {
+    if (this.#state === 'body') return 'outcome';
+    if (this.#state !== 'ready') return 'nothing';
+    return this.#heldLine !== undefined || this.#outstanding >= MAX_OUTSTANDING ? 'answer' : 'line';
+  }
+
+  step(event: SessionEvent): readonly SessionCommand[] {
+    this.#commands = [];
+    if (this.#state !== 'closed') this.#take(event);
+    return this.#commands;
+  }
+
+  #take(event: SessionEvent): void {
+    switch (event.kind) {
+      case 'open':
+        return this.#open(event.refuse);
+      case 'line':
+        return this.#line(event.line);
+      case 'line-fault':
+        return this.refuse(event.fault === 'line-end' ? 'protocol.line-end' : 'protocol.line-length', true);
+      case 'recipient':
+        return this.#answered(event.slot, event.reply);
+      case 'outcome':
+        return this.#outcome(event.reply);
+      case 'stop':
+        return this.#stop(event.class);
+      case 'gone':
+        return this.#close('session.gone');
+    }
+  }
+
+  #open(refuseWith: Class | undefined): void {
+    this.#state = 'ready';
+    if (refuseWith) this.refuse(refuseWith, true);
+    else this.say(reply(220, `${this.options.gatewayName} ESMTP Postern`));
+  }
+
+  #line(line: string): void {
+    if (isOtherProtocol(line)) return this.refuse('protocol.other', true);
+    const command = parseCommand(line);
+    // Only recipients may be asked side by side; everything else waits for their answers.
+    if (this.#outstanding > 0 && command.verb !== 'RCPT') {
+      this.#heldLine = line;
+      return;
+    }
+    this.#run(command);
+  }
+
+  #run({ verb, argument }: Command): void {
+    const bodyMayFollow = this.#bodyMayFollow;
+    this.#bodyMayFollow = false;
+    if (verb === undefined) this.refuse('protocol.syntax', bodyMayFollow);
+    else VERB_TABLE[verb](this, argument);
+  }
+
+  /** Says something in the order of the commands. */
+  say(what: Reply): void {
+    this.#slots.push({ reply: what, recipientIndex: -1 });
+    this.#flush();
+  }
+
+  refuse(of: Class, close = false): void {
+    const id = this.transaction?.id ?? this.options.id;
+    if (!this.transaction) this.lastRefusal = of;
+    this.#errors++;
+    const tooMany = !close && this.#errors >= this.options.maxErrors;
+    this.say(refusal(of, id, this.options.helpUrl, { close }));
+    if (tooMany) this.say(refusal('protocol.errors', id, this.options.helpUrl, { close: true }));
+  }
+
+  begin(transaction: Transaction): void {
+    this.transaction = transaction;
+    this.#commands.push({ kind: 'begin', transaction });
+  }
+
+  /** Asks about a recipient; its place in the order of replies is kept. */
+  ask(transaction: Transaction, recipient: Recipient): void {
+    const slot: Slot = { reply: undefined, recipientIndex: transaction.recipients.length };
+    transaction.recipients.push({ recipient, code: undefined });
+    this.#slots.push(slot);
+    this.#outstanding++;
+    this.#commands.push({ kind: 'recipient', slot, transaction, recipient });
+  }
+
+  #answered(slot: Slot, answer: Reply): void {
+    slot.reply = answer;
+    this.#outstanding--;
+    const asked = this.transaction?.recipients[slot.recipientIndex];
+    if (asked) asked.code = answer.code;
+    this.#flush();
+    if (this.#outstanding > 0 || this.#heldLine === undefined || this.#isClosed()) return;
+    const line = this.#heldLine;
+    this.#heldLine = undefined;
+    this.#run(parseCommand(line));
+  }
+
+  /** The 354 is said; what follows is a body. */
+  readBody(transaction: Transaction): void {
+    this.say(reply(354, 'End data with <CR><LF>.<CR><LF>'));
+    this.#state = 'body';
+    this.#commands.push({ kind: 'body', transaction });
+  }
+
+  /** A DATA was refused: a host that does not look at replies sends the body all the same, and must not be obeyed. */
+  expectStrayBody(): void {
+    this.#bodyMayFollow = true;
+  }
+
+  #outcome(answer: Reply): void {
+    this.#state = 'ready';
+    if (answer.code >= 400 && answer.class !== 'upstream.reply') this.#errors++;
+    this.endTransaction(answer.class ?? 'accepted.clean', answer);
+    this.say(answer);
+  }
+
+  /** RSET, EHLO, QUIT, the end of DATA: the object is let go whole. */
+  endTransaction(why: Class, answer?: Reply): void {
+    const transaction = this.transaction;
+    if (!transaction) return;
+    this.transaction = undefined;
+    this.#commands.push({ kind: 'end', transaction, reply: answer, why });
+  }
+
+  #stop(why: Class): void {
+    if (!this.transaction) this.lastRefusal = why;
+    const id = this.transaction?.id ?? this.options.id;
+    // What was asked and not answered stays unanswered: the 421 speaks for it (RFC 5321 section 3.8).
+    for (const slot of this.#slots)
+      if (slot.reply === undefined) slot.reply = refusal(why, id, this.options.helpUrl, { close: true });
+    if (this.#slots.length === 0) this.say(refusal(why, id, this.options.helpUrl, { close: true }));
+    else this.#flush();
+    this.#close(why);
+  }
+
+  #flush(): void {
+    while (this.#slots[0]?.reply && !this.#isClosed()) {
+      const { reply: ready } = this.#slots.shift() as Slot & { reply: Reply };
+      this.#commands.push({ kind: 'reply', reply: ready });
+      if (ready.close) this.#close(ready.class ?? 'session.no-message');
+    }
+  }
+
+  #isClosed(): boolean {
+    return this.#state === 'closed';
+  }
+
+  #close(why: Class): void {
+    if (this.#isClosed()) return;
+    this.#state = 'closed';
+    this.#slots = [];
+    this.endTransaction(why);
+    this.#commands.push({ kind: 'close' });
+  }
+}

@@ -1,0 +1,13 @@
+/** DATA (RFC 5321 section 4.1.1.4): 354 by us once one recipient stands. */
+import type { Dialog } from './dialog.ts';
+import { acceptedOf } from '../transaction.ts';
+
+export function data(dialog: Dialog, argument: string): void {
+  const transaction = dialog.transaction;
+  if (argument !== '') return dialog.refuse('protocol.argument');
+  if (!transaction || acceptedOf(transaction).length === 0) {
+    dialog.expectStrayBody();
+    return dialog.refuse('protocol.sequence');
+  }
+  dialog.readBody(transaction);
+}

@@ -1,0 +1,41 @@
+/** What a verb sees of the session, and what it may do: the narrow side of `session.ts`. */
+import type { Class } from '../../policy/classes.ts';
+import type { Capabilities } from '../capabilities.ts';
+import type { Reply } from '../reply.ts';
+import type { Recipient, Transaction } from '../transaction.ts';
+
+export type SessionOptions = {
+  /** the session's id: in every refusal that belongs to no transaction */
+  readonly id: string;
+  readonly gatewayName: string;
+  readonly helpUrl: string;
+  readonly maxRecipients: number;
+  readonly maxErrors: number;
+  readonly maxSizeBytes: number;
+  /** what may be offered now; asked at each EHLO */
+  readonly offers: () => Capabilities;
+  /** a fresh id for a transaction */
+  readonly newId: () => string;
+};
+
+export interface Dialog {
+  readonly options: SessionOptions;
+  helo: string | undefined;
+  esmtp: boolean;
+  /** what the last EHLO offered: the parameters that may be used */
+  offered: Capabilities;
+  readonly transaction: Transaction | undefined;
+  /** Says something in the order of the commands. */
+  say(reply: Reply): void;
+  /** Says no, with class and id; enough of them end the session. */
+  refuse(of: Class, close?: boolean): void;
+  begin(transaction: Transaction): void;
+  /** Asks the far side about a recipient; its place in the order of replies is kept. */
+  ask(transaction: Transaction, recipient: Recipient): void;
+  /** Says 354; what follows is a body. */
+  readBody(transaction: Transaction): void;
+  /** A DATA was refused: a host that does not look at replies sends the body all the same, and must not be obeyed. */
+  expectStrayBody(): void;
+  /** RSET, EHLO, QUIT, the end of DATA: the object is let go whole. */
+  endTransaction(why: Class): void;
+}

@@ -1,0 +1,29 @@
+/** EHLO and HELO (RFC 5321 section 4.1.1.1): a new beginning, and what is offered. */
+import type { Capabilities } from '../capabilities.ts';
+import { reply } from '../reply.ts';
+import type { Dialog } from './dialog.ts';
+import { noCapabilities } from '../capabilities.ts';
+
+export function hello(dialog: Dialog, argument: string, esmtp: boolean): void {
+  // Hosts send what they like here, underscores and bare addresses among it; only what can't be a word is refused.
+  if (!/^[\x21-\x7e\x80-\xff]{1,255}$/.test(argument)) return dialog.refuse('protocol.argument');
+  dialog.endTransaction('session.no-message');
+  dialog.helo = argument;
+  dialog.esmtp = esmtp;
+  dialog.offered = esmtp ? dialog.options.offers() : noCapabilities;
+  const name = dialog.options.gatewayName;
+  dialog.say(esmtp ? reply(250, name, ...keywords(dialog.offered, dialog.options.maxSizeBytes)) : reply(250, name));
+}
+
+/** The keyword lines, in one fixed order. */
+function keywords(offers: Capabilities, maxSizeBytes: number): string[] {
+  const lines: string[] = [];
+  if (offers.pipelining) lines.push('PIPELINING');
+  if (offers.size !== undefined)
+    lines.push(`SIZE ${offers.size > 0 ? Math.min(offers.size, maxSizeBytes) : maxSizeBytes}`);
+  if (offers.eightBitMime) lines.push('8BITMIME');
+  if (offers.smtpUtf8) lines.push('SMTPUTF8');
+  if (offers.dsn) lines.push('DSN');
+  if (offers.enhancedStatusCodes) lines.push('ENHANCEDSTATUSCODES');
+  return lines;
+}

@@ -1,0 +1,31 @@
+/** MAIL (RFC 5321 section 4.1.1.2): answered from what we know and held back until the first RCPT. */
+import { parsePath } from '../command.ts';
+import { readMailParameters } from '../parameters.ts';
+import { reply } from '../reply.ts';
+import type { Dialog } from './dialog.ts';
+
+export function mail(dialog: Dialog, argument: string): void {
+  if (dialog.helo === undefined || dialog.transaction) return dialog.refuse('protocol.sequence');
+  const parsed = parsePath('FROM', argument);
+  if (!parsed) return dialog.refuse('protocol.argument');
+  const parameters = readMailParameters(parsed.parameters, dialog.offered);
+  if ('refuse' in parameters) return dialog.refuse(parameters.refuse);
+  if (hasEightBit(parsed.path) && !parameters.smtpUtf8) return dialog.refuse('protocol.argument');
+  const limitBytes = dialog.offered.size
+    ? Math.min(dialog.offered.size, dialog.options.maxSizeBytes)
+    : dialog.options.maxSizeBytes;
+  if ((parameters.sizeBytes ?? 0) > limitBytes) return dialog.refuse('body.size');
+  dialog.begin({
+    id: dialog.options.newId(),
+    from: { path: parsed.path, parameters: parameters.text, needs: parameters.needs },
+    smtpUtf8: parameters.smtpUtf8,
+    declaredBytes: parameters.sizeBytes,
+    recipients: [],
+  });
+  dialog.say(reply(250, '2.1.0 Sender accepted'));
+}
+
+/** Octets above 127 in an address need SMTPUTF8 (RFC 6531 section 3.3). */
+export function hasEightBit(path: string): boolean {
+  return /[\x80-\xff]/.test(path);
+}

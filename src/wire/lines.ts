@@ -1,0 +1,54 @@
+/**
+ * Cuts a command stream into lines. Only CRLF ends a line; a bare CR, a bare LF or a NUL is a fault, and so is a line
+ * longer than the bound. After a fault nothing more is read: where the next command begins can't be known.
+ */
+export type LineFault = 'line-end' | 'line-length';
+
+const CR = 13;
+const LF = 10;
+const EMPTY = Buffer.alloc(0);
+
+export class LineReader {
+  readonly #maxBytes: number;
+  #input: Buffer = EMPTY;
+  #at = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Bytes that wait to be read. */
+  get pendingBytes(): number {
+    return this.#input.length - this.#at;
+  }
+
+  push(chunk: Buffer): void {
+    this.#input = this.pendingBytes === 0 ? chunk : Buffer.concat([this.#input.subarray(this.#at), chunk]);
+    this.#at = 0;
+  }
+
+  /** The next line without its CRLF, one character for each byte (latin1); a fault; or undefined: more is needed. */
+  next(): string | { readonly fault: LineFault } | undefined {
+    const lf = this.#input.indexOf(LF, this.#at);
+    const stop = lf < 0 ? this.#input.length : lf - 1;
+    if (stop - this.#at + 2 > this.#maxBytes) return { fault: 'line-length' };
+    if (lf < 0) {
+      // A CR may stand last: its LF may be in the next segment.
+      const cr = this.#input.indexOf(CR, this.#at);
+      return (cr >= 0 && cr < stop - 1) || this.#input.indexOf(0, this.#at) >= 0 ? { fault: 'line-end' } : undefined;
+    }
+    const line = this.#input.subarray(this.#at, Math.max(stop, this.#at));
+    if (lf === this.#at || this.#input[stop] !== CR || line.includes(CR) || line.includes(0))
+      return { fault: 'line-end' };
+    this.#at = lf + 1;
+    return line.toString('latin1');
+  }
+
+  /** Everything that waits, taken out: the beginning of a body. */
+  takeRest(): Buffer {
+    const rest = this.#input.subarray(this.#at);
+    this.#input = EMPTY;
+    this.#at = 0;
+    return rest;
+  }
+}
