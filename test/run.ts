@@ -1,0 +1,104 @@
+/**
+ * npm test: every test/**\/*.test.ts with the project's own Node, one summary at the end.
+ *
+ * Files named *.lab.test.ts make networks, start whole gateways and measure time, so they run after the others and one at a time.
+ */
+import { globSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { Readable } from 'node:stream';
+import { run, type TestsStream } from 'node:test';
+import { spec } from 'node:test/reporters';
+import { parseArgs } from 'node:util';
+import { Results } from './results.ts';
+
+const usage = `npm test -- [OPTIONS]
+  --only PART        only files whose path contains PART, for example --only rooms
+  --long             full numbers instead of reduced ones (npm run test:long); writes docs/results.md
+  --update-golden    write golden files anew instead of comparing; look at the diff
+  --seed NUMBER      repeat a run of generated cases
+`;
+
+const { values: options } = parseArgs({
+  options: {
+    only: { type: 'string', default: '' },
+    long: { type: 'boolean', default: false },
+    'update-golden': { type: 'boolean', default: false },
+    seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
+    help: { type: 'boolean', default: false },
+  },
+});
+if (options.help) {
+  process.stdout.write(usage);
+  process.exit(0);
+}
+
+const top = join(import.meta.dirname, '..');
+process.chdir(top);
+process.env['POSTERN_SEED'] = options.seed;
+if (options.long) process.env['POSTERN_LONG'] = '1';
+if (options['update-golden']) process.env['POSTERN_UPDATE_GOLDEN'] = '1';
+// Programs of the system that are not in everybody's PATH, and those that appliance/setup.sh has unpacked.
+process.env['PATH'] = [process.env['PATH'], '/usr/sbin', '/sbin', join(top, '.cache/bin')].join(delimiter);
+
+const files = globSync('test/**/*.test.ts')
+  .filter((file) => file.includes(options.only))
+  .sort();
+if (files.length === 0) {
+  process.stderr.write(`No test file has "${options.only}" in its path.\n${usage}`);
+  process.exit(1);
+}
+const isLab = (file: string): boolean => file.endsWith('.lab.test.ts');
+const results = new Results();
+
+// A test that hangs is ended; one that needs longer says so itself with its own timeout.
+const testTimeoutMs = options.long ? 3_600_000 : 120_000;
+
+function start(some: readonly string[], concurrency: number): TestsStream {
+  return run({
+    files: some.map((file) => join(top, file)),
+    concurrency,
+    execArgv: [`--test-timeout=${testTimeoutMs}`],
+  });
+}
+
+type Event = { readonly type: string; readonly data: Parameters<Results['add']>[1] };
+
+/** The events of both groups as one run: the runner's closing lines are held back, and given once with the sums. */
+async function* events(): AsyncGenerator<Event> {
+  const sums = new Map<string, number>([['seed', Number(options.seed)]]);
+  let closed: Event | undefined;
+  for (const [group, concurrency] of [
+    [files.filter((file) => !isLab(file)), 2],
+    [files.filter(isLab), 1],
+  ] as const) {
+    if (group.length === 0) continue;
+    for await (const event of start(group, concurrency) as AsyncIterable<Event>) {
+      const closing = event.data.file === undefined ? /^(\w+) ([\d.]+)$/.exec(event.data.message ?? '') : null;
+      if (event.type === 'test:diagnostic' && closing?.[1] !== undefined) {
+        sums.set(closing[1], (sums.get(closing[1]) ?? 0) + Number(closing[2]));
+        continue;
+      }
+      if (event.type === 'test:summary' && event.data.file === undefined) {
+        closed = event;
+        continue;
+      }
+      if (event.type === 'test:fail') process.exitCode = 1;
+      results.add(event.type, event.data);
+      yield event;
+    }
+  }
+  // Nothing ran, or the runner speaks otherwise than expected: never green.
+  if (!sums.get('tests') || sums.get('fail') || sums.get('cancelled')) process.exitCode = 1;
+  // At this event the reporter lists what failed.
+  if (closed) yield closed;
+  for (const [word, sum] of sums)
+    yield { type: 'test:diagnostic', data: { nesting: 0, message: `${word} ${Math.round(sum)}`, level: 'info' } };
+}
+
+process.stdout.write(`${files.length} files, seed ${options.seed}${options.long ? ', full numbers' : ''}\n`);
+Readable.from(events())
+  .pipe(new spec())
+  .on('end', () => {
+    if (options.long) results.write(options.seed);
+  })
+  .pipe(process.stdout);
