@@ -5,6 +5,7 @@
  * Only the command that is asked for is loaded, so a summary stands here as well as in its file (a test compares them).
  */
 import { readFileSync } from 'node:fs';
+import { isatty } from 'node:tty';
 import { type Command, type Io, UsageError } from './cli/command.ts';
 
 const summaries = {
@@ -44,7 +45,7 @@ Example: postern check --config /etc/postern/postern.toml
 const io: Io = {
   out: (text) => void process.stdout.write(endLine(text)),
   err: (text) => void process.stderr.write(endLine(text)),
-  isTerminal: process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined,
+  isTerminal: isatty(1) && process.env['NO_COLOR'] === undefined,
 };
 
 function endLine(text: string): string {

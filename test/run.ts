@@ -50,14 +50,15 @@ if (files.length === 0) {
 const isLab = (file: string): boolean => file.endsWith('.lab.test.ts');
 const results = new Results();
 
-// A test that hangs is ended; one that needs longer says so itself with its own timeout.
+// A test that hangs is ended; one that needs longer says so itself with its own timeout. A file whose tests are done is
+// ended as well, whatever they have left open: otherwise the whole run would hang.
 const testTimeoutMs = options.long ? 3_600_000 : 120_000;
 
 function start(some: readonly string[], concurrency: number): TestsStream {
   return run({
     files: some.map((file) => join(top, file)),
     concurrency,
-    execArgv: [`--test-timeout=${testTimeoutMs}`],
+    execArgv: [`--test-timeout=${testTimeoutMs}`, '--test-force-exit'],
   });
 }
 
