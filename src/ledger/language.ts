@@ -5,9 +5,15 @@
  * and gets one answer. A line that does not parse, is longer than 4 MiB, has another version or an unknown kind ends
  * the connection: whoever speaks is not one of us, or of another release.
  */
-import type { WorkerEvent } from '../record/events.ts';
+import { amount, listOf, maybe, object, oneOf, type Shape, text, union, whole, yesNo } from '../kit/shape.ts';
+import { type Attempt, isWorkerEvent, type WorkerEvent } from '../record/events.ts';
 
 export const VERSION = 1;
+
+/** Where the keeper listens. */
+export function keeperSocket(runDir: string): string {
+  return `${runDir}/keeper.sock`;
+}
 
 /** How a lock is carried out: in the kernel before accept, or by a reply to every RCPT. */
 export type LockHow = 'kernel' | 'defer' | 'reject';
@@ -31,18 +37,32 @@ export type KernelReport = {
   readonly refused: readonly { readonly network: string; readonly reason: string; readonly packets: number }[];
   readonly exemptTo: readonly { readonly prefix: string; readonly packets: number }[];
   readonly topRefused: readonly { readonly source: string; readonly packets: number }[];
-  readonly workers: readonly { readonly worker: number; readonly answeredMs: number | undefined; readonly failures: number }[];
+  readonly workers: readonly {
+    readonly worker: number;
+    readonly answeredMs: number | undefined;
+    readonly failures: number;
+  }[];
   readonly configErrors: number;
 };
 
 /** To the keeper. */
 export type ToKeeper =
-  | { readonly kind: 'hello'; readonly v: typeof VERSION; readonly role: 'worker' | 'guard' | 'cli'; readonly worker?: number }
+  | {
+      readonly kind: 'hello';
+      readonly v: typeof VERSION;
+      readonly role: 'worker' | 'guard' | 'cli';
+      readonly worker?: number;
+    }
   | { readonly kind: 'events'; readonly batch: readonly WorkerEvent[] }
   /** may these sources open one more connection each? `ask` numbers the question */
-  | { readonly kind: 'admit'; readonly asks: readonly { readonly ask: number; readonly source: string; readonly limit: number }[] }
+  | {
+      readonly kind: 'admit';
+      readonly asks: readonly { readonly ask: number; readonly source: string; readonly limit: number }[];
+    }
   /** connections that ended, by source */
   | { readonly kind: 'release'; readonly sources: readonly string[] }
+  /** connections that this worker holds beyond those it was admitted here: all of them after a reconnect */
+  | { readonly kind: 'hold'; readonly sources: readonly { readonly source: string; readonly count: number }[] }
   | { readonly kind: 'kernel'; readonly report: KernelReport }
   /** the CLI's questions; each gets exactly one `answer` with the same `ask` */
   | { readonly kind: 'ask'; readonly ask: number; readonly question: Question };
@@ -57,17 +77,184 @@ export type FromKeeper =
 export type Question =
   | { readonly of: 'status' }
   | { readonly of: 'locks' }
+  /** answered with the Lock as it stands */
   | { readonly of: 'lock'; readonly lock: Omit<Lock, 'since'> }
   | { readonly of: 'unlock'; readonly subject: string; readonly who: string }
   | { readonly of: 'log'; readonly filter: LogFilter };
 
+/** The answer to `log`: newest first; `more` when the limit or the size of one answer cut it short. */
+export type LogAnswer = { readonly rows: readonly Attempt[]; readonly more: boolean };
+
 export type LogFilter = {
+  /** milliseconds since 1970 */
   readonly since?: number;
   readonly until?: number;
+  /** an address or a prefix */
   readonly source?: string;
+  /** a whole address, any case; `<>` is the null sender */
   readonly sender?: string;
   readonly recipient?: string;
+  /** `main.sub`, or `main` for all of its classes */
   readonly class?: string;
+  /** of a transaction or of a session */
   readonly id?: string;
   readonly limit: number;
 };
+
+/** What the keeper knows of the whole gateway: the answer to `status`. */
+export type Status = {
+  readonly version: string;
+  readonly name: string;
+  readonly startedAt: number;
+  readonly uptimeMs: number;
+  /** connections are being intercepted: the guard says so, and said so in the last seconds */
+  readonly intercepting: boolean;
+  /** why not, when not */
+  readonly problem: string | undefined;
+  readonly networks: readonly {
+    readonly name: string;
+    readonly mode: string;
+    readonly fail: string;
+    readonly refuse: string;
+    readonly egress: string;
+    readonly prefixes: readonly string[];
+    readonly maxConnections: number;
+  }[];
+  /** undefined while no guard has reported */
+  readonly kernel: KernelReport | undefined;
+  readonly kernelAgeMs: number | undefined;
+  readonly workers: {
+    readonly configured: number;
+    readonly connected: readonly { readonly worker: number; readonly sinceMs: number; readonly open: number }[];
+  };
+  readonly upstream: readonly {
+    readonly server: string;
+    /** workers that see it up, of those that have spoken of it */
+    readonly up: number;
+    readonly of: number;
+    readonly connections: number;
+    readonly reason: string | undefined;
+  }[];
+  readonly sessionsOpen: number;
+  /** connections counted for max_connections, and from how many sources */
+  readonly held: { readonly connections: number; readonly sources: number };
+  readonly locks: number;
+  readonly journal: JournalState;
+  readonly configErrors: number;
+  /** Everything through which mail can leave unseen. */
+  readonly waysRound: {
+    readonly exemptNetworks: readonly { readonly name: string; readonly prefixes: readonly string[] }[];
+    readonly exemptTo: readonly { readonly prefix: string; readonly packets: number | undefined }[];
+    readonly failOpen: readonly string[];
+  };
+};
+
+export type JournalState = {
+  readonly ok: boolean;
+  /** what is wrong, when not ok */
+  readonly problem: string | undefined;
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** rows written since the keeper's start */
+  readonly written: number;
+  /** attempts lost since the keeper's start */
+  readonly dropped: number;
+  /** waiting to be written */
+  readonly waiting: number;
+  /** time of the oldest row */
+  readonly oldest: number | undefined;
+};
+
+/** How many items one message may carry; senders split what is longer. */
+export const MAX_BATCH = 1000;
+export const MAX_LOCKS = 10_000;
+export const MAX_LOG_ROWS = 10_000;
+export const MAX_REASON = 200;
+
+const source = text(64);
+const how = oneOf('kernel', 'defer', 'reject');
+const lockKeys = { subject: source, how, reason: text(MAX_REASON), who: text(100), until: maybe(whole()) };
+const lock: Shape<Lock> = object<Lock>({ ...lockKeys, since: whole() });
+
+const report: Shape<KernelReport> = object<KernelReport>({
+  alive: yesNo,
+  aliveSince: whole(),
+  repaired: whole(),
+  refused: listOf(object({ network: text(64), reason: text(64), packets: amount }), 100_000),
+  exemptTo: listOf(object({ prefix: text(64), packets: amount }), 10_000),
+  topRefused: listOf(object({ source, packets: amount }), 1000),
+  workers: listOf(
+    object<KernelReport['workers'][number]>({ worker: whole(), answeredMs: maybe(amount), failures: whole() }),
+    1000,
+  ),
+  configErrors: whole(),
+});
+
+const question: Shape<Question> = union<Question>('of', {
+  status: object({ of: oneOf('status') }),
+  locks: object({ of: oneOf('locks') }),
+  lock: object({ of: oneOf('lock'), lock: object<Omit<Lock, 'since'>>(lockKeys) }),
+  unlock: object({ of: oneOf('unlock'), subject: source, who: text(100) }),
+  log: object({
+    of: oneOf('log'),
+    filter: object<LogFilter>({
+      since: maybe(whole()) as Shape<number>,
+      until: maybe(whole()) as Shape<number>,
+      source: maybe(source) as Shape<string>,
+      sender: maybe(text(1000)) as Shape<string>,
+      recipient: maybe(text(1000)) as Shape<string>,
+      class: maybe(text(64)) as Shape<string>,
+      id: maybe(text(64)) as Shape<string>,
+      limit: whole(1, MAX_LOG_ROWS),
+    }),
+  }),
+});
+
+type Kinds<T> = T & { readonly kind: string };
+const isToKeeper: Shape<ToKeeper> = union<Kinds<ToKeeper>>('kind', {
+  hello: object<Extract<ToKeeper, { kind: 'hello' }>>({
+    kind: oneOf('hello'),
+    v: oneOf(VERSION),
+    role: oneOf('worker', 'guard', 'cli'),
+    worker: maybe(whole(0, 10_000)) as Shape<number>,
+  }),
+  events: object({ kind: oneOf('events'), batch: listOf(isWorkerEvent, MAX_BATCH) }),
+  admit: object({
+    kind: oneOf('admit'),
+    asks: listOf(object({ ask: whole(), source, limit: whole(1) }), MAX_BATCH),
+  }),
+  release: object({ kind: oneOf('release'), sources: listOf(source, MAX_BATCH) }),
+  hold: object({ kind: oneOf('hold'), sources: listOf(object({ source, count: whole(1, 1_000_000) }), MAX_BATCH) }),
+  kernel: object({ kind: oneOf('kernel'), report }),
+  ask: object({ kind: oneOf('ask'), ask: whole(), question }),
+});
+
+const anything: Shape<unknown> = (raw): raw is unknown => raw !== undefined;
+const isFromKeeper: Shape<FromKeeper> = union<Kinds<FromKeeper>>('kind', {
+  locks: object({ kind: oneOf('locks'), locks: listOf(lock, MAX_LOCKS) }),
+  admitted: object({ kind: oneOf('admitted'), answers: listOf(object({ ask: whole(), ok: yesNo }), MAX_BATCH) }),
+  answer: (raw): raw is Extract<FromKeeper, { kind: 'answer' }> => isAnswer(raw) || isRefusal(raw),
+});
+const isAnswer = object<Extract<FromKeeper, { ok: true }>>({
+  kind: oneOf('answer'),
+  ask: whole(),
+  ok: oneOf(true),
+  value: anything,
+});
+const isRefusal = object<Extract<FromKeeper, { ok: false }>>({
+  kind: oneOf('answer'),
+  ask: whole(),
+  ok: oneOf(false),
+  error: text(1000),
+});
+
+/** The message as it is meant, or undefined when it is none of ours: the connection is then ended. */
+export function checkToKeeper(raw: unknown): ToKeeper | undefined {
+  return isToKeeper(raw) ? raw : undefined;
+}
+
+export function checkFromKeeper(raw: unknown): FromKeeper | undefined {
+  return isFromKeeper(raw) ? raw : undefined;
+}
+
+export const isLock: Shape<Lock> = lock;

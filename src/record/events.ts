@@ -3,10 +3,16 @@
  *
  * An event is made once, by the worker, and never changes a verdict: whoever records it may lose it, and counts the loss.
  */
-import type { Class } from '../policy/classes.ts';
+import { amount, listOf, mapOf, maybe, object, oneOf, type Shape, text, union, whole, yesNo } from '../kit/shape.ts';
+import { type Class, isClass } from '../policy/classes.ts';
 
 /** What one filter saw (DESIGN words: finding). */
-export type Finding = { readonly filter: string; readonly name: string; readonly score: number; readonly evidence: string };
+export type Finding = {
+  readonly filter: string;
+  readonly name: string;
+  readonly score: number;
+  readonly evidence: string;
+};
 
 export type RecipientOutcome = { readonly recipient: string; readonly code: number; readonly class: Class };
 
@@ -28,6 +34,8 @@ export type Attempt = {
   /** `<>` is the null sender */
   readonly sender: string | undefined;
   readonly recipients: readonly RecipientOutcome[];
+  /** how many more there were than one event can carry */
+  readonly recipientsOmitted?: number;
   readonly sizeBytes: number;
   readonly verdict: 'accept' | 'defer' | 'reject';
   readonly class: Class;
@@ -53,9 +61,121 @@ export type SessionCounts = {
   readonly opened: Readonly<Record<string, number>>;
   /** now, all networks */
   readonly open: number;
-  readonly upstream: readonly { readonly server: string; readonly up: boolean; readonly connections: number; readonly reason?: string }[];
+  readonly upstream: readonly {
+    readonly server: string;
+    readonly up: boolean;
+    readonly connections: number;
+    readonly reason?: string;
+  }[];
   /** events this worker had to drop since the last batch, because the keeper was away */
   readonly dropped: number;
 };
 
 export type WorkerEvent = Attempt | SessionCounts;
+
+/** What one event may hold at most; `fit` cuts to this before it is sent, whoever receives it checks. */
+export const BOUNDS = { textLength: 1000, recipients: 10_000, recipientsLength: 256 * 1024, findings: 50 } as const;
+
+/** The event with every string and list cut to `BOUNDS`; what a stranger typed can be of any length. */
+export function fit(event: Attempt): Attempt {
+  let room: number = BOUNDS.recipientsLength;
+  const recipients: RecipientOutcome[] = [];
+  for (const { recipient, code, class: of } of event.recipients) {
+    const short = cut(recipient);
+    room -= short.length + 40;
+    if (recipients.length === BOUNDS.recipients || room < 0) break;
+    recipients.push({ recipient: short, code, class: of });
+  }
+  const omitted = event.recipients.length - recipients.length;
+  return {
+    ...event,
+    helo: cutMaybe(event.helo),
+    sender: cutMaybe(event.sender),
+    recipients,
+    ...(omitted > 0 ? { recipientsOmitted: omitted } : {}),
+    reply: cut(event.reply),
+    upstream: cutMaybe(event.upstream),
+    upstreamReply: cutMaybe(event.upstreamReply),
+    findings: event.findings.slice(0, BOUNDS.findings).map(({ filter, name, score, evidence }) => ({
+      filter: cut(filter),
+      name: cut(name),
+      score,
+      evidence: cut(evidence),
+    })),
+  };
+}
+
+/** The same for the reasons in counts of sessions. */
+export function fitCounts(event: SessionCounts): SessionCounts {
+  return {
+    ...event,
+    upstream: event.upstream.map((one) =>
+      one.reason === undefined ? one : { ...one, reason: one.reason.slice(0, 200) },
+    ),
+  };
+}
+
+function cut(value: string): string {
+  return value.length > BOUNDS.textLength ? `${value.slice(0, BOUNDS.textLength - 1)}…` : value;
+}
+
+function cutMaybe(value: string | undefined): string | undefined {
+  return value === undefined ? undefined : cut(value);
+}
+
+const short = text(BOUNDS.textLength);
+const aClass: Shape<Class> = (raw): raw is Class => typeof raw === 'string' && isClass(raw);
+const score: Shape<number> = (raw): raw is number => Number.isFinite(raw);
+
+const attempt: Shape<Attempt> = object<Attempt>({
+  kind: oneOf('attempt'),
+  id: text(64),
+  session: text(64),
+  at: whole(),
+  worker: whole(0, 10_000),
+  network: text(64),
+  mode: text(32),
+  source: text(64),
+  sourcePort: whole(0, 65_535),
+  destination: text(64),
+  destinationPort: whole(0, 65_535),
+  helo: maybe(short),
+  esmtp: yesNo,
+  sender: maybe(short),
+  recipients: listOf(
+    object<RecipientOutcome>({ recipient: short, code: whole(0, 999), class: aClass }),
+    BOUNDS.recipients,
+  ),
+  recipientsOmitted: maybe(whole()) as Shape<number>,
+  sizeBytes: amount,
+  verdict: oneOf('accept', 'defer', 'reject'),
+  class: aClass,
+  wouldBe: maybe(aClass),
+  reply: short,
+  egress: oneOf('smarthost'),
+  upstream: maybe(short),
+  upstreamReply: maybe(short),
+  findings: listOf(object<Finding>({ filter: short, name: short, score, evidence: short }), BOUNDS.findings),
+  verdictMs: maybe(amount),
+  relayMs: maybe(amount),
+  totalMs: amount,
+});
+
+const sessions: Shape<SessionCounts> = object<SessionCounts>({
+  kind: oneOf('sessions'),
+  worker: whole(0, 10_000),
+  opened: mapOf(whole(), 10_000),
+  open: whole(),
+  upstream: listOf(
+    object<SessionCounts['upstream'][number]>({
+      server: text(300),
+      up: yesNo,
+      connections: whole(),
+      reason: maybe(short) as Shape<string>,
+    }),
+    1000,
+  ),
+  dropped: whole(),
+});
+
+export const isWorkerEvent: Shape<WorkerEvent> = union<WorkerEvent>('kind', { attempt, sessions });

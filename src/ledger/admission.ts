@@ -1,0 +1,56 @@
+/**
+ * How many connections each source has open, over all workers: the exact count behind `max_connections`.
+ *
+ * Every count belongs to the worker's connection it was made on, so that a worker that dies takes its counts with it
+ * and one that comes back declares what it holds. Bounded by what workers can hold open, since only an accepted
+ * connection is counted.
+ */
+export class Admission {
+  readonly #total = new Map<string, number>();
+  readonly #byHolder = new Map<object, Map<string, number>>();
+
+  get connections(): number {
+    let sum = 0;
+    for (const count of this.#total.values()) sum += count;
+    return sum;
+  }
+
+  get sources(): number {
+    return this.#total.size;
+  }
+
+  /** One more of this source for this holder, if its total stays within `limit`. */
+  admit(holder: object, source: string, limit: number): boolean {
+    if ((this.#total.get(source) ?? 0) >= limit) return false;
+    this.hold(holder, source, 1);
+    return true;
+  }
+
+  /** Connections that are open already: counted whatever the limit says. */
+  hold(holder: object, source: string, count: number): void {
+    let own = this.#byHolder.get(holder);
+    if (!own) this.#byHolder.set(holder, (own = new Map()));
+    add(own, source, count);
+    add(this.#total, source, count);
+  }
+
+  /** One ended. What this holder never had is ignored: no mistake of one worker takes from another. */
+  release(holder: object, source: string): void {
+    const own = this.#byHolder.get(holder);
+    if (!own?.has(source)) return;
+    add(own, source, -1);
+    add(this.#total, source, -1);
+  }
+
+  /** The holder's connection ended, and all its counts with it. */
+  forget(holder: object): void {
+    for (const [source, count] of this.#byHolder.get(holder) ?? []) add(this.#total, source, -count);
+    this.#byHolder.delete(holder);
+  }
+}
+
+function add(map: Map<string, number>, key: string, count: number): void {
+  const sum = (map.get(key) ?? 0) + count;
+  if (sum <= 0) map.delete(key);
+  else map.set(key, sum);
+}

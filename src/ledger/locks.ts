@@ -1,0 +1,216 @@
+/**
+ * The locks of the gateway, kept in state_dir/locks.json.
+ *
+ * A change is on disk before it is told: written beside, synced, moved into place, so that a cut leaves the old list or
+ * the new one. When it cannot be written the lock holds nevertheless until the keeper ends, and the answer says so: a
+ * lock that a full disk prevents would be worse. A file that cannot be read is kept as it is under another name and
+ * mail goes on without its locks: loudly, since refusing everybody for it would be an outage made from a typing error.
+ *
+ * `until` is wall time and the clock is asked at every look, so a clock that steps neither keeps a lock for ever nor
+ * ends one before that time.
+ */
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { parsePrefix, type Prefix } from '../kit/address.ts';
+import type { Clock } from '../kit/clock.ts';
+import type { Log } from '../kit/log.ts';
+import { isLock, type Lock, MAX_LOCKS } from './language.ts';
+import { holds } from './locktable.ts';
+
+/** All locks go to every worker in one line of 4 MiB. */
+const MAX_TEXT_BYTES = 3 * 1024 * 1024;
+const SHORTEST = { 4: 8, 6: 32 } as const;
+const LOOPBACK = ['127.0.0.0/8', '::1/128'].map((text) => parsePrefix(text) as Prefix);
+
+/** A lock that was refused: the message is for who asked. */
+export class LockError extends Error {
+  override readonly name = 'LockError';
+}
+
+export type Change = {
+  readonly lock: Lock;
+  /** why it will not survive a restart, when it could not be written */
+  readonly notKept: string | undefined;
+};
+
+export class Locks {
+  readonly #path: string;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #bySubject = new Map<string, Lock>();
+  #unwritten = false;
+  /** why the file could not be read; it is not written over before it has been */
+  #unread: string | undefined;
+
+  constructor(path: string, clock: Clock, log: Log) {
+    this.#path = path;
+    this.#clock = clock;
+    this.#log = log;
+    this.#load();
+  }
+
+  /** Those that hold now, oldest first. */
+  list(): readonly Lock[] {
+    const nowMs = this.#clock.nowMs();
+    return [...this.#bySubject.values()].filter((lock) => holds(lock, nowMs));
+  }
+
+  /** Locks a prefix, or changes its lock. Throws LockError with what is wrong and what to do. */
+  lock(wanted: Omit<Lock, 'since'>): Change {
+    const prefix = lockable(wanted.subject);
+    const nowMs = this.#clock.nowMs();
+    const lock: Lock = { ...wanted, subject: prefix.text, since: nowMs };
+    if (!holds(lock, nowMs)) throw new LockError(`the time until which ${prefix.text} is to be locked has passed`);
+    const before = this.#bySubject.get(prefix.text);
+    this.#bySubject.delete(prefix.text);
+    this.#bySubject.set(prefix.text, lock);
+    if (this.#bySubject.size > MAX_LOCKS || Buffer.byteLength(this.#text()) > MAX_TEXT_BYTES) {
+      this.#bySubject.delete(prefix.text);
+      if (before) this.#bySubject.set(prefix.text, before);
+      throw new LockError(
+        `${this.#bySubject.size} locks are as many as there can be; lock a prefix that covers several`,
+      );
+    }
+    this.#log.write('warn', 'lock.set', { ...lock, changed: before !== undefined });
+    return { lock, notKept: this.#save() };
+  }
+
+  /** Takes a lock away. Throws LockError when there is none of exactly this subject. */
+  unlock(subject: string, who: string): Change {
+    const prefix = parsePrefix(subject);
+    if (!prefix) throw new LockError(`"${subject}" is no address and no prefix`);
+    const lock = this.#bySubject.get(prefix.text);
+    if (!lock) throw new LockError(`${prefix.text} is not locked; "postern locks" lists what is`);
+    this.#bySubject.delete(prefix.text);
+    this.#log.write('warn', 'lock.removed', { subject: prefix.text, who, reason: lock.reason, by: lock.who });
+    return { lock, notKept: this.#save() };
+  }
+
+  /** Forgets those that have run out and writes again what could not be written. True when the list has changed. */
+  tidy(): boolean {
+    const nowMs = this.#clock.nowMs();
+    let changed = this.#unread !== undefined && this.#load();
+    for (const [subject, lock] of this.#bySubject) {
+      if (holds(lock, nowMs)) continue;
+      this.#bySubject.delete(subject);
+      this.#log.write('info', 'lock.expired', { subject, reason: lock.reason, by: lock.who });
+      changed = true;
+    }
+    if (changed || this.#unwritten) this.#save();
+    return changed;
+  }
+
+  #text(): string {
+    return JSON.stringify({ version: 1, locks: [...this.#bySubject.values()] }, undefined, 1);
+  }
+
+  /** True when the file has been read, or there is none. What was locked meanwhile stays. */
+  #load(): boolean {
+    let text: string;
+    try {
+      text = readFileSync(this.#path, 'utf8');
+    } catch (error) {
+      const problem = (error as NodeJS.ErrnoException).code ?? String(error);
+      if (problem === 'ENOENT') {
+        this.#unread = undefined;
+        return true;
+      }
+      if (this.#unread !== problem)
+        this.#log.write('error', 'locks.not-read', {
+          path: this.#path,
+          error: problem,
+          effect: 'its locks are not in force',
+        });
+      this.#unread = problem;
+      return false;
+    }
+    this.#unread = undefined;
+    for (const lock of parse(text, this.#path, this.#clock, this.#log)) {
+      if (!this.#bySubject.has(lock.subject)) this.#bySubject.set(lock.subject, lock);
+    }
+    return true;
+  }
+
+  #save(): string | undefined {
+    if (this.#unread !== undefined) {
+      this.#unwritten = true;
+      return `${this.#path} cannot be read (${this.#unread})`;
+    }
+    try {
+      writeAtomically(this.#path, `${this.#text()}\n`);
+      this.#unwritten = false;
+      return undefined;
+    } catch (error) {
+      if (!this.#unwritten) this.#log.write('error', 'locks.not-written', { path: this.#path, error: String(error) });
+      this.#unwritten = true;
+      return `${this.#path} cannot be written (${(error as NodeJS.ErrnoException).code ?? String(error)})`;
+    }
+  }
+}
+
+/** The prefix, if it may be locked at all: a slip of the finger must not lock half of the internet, or the gateway. */
+export function lockable(subject: string): Prefix {
+  const prefix = parsePrefix(subject);
+  if (!prefix)
+    throw new LockError(
+      `"${subject}" is no address and no prefix such as 198.51.100.7 or 198.51.100.0/24 (without host bits)`,
+    );
+  const shortest = SHORTEST[prefix.family];
+  if (prefix.length < shortest)
+    throw new LockError(
+      `${prefix.text} is too wide: a lock covers at most a /${shortest}. Set the network's mode to "block" instead`,
+    );
+  if (
+    LOOPBACK.some((own) => own.family === prefix.family && prefix.base >> hostBits(own) === own.base >> hostBits(own))
+  )
+    throw new LockError(`${prefix.text} is the gateway itself and is never locked`);
+  return prefix;
+}
+
+function hostBits(prefix: Prefix): bigint {
+  return BigInt((prefix.family === 4 ? 32 : 128) - prefix.length);
+}
+
+/** What the file says; when that is nothing sensible, the file is moved aside and there are no locks. */
+function parse(text: string, path: string, clock: Clock, log: Log): readonly Lock[] {
+  try {
+    const { locks } = JSON.parse(text) as { locks: unknown };
+    if (!Array.isArray(locks) || !locks.every((one) => isLock(one) && parsePrefix(one.subject) !== undefined))
+      throw new Error('not a list of locks');
+    return locks as readonly Lock[];
+  } catch (error) {
+    const kept = `${path}.damaged-${clock.nowMs()}`;
+    let moved = true;
+    try {
+      renameSync(path, kept);
+    } catch {
+      moved = false;
+    }
+    log.write('error', 'locks.damaged', {
+      path,
+      error: String(error),
+      kept: moved ? kept : 'could not be moved aside',
+      effect: 'no lock is in force; lock again what must be locked',
+    });
+    return [];
+  }
+}
+
+/** The file is the old one or the new one, whenever the power goes. */
+export function writeAtomically(path: string, text: string): void {
+  const temporary = `${path}.new`;
+  const file = openSync(temporary, 'w', 0o640);
+  try {
+    writeFileSync(file, text);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(temporary, path);
+  const directory = openSync(dirname(path), 'r');
+  try {
+    fsyncSync(directory);
+  } finally {
+    closeSync(directory);
+  }
+}
