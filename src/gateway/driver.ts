@@ -1,0 +1,328 @@
+/**
+ * One connection: moves bytes between its socket and the session core, and does what the core says.
+ *
+ * The core decides order and replies; way.ts decides about mail; this file owns the socket, the deadline and the
+ * buffers. Replies to what came in one segment leave in one write. Nothing here waits: every await is a promise whose
+ * answer is handed to the core as an event, and a host that disconnects meanwhile is one more event.
+ */
+import type { Socket } from 'node:net';
+import type { Network } from '../config/schema.ts';
+import type { Arrival } from '../intercept/arrival.ts';
+import { newId } from '../kit/ids.ts';
+import type { Class } from '../policy/classes.ts';
+import { type Capabilities, noCapabilities } from '../smtp/capabilities.ts';
+import { type Reply, refusal } from '../smtp/reply.ts';
+import { Session, type SessionCommand, type SessionEvent, type Slot } from '../smtp/session.ts';
+import type { Recipient, Transaction } from '../smtp/transaction.ts';
+import { BodyReader } from '../wire/body.ts';
+import { LineReader } from '../wire/lines.ts';
+import { SpooledBody } from '../wire/spool.ts';
+import type { Rooms } from './rooms.ts';
+import { messageWay, recipientWay } from './way.ts';
+import { refusedArrival, Work } from './work.ts';
+
+const MAX_COMMAND_BYTES = 2048;
+/** Commands that came before their turn, and replies that the host has not read: beyond this we stop reading. */
+const MAX_WAITING_BYTES = 64 * 1024;
+/** After our last word the host may still be sending; reading it a while lets it see the reply instead of a reset. */
+const LINGER_MS = 2000;
+/** Under pressure every deadline is a fifth of what is configured. */
+const PRESSED = 0.2;
+/** A body's rate counts after this. */
+const RATE_GRACE_MS = 30_000;
+
+export class Connection {
+  readonly #rooms: Rooms;
+  readonly #socket: Socket;
+  readonly #arrival: Arrival;
+  readonly #network: Network;
+  readonly #session: Session;
+  readonly #lines = new LineReader(MAX_COMMAND_BYTES);
+  readonly #id: string;
+  readonly #atMs: number;
+  readonly #startMs: number;
+  readonly #onEnd: (connection: Connection) => void;
+  #out: Buffer[] = [];
+  #body: BodyReader | undefined;
+  #work: Work | undefined;
+  #transactions = 0;
+  /** the host sends no more */
+  #ended = false;
+  #closing = false;
+  #gone = false;
+  #feeding = false;
+  #waitsSinceMs: number;
+  #bodySinceMs = 0;
+  #unreadSinceMs: number | undefined;
+  #overLimit: Class | undefined;
+
+  constructor(rooms: Rooms, socket: Socket, arrival: Arrival, network: Network, onEnd: (c: Connection) => void) {
+    this.#rooms = rooms;
+    this.#socket = socket;
+    this.#arrival = arrival;
+    this.#network = network;
+    this.#onEnd = onEnd;
+    this.#atMs = rooms.clock.nowMs();
+    this.#startMs = rooms.clock.monotonicMs();
+    this.#waitsSinceMs = this.#startMs;
+    this.#id = newId(this.#atMs);
+    const { config } = rooms;
+    this.#session = new Session({
+      id: this.#id,
+      gatewayName: config.gateway.name,
+      helpUrl: config.gateway.helpUrl,
+      maxRecipients: config.limits.recipients,
+      maxErrors: config.limits.errors,
+      maxSizeBytes: config.limits.messageSize,
+      offers: () => toHost(rooms.relay.offers()),
+      newId: () => newId(rooms.clock.nowMs()),
+    });
+    socket.on('data', (chunk: Buffer) => this.#data(chunk));
+    socket.on('end', () => {
+      this.#ended = true;
+      this.#feed();
+    });
+    socket.on('drain', () => {
+      this.#unreadSinceMs = undefined;
+      this.#feed();
+    });
+    socket.on('error', () => this.#leave());
+    socket.on('close', () => this.#leave());
+  }
+
+  /** The banner, or the refusal that stands in its place. `overLimit` is what mode "observe" lets pass. */
+  open(refuse: Class | undefined, overLimit: Class | undefined): void {
+    this.#overLimit = overLimit;
+    this.#step(refuse === undefined ? { kind: 'open' } : { kind: 'open', refuse });
+    this.#feed();
+  }
+
+  /** Ends it with 421, unless a message is on its way to the far side: then after its answer. */
+  stop(why: Class): void {
+    if (this.#work?.inFlight) return;
+    this.#step({ kind: 'stop', class: why });
+    this.#flush();
+  }
+
+  get isBusy(): boolean {
+    return this.#work !== undefined;
+  }
+
+  get source(): string {
+    return this.#arrival.source;
+  }
+
+  /** Called about every 250 ms: whatever has taken too long, measured from its beginning and not from its last byte. */
+  checkDeadlines(nowMs: number, pressed: boolean): void {
+    const { limits } = this.#rooms.config;
+    const factor = pressed ? PRESSED : 1;
+    if (this.#closing) {
+      if (nowMs - this.#waitsSinceMs > LINGER_MS && this.#socket.writableLength === 0) this.#socket.destroy();
+      else if (nowMs - this.#waitsSinceMs > limits.writeTimeout * factor) this.#socket.destroy();
+      return;
+    }
+    if (this.#unreadSinceMs !== undefined && nowMs - this.#unreadSinceMs > limits.writeTimeout * factor) {
+      // It does not read, so there is no one to tell.
+      this.#socket.destroy();
+      return;
+    }
+    if (this.#body) {
+      const tookMs = nowMs - this.#bodySinceMs;
+      const slow = tookMs > RATE_GRACE_MS && this.#body.receivedBytes < (tookMs / 1000) * limits.dataRate;
+      if (slow || tookMs > limits.dataTimeout * factor) this.stop('limit.time');
+    } else if (this.#session.wants === 'line' && nowMs - this.#waitsSinceMs > limits.commandTimeout * factor) {
+      this.stop('limit.time');
+    }
+  }
+
+  #data(chunk: Buffer): void {
+    if (this.#closing) return;
+    if (this.#body && this.#lines.pendingBytes === 0) this.#bodyBytes(chunk);
+    else this.#lines.push(chunk);
+    this.#feed();
+  }
+
+  /** Hands the core what it wants, as long as there is some of it; then writes what it said. */
+  #feed(): void {
+    if (this.#feeding || this.#gone) return;
+    this.#feeding = true;
+    while (this.#feedOne());
+    if (this.#rooms.draining && !this.isBusy) this.#step({ kind: 'stop', class: 'session.shutdown' });
+    this.#feeding = false;
+    this.#flush();
+    if (this.#closing || this.#gone) return;
+    const full = this.#lines.pendingBytes > MAX_WAITING_BYTES || this.#socket.writableLength > MAX_WAITING_BYTES;
+    if (full) this.#socket.pause();
+    else if (this.#socket.isPaused()) this.#socket.resume();
+  }
+
+  #feedOne(): boolean {
+    if (this.#closing) return false;
+    if (this.#body) {
+      if (this.#lines.pendingBytes > 0) this.#bodyBytes(this.#lines.takeRest());
+      if (this.#body && this.#ended) this.#step({ kind: 'gone' });
+      return this.#body === undefined;
+    }
+    if (this.#session.wants !== 'line' || this.#socket.writableLength > MAX_WAITING_BYTES) return false;
+    const line = this.#lines.next();
+    if (line === undefined) {
+      if (this.#ended) this.#step({ kind: 'gone' });
+      return false;
+    }
+    this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
+    this.#step(typeof line === 'string' ? { kind: 'line', line } : { kind: 'line-fault', fault: line.fault });
+    return true;
+  }
+
+  #bodyBytes(chunk: Buffer): void {
+    const body = this.#body as BodyReader;
+    const end = body.push(chunk, 0);
+    if (end < 0 && !body.lenientEnd) return;
+    this.#body = undefined;
+    if (end >= 0 && end < chunk.length) this.#lines.push(chunk.subarray(end));
+    void this.#judge(this.#work as Work, body);
+  }
+
+  async #judge(work: Work, body: BodyReader): Promise<void> {
+    work.inFlight = true;
+    const { helo = '', esmtp } = this.#session;
+    let outcome: Reply;
+    try {
+      outcome = await messageWay(this.#rooms, work, body, { helo, esmtp });
+    } catch (error) {
+      this.#rooms.log.write('error', 'fault', { id: work.transaction.id, error: String(error), stack: stackOf(error) });
+      outcome = refusal('error.internal', work.transaction.id, this.#rooms.config.gateway.helpUrl);
+    }
+    body.spool.release();
+    work.inFlight = false;
+    work.outcome = outcome;
+    this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
+    if (this.#gone || this.#closing) {
+      // The host went away meanwhile; what became of its message is recorded all the same.
+      this.#finish(work, 'session.gone');
+      return;
+    }
+    this.#step({ kind: 'outcome', reply: outcome });
+    this.#feed();
+  }
+
+  #step(event: SessionEvent): void {
+    for (const command of this.#session.step(event)) this.#obey(command);
+  }
+
+  #obey(command: SessionCommand): void {
+    switch (command.kind) {
+      case 'reply':
+        this.#out.push(command.reply.bytes);
+        return;
+      case 'begin':
+        return this.#begin(command.transaction);
+      case 'recipient':
+        void this.#recipient(command.slot, command.recipient);
+        return;
+      case 'body':
+        return this.#startBody();
+      case 'end':
+        return this.#endWork(command.reply, command.why);
+      case 'close':
+        return this.#close();
+    }
+  }
+
+  #begin(transaction: Transaction): void {
+    const origin = { session: this.#id, worker: this.#rooms.worker, network: this.#network, arrival: this.#arrival };
+    this.#work = new Work(origin, transaction, this.#rooms.clock.nowMs(), this.#rooms.clock.monotonicMs());
+    this.#work.wouldBe = this.#overLimit;
+    this.#transactions++;
+  }
+
+  async #recipient(slot: Slot, recipient: Recipient): Promise<void> {
+    const work = this.#work as Work;
+    let answer: Reply;
+    try {
+      answer = await recipientWay(this.#rooms, work, recipient);
+    } catch (error) {
+      this.#rooms.log.write('error', 'fault', { id: work.transaction.id, error: String(error), stack: stackOf(error) });
+      answer = refusal('error.internal', work.transaction.id, this.#rooms.config.gateway.helpUrl);
+    }
+    work.recipientClasses[slot.recipientIndex] = answer.class ?? 'accepted.clean';
+    if (this.#gone || this.#closing || this.#work !== work) return;
+    this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
+    this.#step({ kind: 'recipient', slot, reply: answer });
+    this.#feed();
+  }
+
+  #startBody(): void {
+    const { limits, gateway } = this.#rooms.config;
+    const spool = new SpooledBody(this.#rooms.budget, limits.bodyMemory, gateway.runDir);
+    this.#body = new BodyReader(spool, { maxLineBytes: limits.bodyLine, maxSizeBytes: limits.messageSize });
+    this.#bodySinceMs = this.#rooms.clock.monotonicMs();
+    this.#work?.relay?.bodyBegins();
+  }
+
+  /** The core let the transaction go. While its message is being judged or sent, the record waits for the outcome. */
+  #endWork(answer: Reply | undefined, why: Class): void {
+    const work = this.#work;
+    if (!work) return;
+    if (this.#body) {
+      work.sizeBytes = this.#body.receivedBytes;
+      this.#body.spool.release();
+      this.#body = undefined;
+    }
+    this.#work = undefined;
+    if (answer) work.outcome = answer;
+    work.relay?.abandon();
+    if (!work.inFlight) this.#finish(work, why);
+  }
+
+  #finish(work: Work, why: Class): void {
+    const { helo, esmtp } = this.#session;
+    this.#rooms.ledger.record(work.toAttempt(helo, esmtp, why, this.#rooms.clock.monotonicMs()));
+  }
+
+  #flush(): void {
+    if (this.#out.length === 0) return;
+    const bytes = this.#out.length === 1 ? (this.#out[0] as Buffer) : Buffer.concat(this.#out);
+    this.#out = [];
+    if (this.#gone || !this.#socket.writable) return;
+    if (!this.#socket.write(bytes)) this.#unreadSinceMs ??= this.#rooms.clock.monotonicMs();
+    if (this.#closing) this.#socket.end();
+  }
+
+  #close(): void {
+    if (this.#closing) return;
+    this.#closing = true;
+    this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
+    const refused = this.#session.lastRefusal;
+    if (this.#transactions === 0 && refused !== undefined) this.#recordRefusal(refused);
+    if (this.#out.length > 0) this.#flush();
+    else if (this.#ended) this.#socket.destroy();
+    else this.#socket.end();
+    this.#lines.takeRest();
+    if (this.#socket.isPaused()) this.#socket.resume();
+  }
+
+  #recordRefusal(why: Class): void {
+    const origin = { session: this.#id, worker: this.#rooms.worker, network: this.#network, arrival: this.#arrival };
+    const { helo, esmtp } = this.#session;
+    const tookMs = this.#rooms.clock.monotonicMs() - this.#startMs;
+    this.#rooms.ledger.record(refusedArrival(origin, this.#atMs, helo, esmtp, why, tookMs));
+  }
+
+  #leave(): void {
+    if (this.#gone) return;
+    this.#step({ kind: 'gone' });
+    this.#gone = true;
+    this.#socket.destroy();
+    this.#onEnd(this);
+  }
+}
+
+/** What of the far side's offer goes on to a host: STARTTLS ends here and is not ours to offer on this leg yet. */
+function toHost(offers: Capabilities | undefined): Capabilities {
+  return { ...(offers ?? noCapabilities), startTls: false };
+}
+
+function stackOf(error: unknown): string | undefined {
+  return error instanceof Error ? error.stack : undefined;
+}

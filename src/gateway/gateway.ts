@@ -1,0 +1,118 @@
+/**
+ * All connections of a worker: admits each, keeps its deadline, ends them when the worker ends.
+ */
+import type { Socket } from 'node:net';
+import type { Network } from '../config/schema.ts';
+import { type Arrival, arrivalOf } from '../intercept/arrival.ts';
+import { sourceOf } from '../kit/address.ts';
+import type { Class } from '../policy/classes.ts';
+import { Connection } from './driver.ts';
+import type { Rooms } from './rooms.ts';
+
+const SWEEP_MS = 250;
+
+/** A source that is in no network, or in one that is closed: the kernel refuses these, so this is the second gate. */
+const NOWHERE = 'unrouted';
+
+export class Gateway {
+  readonly #rooms: Rooms;
+  readonly #connections = new Set<Connection>();
+  readonly #sweeper: NodeJS.Timeout;
+  #whenEmpty: (() => void) | undefined;
+
+  constructor(rooms: Rooms) {
+    this.#rooms = rooms;
+    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_MS);
+  }
+
+  get open(): number {
+    return this.#connections.size;
+  }
+
+  /** The guard asks whether this worker lives: a banner, no session, no record. */
+  probe(socket: Socket): void {
+    socket.on('error', () => {});
+    socket.setTimeout(5000, () => socket.destroy());
+    socket.end(`220 ${this.#rooms.config.gateway.name} alive\r\n`);
+    socket.resume();
+  }
+
+  accept(socket: Socket): void {
+    const arrival = arrivalOf(socket);
+    if (!arrival) {
+      socket.destroy();
+      return;
+    }
+    void this.#admit(socket, arrival);
+  }
+
+  /** Ends the sessions that are idle now and lets the others finish, at most `drainMs`; then 421 to what is left. */
+  async drain(drainMs: number): Promise<void> {
+    this.#rooms.draining = true;
+    for (const connection of this.#connections) if (!connection.isBusy) connection.stop('session.shutdown');
+    const empty = new Promise<void>((resolve) => {
+      this.#whenEmpty = resolve;
+    });
+    if (this.#connections.size > 0) await Promise.race([empty, after(drainMs)]);
+    for (const connection of this.#connections) connection.stop('session.shutdown');
+    // What is on its way to the far side gets its answer or is cut off: never a 250 that was not heard.
+    if (this.#connections.size > 0) await Promise.race([empty, after(2000)]);
+    clearInterval(this.#sweeper);
+  }
+
+  async #admit(socket: Socket, arrival: Arrival): Promise<void> {
+    const rooms = this.#rooms;
+    const found = rooms.networks.find(arrival.source);
+    const network = found ?? nowhere(rooms);
+    const source = sourceOf(arrival.source);
+    let admitted = false;
+    const connection = new Connection(rooms, socket, arrival, network, () => {
+      this.#connections.delete(connection);
+      rooms.counts.open--;
+      if (admitted) rooms.ledger.release(source);
+      if (this.#connections.size === 0) this.#whenEmpty?.();
+    });
+    this.#connections.add(connection);
+    rooms.counts.opened(found?.name ?? NOWHERE);
+
+    const refuse = this.#refusal(found);
+    if (refuse) return connection.open(refuse, undefined);
+    const answer = await rooms.ledger.admit(source, network.maxConnections);
+    admitted = answer === 'ok';
+    if (socket.destroyed) {
+      if (admitted) rooms.ledger.release(source);
+      admitted = false;
+      return;
+    }
+    const over: Class | undefined =
+      answer === 'ok' ? undefined : answer === 'over' ? 'limit.connections' : 'error.keeper';
+    if (over === 'limit.connections' && network.mode === 'observe') return connection.open(undefined, over);
+    connection.open(over, undefined);
+  }
+
+  /** What stands in place of the banner, decided without asking anybody. */
+  #refusal(network: Network | undefined): Class | undefined {
+    const rooms = this.#rooms;
+    if (rooms.draining) return 'session.shutdown';
+    if (rooms.descriptors.isFull) return 'limit.descriptors';
+    if (!network) return 'network.none';
+    if (network.mode === 'block') return 'network.block';
+    if (network.mode === 'smarthost-only') return 'network.smarthost-only';
+    return rooms.relay.offers() === undefined ? 'upstream.none-yet' : undefined;
+  }
+
+  #sweep(): void {
+    const nowMs = this.#rooms.clock.monotonicMs();
+    const pressed = this.#rooms.descriptors.isPressed(this.#rooms.config.limits.pressure);
+    for (const connection of this.#connections) connection.checkDeadlines(nowMs, pressed);
+  }
+}
+
+function nowhere(rooms: Rooms): Network {
+  const first = rooms.config.network[0] as Network;
+  return { ...first, name: NOWHERE, prefixes: [], mode: 'enforce' };
+}
+
+function after(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,43 @@
+/** What every connection of a worker shares. A reload replaces `config`, `networks` and `relay`; sessions take them as they begin. */
+import type { Config } from '../config/schema.ts';
+import type { Filter } from '../filter/filter.ts';
+import type { Networks } from '../identity/networks.ts';
+import type { Descriptors } from '../intercept/descriptors.ts';
+import type { Clock } from '../kit/clock.ts';
+import type { Log } from '../kit/log.ts';
+import type { Ledger } from '../ledger/client.ts';
+import type { Relay } from '../relay/relay.ts';
+import type { SpoolBudget } from '../wire/spool.ts';
+
+export type Rooms = {
+  readonly worker: number;
+  config: Config;
+  networks: Networks;
+  relay: Relay;
+  readonly ledger: Ledger;
+  readonly budget: SpoolBudget;
+  readonly descriptors: Descriptors;
+  readonly filters: readonly Filter[];
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly counts: Counts;
+  /** no new sessions: this worker is about to end */
+  draining: boolean;
+};
+
+/** Sessions by network since the last report, and now. */
+export class Counts {
+  open = 0;
+  #opened = new Map<string, number>();
+
+  opened(network: string): void {
+    this.open++;
+    this.#opened.set(network, (this.#opened.get(network) ?? 0) + 1);
+  }
+
+  takeOpened(): Record<string, number> {
+    const taken = Object.fromEntries(this.#opened);
+    this.#opened = new Map();
+    return taken;
+  }
+}

@@ -1,0 +1,47 @@
+/** The Received line (RFC 5321 section 4.4): the one thing that is added to a message, on top. */
+import type { Arrival } from '../intercept/arrival.ts';
+import type { HeaderField } from '../filter/message.ts';
+import { parseAddress } from '../kit/address.ts';
+
+export type TraceFacts = {
+  readonly gatewayName: string;
+  readonly arrival: Arrival;
+  readonly helo: string;
+  readonly protocol: 'SMTP' | 'ESMTP' | 'UTF8SMTP';
+  readonly id: string;
+  /** the recipient, when there is exactly one: with more, the line would tell each of the others */
+  readonly soleRecipient: string | undefined;
+  readonly nowMs: number;
+};
+
+/** Folded, CRLF-ended, latin1 bytes. What a host said (HELO, recipient) is reduced to characters that can't forge a line. */
+export function receivedLine(facts: TraceFacts): Buffer {
+  const { arrival } = facts;
+  const literal = parseAddress(arrival.source)?.family === 6 ? `IPv6:${arrival.source}` : arrival.source;
+  const recipient =
+    facts.soleRecipient === undefined ? '' : `\r\n\tfor ${plain(facts.soleRecipient, /[^\x21-\x7e\x80-\xff]/g)}`;
+  return Buffer.from(
+    `Received: from ${plain(facts.helo, /[^A-Za-z0-9.:[\]_-]/g)} ([${literal}])\r\n` +
+      `\tby ${facts.gatewayName} (Postern) with ${facts.protocol} id ${facts.id}${recipient};\r\n` +
+      `\t${rfc5322Date(facts.nowMs)}\r\n`,
+    'latin1',
+  );
+}
+
+function plain(text: string, forbidden: RegExp): string {
+  return text.slice(0, 255).replace(forbidden, '?');
+}
+
+function rfc5322Date(nowMs: number): string {
+  return `${new Date(nowMs).toUTCString().replace('GMT', '+0000')}`;
+}
+
+/**
+ * A message that has passed too many servers, or this gateway twice already, goes in a circle. Once is no loop: mail may
+ * come back to a host inside and be forwarded from there.
+ */
+export function isLoop(fields: readonly HeaderField[], gatewayName: string, maxReceived: number): boolean {
+  const received = fields.filter(({ name }) => name === 'received');
+  const own = received.filter(({ value }) => value.includes(`by ${gatewayName} (Postern)`));
+  return received.length > maxReceived || own.length >= 2;
+}

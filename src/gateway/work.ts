@@ -1,0 +1,147 @@
+/** What is known of one transaction while it is on its way, and the event that is made of it at the end. */
+import type { Network } from '../config/schema.ts';
+import type { Seen } from '../filter/filter.ts';
+import type { Arrival } from '../intercept/arrival.ts';
+import type { Class } from '../policy/classes.ts';
+import { type Verdict, verdictOf } from '../policy/verdict.ts';
+import type { Attempt } from '../record/events.ts';
+import type { RelayTransaction } from '../relay/relay.ts';
+import type { Reply } from '../smtp/reply.ts';
+import type { Transaction } from '../smtp/transaction.ts';
+
+/** Whose session it is: the same for all its transactions. */
+export type Origin = {
+  readonly session: string;
+  readonly worker: number;
+  readonly network: Network;
+  readonly arrival: Arrival;
+};
+
+export class Work {
+  readonly origin: Origin;
+  readonly transaction: Transaction;
+  readonly atMs: number;
+  readonly startMs: number;
+  relay: RelayTransaction | undefined;
+  /** the message is being judged or sent: the record waits for its end */
+  inFlight = false;
+  wouldBe: Class | undefined;
+  findings: readonly Seen[] = [];
+  sizeBytes = 0;
+  upstream: string | undefined;
+  upstreamReply: string | undefined;
+  verdictMs: number | undefined;
+  relayMs: number | undefined;
+  /** the answer to the message, once there is one; what the host was told unless it had gone */
+  outcome: Reply | undefined;
+  readonly recipientClasses: Class[] = [];
+
+  constructor(origin: Origin, transaction: Transaction, atMs: number, startMs: number) {
+    this.origin = origin;
+    this.transaction = transaction;
+    this.atMs = atMs;
+    this.startMs = startMs;
+  }
+
+  /** `why` is the end that the session saw when there was no answer to a message. */
+  toAttempt(helo: string | undefined, esmtp: boolean, why: Class, nowMs: number): Attempt {
+    const { class: decided, verdict } = this.#decision(why);
+    return {
+      ...attemptBase(this.origin, this.transaction.id, this.atMs, helo, esmtp),
+      sender: this.transaction.from.path,
+      recipients: this.transaction.recipients.map(({ recipient, code }, i) => ({
+        recipient: recipient.path,
+        code: code ?? 0,
+        class: this.recipientClasses[i] ?? why,
+      })),
+      sizeBytes: this.sizeBytes,
+      verdict,
+      class: decided,
+      wouldBe: this.wouldBe,
+      reply: this.outcome ? textOf(this.outcome) : '',
+      upstream: this.upstream,
+      upstreamReply: this.upstreamReply,
+      findings: this.findings.map(({ filter, name, score, evidence }) => ({ filter, name, score, evidence })),
+      verdictMs: this.verdictMs,
+      relayMs: this.relayMs,
+      totalMs: nowMs - this.startMs,
+    };
+  }
+
+  /**
+   * The message's answer decides; without a message, refused recipients do when none stood; else how it ended.
+   * The verdict follows the code that was said, since configuration may soften or harden a class.
+   */
+  #decision(why: Class): { class: Class; verdict: Verdict['kind'] } {
+    const said = this.outcome;
+    if (said) {
+      const of = said.class ?? (this.wouldBe === undefined ? 'accepted.clean' : 'accepted.observed');
+      return { class: of, verdict: kindOf(said.code) };
+    }
+    const asked = this.transaction.recipients;
+    const last = asked.at(-1);
+    if (last?.code !== undefined && asked.every(({ code }) => code !== undefined && code >= 400)) {
+      return { class: this.recipientClasses.at(-1) ?? why, verdict: kindOf(last.code) };
+    }
+    return { class: why, verdict: verdictOf(why).kind };
+  }
+}
+
+/** A connection that was refused, or ended in refusals, before any transaction. */
+export function refusedArrival(
+  origin: Origin,
+  atMs: number,
+  helo: string | undefined,
+  esmtp: boolean,
+  why: Class,
+  totalMs: number,
+): Attempt {
+  return {
+    ...attemptBase(origin, origin.session, atMs, helo, esmtp),
+    sender: undefined,
+    recipients: [],
+    sizeBytes: 0,
+    verdict: verdictOf(why).kind,
+    class: why,
+    wouldBe: undefined,
+    reply: '',
+    upstream: undefined,
+    upstreamReply: undefined,
+    findings: [],
+    verdictMs: undefined,
+    relayMs: undefined,
+    totalMs,
+  };
+}
+
+function attemptBase(origin: Origin, id: string, atMs: number, helo: string | undefined, esmtp: boolean) {
+  const { arrival, network } = origin;
+  return {
+    kind: 'attempt',
+    id,
+    session: origin.session,
+    at: atMs,
+    worker: origin.worker,
+    network: network.name,
+    mode: network.mode,
+    source: arrival.source,
+    sourcePort: arrival.sourcePort,
+    destination: arrival.destination,
+    destinationPort: arrival.destinationPort,
+    helo,
+    esmtp,
+    egress: 'smarthost',
+  } as const;
+}
+
+function kindOf(code: number): Verdict['kind'] {
+  return code < 400 ? 'accept' : code < 500 ? 'defer' : 'reject';
+}
+
+/** A reply's text for the record, without the bracket of class, id and URL, at most 500 characters. */
+export function textOf(reply: Reply): string {
+  const text = reply.bytes.toString('latin1').trimEnd().replaceAll('\r\n', ' / ');
+  return (
+    reply.class === undefined || reply.class === 'upstream.reply' ? text : text.replace(/ \[[^\]]*\]$/, '')
+  ).slice(0, 500);
+}
