@@ -253,8 +253,8 @@ export class Connection {
   }
 
   #startBody(): void {
-    const { limits, gateway } = this.#rooms.config;
-    const spool = new SpooledBody(this.#rooms.budget, limits.bodyMemory, gateway.runDir);
+    const { limits } = this.#rooms.config;
+    const spool = new SpooledBody(this.#rooms.budget, limits.bodyMemory, this.#rooms.spoolDir);
     this.#body = new BodyReader(spool, { maxLineBytes: limits.bodyLine, maxSizeBytes: limits.messageSize });
     this.#bodySinceMs = this.#rooms.clock.monotonicMs();
     this.#work?.relay?.bodyBegins();

@@ -16,6 +16,8 @@ export type Rooms = {
   relay: Relay;
   readonly ledger: Ledger;
   readonly budget: SpoolBudget;
+  /** a tmpfs where bodies too large for memory wait, in files without a name */
+  readonly spoolDir: string;
   readonly descriptors: Descriptors;
   readonly filters: readonly Filter[];
   readonly log: Log;

@@ -3,8 +3,7 @@
  * this worker instead of being refused. In this order (LISTEN_FDS protocol): 3 IPv4, 4 IPv6, 5 the probe's unix socket.
  */
 import { createServer, type Server, type Socket } from 'node:net';
-
-const FIRST_FD = 3;
+import { inheritedListeners } from '../kit/inherited.ts';
 
 export type Listeners = {
   /** Takes no new connection here; those that wait in the kernel stay for the next worker. */
@@ -13,10 +12,10 @@ export type Listeners = {
 
 /** Throws when no listeners were handed down to this very process. */
 export function adoptListeners(on: { host: (socket: Socket) => void; probe: (socket: Socket) => void }): Listeners {
-  const count = Number(process.env['LISTEN_PID']) === process.pid ? Number(process.env['LISTEN_FDS']) : 0;
-  if (count !== 3) {
+  const [v4, v6, probe] = inheritedListeners();
+  if (v4 === undefined || v6 === undefined || probe === undefined) {
     throw new Error(
-      `expected 3 listeners (IPv4, IPv6, probe) handed down by systemd or "postern run", got ${count}: start the worker through one of these`,
+      'no listeners (IPv4, IPv6, probe) were handed down: start the worker with systemd (postern-worker@N) or "postern run"',
     );
   }
   const adopt = (fd: number, onSocket: (socket: Socket) => void): Server => {
@@ -25,7 +24,7 @@ export function adoptListeners(on: { host: (socket: Socket) => void; probe: (soc
     server.listen({ fd });
     return server;
   };
-  const servers = [adopt(FIRST_FD, on.host), adopt(FIRST_FD + 1, on.host), adopt(FIRST_FD + 2, on.probe)];
+  const servers = [adopt(v4, on.host), adopt(v6, on.host), adopt(probe, on.probe)];
   return {
     close() {
       for (const server of servers) server.close();

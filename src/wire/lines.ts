@@ -30,12 +30,13 @@ export class LineReader {
   /** The next line without its CRLF, one character for each byte (latin1); a fault; or undefined: more is needed. */
   next(): string | { readonly fault: LineFault } | undefined {
     const lf = this.#input.indexOf(LF, this.#at);
-    const stop = lf < 0 ? this.#input.length : lf - 1;
+    const length = this.#input.length;
+    // A CR may stand last: its LF may be in the next segment.
+    const stop = lf >= 0 ? lf - 1 : length > this.#at && this.#input[length - 1] === CR ? length - 1 : length;
     if (stop - this.#at + 2 > this.#maxBytes) return { fault: 'line-length' };
     if (lf < 0) {
-      // A CR may stand last: its LF may be in the next segment.
       const cr = this.#input.indexOf(CR, this.#at);
-      return (cr >= 0 && cr < stop - 1) || this.#input.indexOf(0, this.#at) >= 0 ? { fault: 'line-end' } : undefined;
+      return (cr >= 0 && cr < stop) || this.#input.indexOf(0, this.#at) >= 0 ? { fault: 'line-end' } : undefined;
     }
     const line = this.#input.subarray(this.#at, Math.max(stop, this.#at));
     if (lf === this.#at || this.#input[stop] !== CR || line.includes(CR) || line.includes(0))

@@ -1,0 +1,121 @@
+/**
+ * The worker: sessions, filters, relay. No capability, no database, no kernel: it holds sockets and the message.
+ *
+ * Ready once the listeners are adopted. It begins to accept when a smarthost has answered or a second has passed, so
+ * that the first host after a start is not told that nothing was reached yet.
+ */
+import type { Config } from '../config/schema.ts';
+import { loadConfig } from '../config/load.ts';
+import { createReloader } from '../config/reload.ts';
+import { allFilters } from '../filter/all.ts';
+import { Gateway } from '../gateway/gateway.ts';
+import { sessionCounts } from '../gateway/report.ts';
+import { Counts, type Rooms } from '../gateway/rooms.ts';
+import { Networks } from '../identity/networks.ts';
+import { Descriptors } from '../intercept/descriptors.ts';
+import { adoptListeners } from '../intercept/listen.ts';
+import { systemClock } from '../kit/clock.ts';
+import { type Log, stdoutLog } from '../kit/log.ts';
+import { runPaths } from '../kit/run-dir.ts';
+import { createLedger } from '../ledger/client.ts';
+import { createSmarthost } from '../relay/smarthost.ts';
+import { SpoolBudget } from '../wire/spool.ts';
+import { notify } from './notify.ts';
+
+const FIRST_CONTACT_MS = 1000;
+const REPORT_MS = 1000;
+
+/** Runs until SIGTERM; resolves with the exit status. */
+export async function worker(configPath: string, index: number): Promise<number> {
+  const log = stdoutLog(`worker ${index}`);
+  const loaded = await loadConfig(configPath);
+  if (!loaded.ok) {
+    for (const error of loaded.errors) process.stderr.write(`${error.message}\n`);
+    return 1;
+  }
+  const abort = new AbortController();
+  const rooms = makeRooms(loaded.config, index, log, abort.signal);
+  const gateway = new Gateway(rooms);
+
+  void rooms.relay.start();
+  await Promise.race([firstContact(rooms), after(FIRST_CONTACT_MS)]);
+  const listeners = adoptListeners({
+    host: (socket) => gateway.accept(socket),
+    probe: (socket) => gateway.probe(socket),
+  });
+  const report = setInterval(() => rooms.ledger.record(sessionCounts(rooms)), REPORT_MS);
+  const watchdog = notify.ready();
+  const reload = createReloader(configPath, rooms.config, log, (config) => adopt(rooms, config, log));
+  process.on('SIGHUP', () => void reload());
+  log.write('info', 'worker.ready', { pid: process.pid, descriptors: rooms.descriptors.limit });
+
+  await new Promise<void>((resolve) => process.once('SIGTERM', resolve));
+  notify.stopping();
+  listeners.close();
+  await gateway.drain(rooms.config.gateway.drain);
+  clearInterval(report);
+  clearInterval(watchdog);
+  rooms.ledger.record(sessionCounts(rooms));
+  await rooms.ledger.close();
+  await rooms.relay.close();
+  abort.abort();
+  return 0;
+}
+
+function makeRooms(config: Config, index: number, log: Log, signal: AbortSignal): Rooms {
+  const { gateway, limits } = config;
+  const paths = runPaths(gateway.runDir);
+  const counts = new Counts();
+  const rooms: Rooms = {
+    worker: index,
+    config,
+    networks: new Networks(config.network),
+    relay: createSmarthost(config, { log, clock: systemClock }),
+    ledger: createLedger(
+      {
+        path: paths.keeperSocket,
+        worker: index,
+        workers: gateway.workers,
+        keeperFailure: gateway.keeperFailure,
+        clock: systemClock,
+        log,
+      },
+      signal,
+    ),
+    budget: new SpoolBudget(limits.bodyTotal),
+    spoolDir: paths.spoolDir,
+    descriptors: new Descriptors(
+      () => counts.open + rooms.relay.servers().reduce((sum, { connections }) => sum + connections, 0),
+    ),
+    filters: allFilters,
+    log,
+    clock: systemClock,
+    counts,
+    draining: false,
+  };
+  return rooms;
+}
+
+/** Sessions that run keep what they began with; the relay is replaced when what it was made from has changed. */
+function adopt(rooms: Rooms, config: Config, log: Log): void {
+  const before = rooms.config;
+  rooms.config = config;
+  rooms.networks = new Networks(config.network);
+  rooms.ledger.configure({ workers: config.gateway.workers, keeperFailure: config.gateway.keeperFailure });
+  if (JSON.stringify(before.smarthost) === JSON.stringify(config.smarthost)) return;
+  const old = rooms.relay;
+  const next = createSmarthost(config, { log, clock: systemClock });
+  // The new one takes over when it knows what it can offer; until then the old one serves.
+  void next.start().then(() => {
+    rooms.relay = next;
+    return old.close();
+  });
+}
+
+async function firstContact(rooms: Rooms): Promise<void> {
+  while (rooms.relay.offers() === undefined) await after(20);
+}
+
+function after(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
