@@ -15,6 +15,7 @@ import {
   MAX_LINE_BYTES,
   type Peer,
 } from '../../../src/kit/channel.ts';
+import { inbox } from '../../kit/wait.ts';
 
 type Word = { readonly word: string };
 const check = (raw: unknown): Word | undefined =>
@@ -33,24 +34,6 @@ afterEach(() => {
   stop.abort();
   rmSync(dir, { recursive: true, force: true });
 });
-
-/** A queue of what came: `next()` waits for one. */
-function inbox<T>(): { put: (item: T) => void; next: () => Promise<T>; items: T[] } {
-  const items: T[] = [];
-  const waiting: ((item: T) => void)[] = [];
-  return {
-    items,
-    put: (item) => {
-      const first = waiting.shift();
-      if (first) first(item);
-      else items.push(item);
-    },
-    next: () => {
-      const item = items.shift();
-      return item === undefined ? new Promise((resolve) => waiting.push(resolve)) : Promise.resolve(item);
-    },
-  };
-}
 
 function echo(downs: string[] = []): (peer: Peer) => Handlers<Word> {
   return (peer) => ({
