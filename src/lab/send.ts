@@ -19,7 +19,7 @@ export type Mail = {
   /** empty for the null sender */
   readonly from: string;
   readonly to: readonly string[];
-  /** header and body, lines ending in CRLF */
+  /** header and body, every line ending in CRLF, the last one too */
   readonly message: Buffer;
   /** the body has octets above 127 and says BODY=8BITMIME */
   readonly is8bit?: boolean;
@@ -51,7 +51,8 @@ export const withSwaks: Sender = async (where, mail) => {
       ...['--helo', mail.helo, '--from', mail.from || '<>', '--to', mail.to.join(',')],
       ...['--timeout', '15', '--data', '-'],
     ],
-    { input: mail.message, deadlineMs: DEADLINE_MS },
+    // swaks adds a line end of its own.
+    { input: mail.message.subarray(0, mail.message.length - 2), deadlineMs: DEADLINE_MS },
   );
   return readSwaks(ran.stdout, ran.stderr);
 };

@@ -52,10 +52,8 @@ for (const [name, send] of [
     const saw = await send(network.inside, sent);
     assert.deepEqual(saw, { reply: '250 2.6.0 Recorded by the lab', failure: undefined });
     const seen = await arrived(`${name} v4`);
-    // swaks ends a message with one more line end of its own.
-    const tail = Buffer.from(name === 'swaks' ? '\r\n' : '');
-    assert.equal(seen?.bodySha256, sha256(Buffer.concat([BODY, tail])));
-    assert.equal(seen.sentSha256, sha256(Buffer.concat([sent.message, tail])));
+    assert.equal(seen?.bodySha256, sha256(BODY));
+    assert.equal(seen.sentSha256, sha256(sent.message));
     assert.deepEqual(
       [seen.from, seen.to, seen.receivedByUs, seen.tls, seen.remote],
       ['a@customer.example', ['b@example.org', 'c@example.org'], false, false, PLACES.hosts[0].v4],
