@@ -7,9 +7,9 @@
 set -eu
 
 top=$(cd "$(dirname "$0")/.." && pwd)
-PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
-# Only the test of this script sets it: where libraries and modules are looked for.
+# Only the test of this script sets it: the root of the machine that is looked at.
 root=${POSTERN_SETUP_ROOT:-}
+PATH=$PATH:$root/usr/local/sbin:$root/usr/sbin:$root/sbin
 
 # One line each: what must be there (a command or a path), its package, what for.
 for_lab() {
