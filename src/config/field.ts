@@ -2,7 +2,7 @@
  * The building blocks of the schema: a field says its type, default, doc and check in one place; everything else
  * (the effective configuration, the commented example, docs/config.md, the error texts) is derived from it.
  */
-import { isIP } from 'node:net';
+import { isIPv4, isIPv6 } from 'node:net';
 import { canonical, parsePrefix, type Prefix } from '../kit/address.ts';
 
 /** What a parser says of a value: the value, or what was expected instead. */
@@ -19,6 +19,8 @@ export type Field<T> = {
   readonly required: boolean;
   /** shown in the example file when there is no default */
   readonly example: unknown;
+  /** of a list: the field of each element, so that every bad element is reported and not the first alone */
+  readonly item?: Field<unknown>;
 };
 
 export type Table<F extends Fields = Fields> = {
@@ -36,7 +38,7 @@ export type List<F extends Fields = Fields> = {
 // biome-ignore lint: the value's type is carried by inference
 export type Fields = { readonly [key: string]: Field<any> | Table | List };
 
-type Camel<K extends string> = K extends `${infer A}_${infer B}` ? `${A}${Capitalize<Camel<B>>}` : K;
+export type Camel<K extends string> = K extends `${infer A}_${infer B}` ? `${A}${Capitalize<Camel<B>>}` : K;
 
 /** The effective configuration's type, keys in camelCase. */
 export type Infer<F extends Fields> = {
@@ -82,30 +84,31 @@ export function list<F extends Fields>(doc: string, fields: F): List<F> {
 
 /** A list of values of one field's type; each value is checked by itself. */
 export function listOf<T>(item: (spec: Spec) => Field<T>, spec: Spec & { min?: number }): Field<readonly T[]> {
-  const one = item({ doc: '', example: '' });
-  return field(
-    `a list, each ${one.type}`,
-    (raw) => {
-      if (!Array.isArray(raw)) return { expected: `a list, each ${one.type}` };
-      if (raw.length < (spec.min ?? 0)) return { expected: `at least ${spec.min} in the list, each ${one.type}` };
-      const values: T[] = [];
-      for (const element of raw) {
-        const parsed = one.parse(element);
-        if ('expected' in parsed) return { expected: `each ${parsed.expected}, not ${JSON.stringify(element)}` };
-        values.push(parsed.value);
-      }
-      return { value: values };
-    },
-    spec,
-  );
+  const one = item({ doc: '' });
+  const type = spec.min ? `a list of at least ${spec.min}, each ${one.type}` : `a list, each ${one.type}`;
+  const parse = (raw: unknown): Parsed<readonly T[]> => {
+    if (!Array.isArray(raw) || raw.length < (spec.min ?? 0)) return { expected: type };
+    const values: T[] = [];
+    for (const element of raw) {
+      const parsed = one.parse(element);
+      if ('expected' in parsed) return { expected: type };
+      values.push(parsed.value);
+    }
+    return { value: values };
+  };
+  return { ...field(type, parse, spec), item: one };
 }
 
+// Without controls and the format characters that turn text around: values are printed, logged and sent in SMTP.
+const PLAIN = /^[^\p{C}\p{Zl}\p{Zp}]{1,256}$/u;
+
+/** A text in quotes; without a pattern, 1 to 256 characters none of which is a control. */
 export function text(spec: Spec & { pattern?: RegExp; type?: string }): Field<string> {
-  const type = spec.type ?? 'a text';
+  const type = spec.type ?? 'a text of 1 to 256 characters without controls';
+  const pattern = spec.pattern ?? PLAIN;
   return field(
     type,
-    (raw) =>
-      typeof raw === 'string' && raw !== '' && (spec.pattern?.test(raw) ?? true) ? { value: raw } : { expected: type },
+    (raw) => (typeof raw === 'string' && pattern.test(raw) ? { value: raw } : { expected: type }),
     spec,
   );
 }
@@ -117,20 +120,20 @@ export function choice<const T extends string>(values: readonly T[], spec: Spec)
 
 export function integer(spec: Spec & { min: number; max: number }): Field<number> {
   const type = `a whole number from ${spec.min} to ${spec.max}`;
-  return field(
-    type,
-    (raw) => {
-      const value = typeof raw === 'bigint' ? Number(raw) : raw;
-      return Number.isInteger(value) && (value as number) >= spec.min && (value as number) <= spec.max
-        ? { value: value as number }
-        : { expected: type };
-    },
-    spec,
-  );
+  return field(type, (raw) => (isCount(raw, spec.min, spec.max) ? { value: raw } : { expected: type }), spec);
+}
+
+/** TOML integers beyond 2^53 arrive as bigint and are out of every range here. */
+function isCount(raw: unknown, min: number, max: number): raw is number {
+  return typeof raw === 'number' && Number.isInteger(raw) && raw >= min && raw <= max;
 }
 
 export function boolean(spec: Spec): Field<boolean> {
-  return field('true or false', (raw) => (typeof raw === 'boolean' ? { value: raw } : { expected: 'true or false' }), spec);
+  return field(
+    'true or false',
+    (raw) => (typeof raw === 'boolean' ? { value: raw } : { expected: 'true or false' }),
+    spec,
+  );
 }
 
 /** `"auto"` or a number; the loader turns "auto" into the machine's number of processors. */
@@ -138,52 +141,50 @@ export function countOrAuto(spec: Spec & { max: number }): Field<number | 'auto'
   const type = `"auto" or a whole number from 1 to ${spec.max}`;
   return field<number | 'auto'>(
     type,
-    (raw) => {
-      const value = typeof raw === 'bigint' ? Number(raw) : raw;
-      if (value === 'auto') return { value: 'auto' };
-      return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= spec.max
-        ? { value: value as number }
-        : { expected: type };
-    },
+    (raw) => (raw === 'auto' || isCount(raw, 1, spec.max) ? { value: raw } : { expected: type }),
     spec,
   );
 }
 
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const UNIT_BYTES: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
 
-/** A duration, in milliseconds once parsed. */
-export function durationMs(spec: Spec & { min?: string; max?: string }): Field<number> {
-  const span = spec.min || spec.max ? ` from ${spec.min ?? '0s'} to ${spec.max ?? 'any'}` : '';
-  const type = `a duration such as "30s", "5m", "2h", "32d"${span}`;
-  return field(
-    type,
-    (raw) => {
-      const value = parseDurationMs(raw);
-      const low = spec.min ? (parseDurationMs(spec.min) as number) : 0;
-      const high = spec.max ? (parseDurationMs(spec.max) as number) : Number.MAX_SAFE_INTEGER;
-      return value !== undefined && value >= low && value <= high ? { value } : { expected: type };
-    },
-    spec,
-  );
-}
-
+/** `30s`, `5m`, `32d` in milliseconds; undefined when it is none. */
 export function parseDurationMs(raw: unknown): number | undefined {
   const match = typeof raw === 'string' ? /^(\d{1,9})(ms|s|m|h|d)$/.exec(raw) : null;
   return match ? Number(match[1]) * (UNIT_MS[match[2] as string] as number) : undefined;
 }
 
-const UNIT_BYTES: Readonly<Record<string, number>> = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
+/** `256KiB`, `50MiB` in bytes; undefined when it is none. */
+export function parseSizeBytes(raw: unknown): number | undefined {
+  const match = typeof raw === 'string' ? /^(\d{1,9})(B|KiB|MiB|GiB)$/.exec(raw) : null;
+  return match ? Number(match[1]) * (UNIT_BYTES[match[2] as string] as number) : undefined;
+}
+
+/** A duration, in milliseconds once parsed. */
+export function durationMs(spec: Spec & { min?: string; max: string }): Field<number> {
+  return quantity('a duration such as "30s", "5m", "2h", "32d"', parseDurationMs, { min: '0s', ...spec });
+}
 
 /** A size, in bytes once parsed. */
-export function sizeBytes(spec: Spec): Field<number> {
-  const type = 'a size such as "256KiB", "50MiB", "1GiB"';
+export function sizeBytes(spec: Spec & { min?: string; max: string }): Field<number> {
+  return quantity('a size such as "500B", "256KiB", "50MiB", "1GiB"', parseSizeBytes, { min: '1B', ...spec });
+}
+
+/** A number with its unit in one text, between bounds that are written the same way. */
+function quantity(
+  kind: string,
+  parse: (raw: unknown) => number | undefined,
+  spec: Spec & { min: string; max: string },
+): Field<number> {
+  const type = `${kind}; from ${spec.min} to ${spec.max}`;
+  const low = parse(spec.min) ?? Number.NaN;
+  const high = parse(spec.max) ?? Number.NaN;
   return field(
     type,
     (raw) => {
-      const match = typeof raw === 'string' ? /^(\d{1,9})(B|KiB|MiB|GiB)$/.exec(raw) : null;
-      return match && Number(match[1]) > 0
-        ? { value: Number(match[1]) * (UNIT_BYTES[match[2] as string] as number) }
-        : { expected: type };
+      const value = parse(raw);
+      return value !== undefined && value >= low && value <= high ? { value } : { expected: type };
     },
     spec,
   );
@@ -191,14 +192,13 @@ export function sizeBytes(spec: Spec): Field<number> {
 
 /** Events per time, `"50/s"`, `"600/m"`; per second once parsed. */
 export function perSecond(spec: Spec): Field<number> {
-  const type = 'a rate such as "50/s", "600/m"';
+  const type = 'a rate such as "50/s", "600/m"; from "1/m" to "10000/s"';
   return field(
     type,
     (raw) => {
       const match = typeof raw === 'string' ? /^(\d{1,6})\/(s|m)$/.exec(raw) : null;
-      return match && Number(match[1]) > 0
-        ? { value: Number(match[1]) / (match[2] === 's' ? 1 : 60) }
-        : { expected: type };
+      const value = Number(match?.[1] ?? 0) / (match?.[2] === 'm' ? 60 : 1);
+      return value > 0 && value <= 10_000 ? { value } : { expected: type };
     },
     spec,
   );
@@ -224,15 +224,29 @@ export function hostName(spec: Spec): Field<string> {
 }
 
 export function path(spec: Spec): Field<string> {
-  return text({ ...spec, pattern: /^\/[^\0]*$/, type: 'an absolute path' });
+  return text({ ...spec, pattern: /^\/[^\p{C}\p{Zl}\p{Zp}]{0,4000}$/u, type: 'an absolute path' });
 }
+
+// The kernel allows more; these names stand in the text of iptables-restore and ip -batch, where "+", "!" and quotes mean
+// something. "lo" is refused because rules for it would meet the gateway's own connections to the smarthost.
+const INTERFACE = /^(?!\.{1,2}$|lo$)[a-z0-9_.][a-z0-9_.@-]{0,14}$/i;
 
 export function interfaceName(spec: Spec): Field<string> {
-  return text({ ...spec, pattern: /^(?!\.{1,2}$)[^\s/:%!+"'*]{1,15}$/, type: 'an interface name of at most 15 characters' });
+  return text({
+    ...spec,
+    pattern: INTERFACE,
+    type: 'an interface name such as "lan0" or "eth0.100" (not "lo"), at most 15 of letters, digits and "_.@-"',
+  });
 }
 
-/** A server to connect to, or an address to listen on. `host` is a name or a canonical address. */
-export type Endpoint = { readonly host: string; readonly port: number; readonly isAddress: boolean; readonly text: string };
+/** A server to connect to, or an address to listen on. `host` is a lower-case name or a canonical address. */
+export type Endpoint = {
+  readonly host: string;
+  readonly port: number;
+  readonly isAddress: boolean;
+  /** `host:port`, IPv6 in brackets: one spelling for each endpoint */
+  readonly text: string;
+};
 
 export function endpoint(spec: Spec & { addressOnly?: boolean }): Field<Endpoint> {
   const type = spec.addressOnly
@@ -241,16 +255,26 @@ export function endpoint(spec: Spec & { addressOnly?: boolean }): Field<Endpoint
   return field(
     type,
     (raw) => {
-      const match = typeof raw === 'string' ? /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(raw) : null;
-      const port = Number(match?.[3]);
-      const name = match?.[1] ?? match?.[2] ?? '';
-      if (!match || port < 1 || port > 65535) return { expected: type };
-      const address = isIP(name) && (match[1] === undefined) === (isIP(name) === 4) ? canonical(name) : undefined;
-      if (address === undefined && (spec.addressOnly || match[1] !== undefined || !(HOST.test(name) || name === 'localhost')))
-        return { expected: type };
-      const host = address ?? name.toLowerCase();
-      return { value: { host, port, isAddress: address !== undefined, text: raw as string } };
+      const value = parseEndpoint(raw);
+      return value && (value.isAddress || !spec.addressOnly) ? { value } : { expected: type };
     },
     spec,
   );
+}
+
+function parseEndpoint(raw: unknown): Endpoint | undefined {
+  const match = typeof raw === 'string' ? /^(?:\[([^\]]+)\]|([^:[\]]+)):([1-9]\d{0,4})$/.exec(raw) : null;
+  const [, bracketed, plain = '', digits] = match ?? [];
+  const port = Number(digits);
+  if (!match || port > 65535) return undefined;
+  if (bracketed !== undefined) {
+    const host = isIPv6(bracketed) ? canonical(bracketed) : undefined;
+    if (host === undefined) return undefined;
+    return { host, port, isAddress: true, text: `${isIPv6(host) ? `[${host}]` : host}:${port}` };
+  }
+  const host = plain.toLowerCase();
+  const isAddress = isIPv4(host);
+  return isAddress || host === 'localhost' || HOST.test(host)
+    ? { host, port, isAddress, text: `${host}:${port}` }
+    : undefined;
 }

@@ -1,0 +1,177 @@
+/**
+ * The rules that join several keys. Each looks at a draft, in which a key whose own value was refused is missing, and
+ * says nothing about such a key: one fault, one message. Rules that ask the system are in outside.ts.
+ */
+import { isPrivate, overlaps, type Prefix } from '../kit/address.ts';
+import type { Endpoint } from './field.ts';
+import type { Draft } from './read.ts';
+import type { schema } from './schema.ts';
+
+export type ConfigDraft = Draft<typeof schema.fields>;
+
+export type Tell = {
+  /** Report a key with its value as written; `expected` goes on the sentence "expected …". */
+  readonly refuse: (key: string, expected: string) => void;
+  /** a second key for such a sentence: `smarthost.tls = "none" (line 12)` or `… (the default)` */
+  readonly other: (key: string) => string;
+  /** the key is not in the file, so it is not the one to blame */
+  readonly isDefault: (key: string) => boolean;
+};
+
+export type Rule = {
+  /** one sentence for docs/config.md */
+  readonly doc: string;
+  readonly check: (draft: ConfigDraft, tell: Tell) => void;
+};
+
+export const rules: readonly Rule[] = [
+  {
+    doc: 'Each `network` has a name of its own. "unrouted" is taken: it stands in metrics for sources in no network.',
+    check({ network }, { refuse, other }) {
+      const keys = new Map<string, string>();
+      for (const [i, { name }] of network.entries()) {
+        if (name === undefined) continue;
+        const key = `network[${i}].name`;
+        const first = keys.get(name);
+        if (first !== undefined) refuse(key, `a name of its own, unlike ${other(first)}`);
+        else if (name === 'unrouted') refuse(key, 'another name: this one stands for sources in no network');
+        else keys.set(name, key);
+      }
+    },
+  },
+  {
+    doc: 'No two prefixes overlap, neither within a network nor between two.',
+    check({ network }, { refuse, other }) {
+      for (const [earlier, later] of overlapping(network)) refuse(later, `no overlap with ${other(earlier)}`);
+    },
+  },
+  {
+    doc: 'Nothing stands twice in `intercept.inside`, `intercept.exempt_to` or `smarthost.servers`.',
+    check({ intercept, smarthost }, { refuse, other }) {
+      const lists: [string, readonly (string | undefined)[]][] = [
+        ['intercept.inside', intercept.inside ?? []],
+        ['intercept.exempt_to', (intercept.exemptTo ?? []).map((prefix) => prefix?.text)],
+        ['smarthost.servers', (smarthost.servers ?? []).map((server) => server?.text)],
+      ];
+      for (const [list, values] of lists) {
+        const keys = new Map<string, string>();
+        for (const [i, value] of values.entries()) {
+          const first = value === undefined ? undefined : keys.get(value);
+          if (first !== undefined) refuse(`${list}[${i}]`, `each once, unlike ${other(first)}`);
+          else if (value !== undefined) keys.set(value, `${list}[${i}]`);
+        }
+      }
+    },
+  },
+  {
+    doc: '`intercept.exempt_to` does not hold all destinations (`/0`). To exempt hosts there is `mode = "exempt"`.',
+    check({ intercept }, { refuse }) {
+      for (const [i, prefix] of (intercept.exemptTo ?? []).entries()) {
+        if (prefix?.length !== 0) continue;
+        refuse(
+          `intercept.exempt_to[${i}]`,
+          'less than all destinations; to exempt hosts use a network with mode = "exempt"',
+        );
+      }
+    },
+  },
+  {
+    doc: '`smarthost.tls = "none"` needs each server as a literal private or loopback address: mail in clear stays on your own wires.',
+    check({ smarthost: { tls, servers } }, { refuse, other }) {
+      if (tls !== 'none') return;
+      for (const [i, server] of (servers ?? []).entries()) {
+        if (server === undefined || (server.isAddress && isPrivate(server.host))) continue;
+        refuse(`smarthost.servers[${i}]`, `a literal private or loopback address beside ${other('smarthost.tls')}`);
+      }
+    },
+  },
+  {
+    doc: '`smarthost.username` and `smarthost.password_file` stand together or not at all.',
+    check({ smarthost }, { refuse }) {
+      const { username, passwordFile } = smarthost;
+      if (username !== undefined && 'passwordFile' in smarthost && passwordFile === undefined) {
+        refuse('smarthost.username', 'smarthost.password_file beside it, or neither');
+      }
+      if (passwordFile !== undefined && 'username' in smarthost && username === undefined) {
+        refuse('smarthost.password_file', 'smarthost.username beside it, or neither');
+      }
+    },
+  },
+  {
+    doc: 'With `smarthost.username`, `smarthost.tls` is "verify": credentials go only over verified TLS.',
+    check({ smarthost: { tls, username } }, { refuse, other }) {
+      if (username === undefined || tls === undefined || tls === 'verify') return;
+      refuse('smarthost.tls', `"verify" beside ${other('smarthost.username')}: credentials go only over verified TLS`);
+    },
+  },
+  {
+    doc: '`smarthost.ca_file` does not stand beside `tls = "none"`, which looks at no certificate.',
+    check({ smarthost: { tls, caFile } }, { refuse, other }) {
+      if (tls === 'none' && caFile !== undefined)
+        refuse('smarthost.ca_file', `no such key beside ${other('smarthost.tls')}`);
+    },
+  },
+  {
+    doc: '`panel.listen`, `metrics.listen` and `intercept.port` do not ask for the same port.',
+    check({ panel, metrics, intercept: { port } }, tell) {
+      // The workers listen on every address of both families.
+      if (panel.listen && panel.listen.port === port) together(tell, 'panel.listen', 'intercept.port', PORT);
+      if (metrics.listen && metrics.listen.port === port) together(tell, 'metrics.listen', 'intercept.port', PORT);
+      if (panel.listen && metrics.listen && collide(panel.listen, metrics.listen)) {
+        together(tell, 'metrics.listen', 'panel.listen', PORT);
+      }
+    },
+  },
+  {
+    doc: '`limits.message_size` is at most `limits.body_total`; otherwise a large message could never be taken.',
+    check({ limits: { bodyTotal, messageSize } }, tell) {
+      if (bodyTotal === undefined || messageSize === undefined || bodyTotal >= messageSize) return;
+      together(tell, 'limits.message_size', 'limits.body_total', 'message_size to be at most body_total, see');
+    },
+  },
+];
+
+const PORT = 'another port than';
+
+/** Refuses two keys that do not go together at the first, or at the second when the first is a default. */
+function together(tell: Tell, a: string, b: string, expected: string): void {
+  const [blamed, other] = tell.isDefault(a) ? [b, a] : [a, b];
+  tell.refuse(blamed, `${expected} ${tell.other(other)}`);
+}
+
+type Placed = { readonly prefix: Prefix; readonly key: string; readonly order: number };
+
+/**
+ * The keys of overlapping prefixes in pairs, the one that stands earlier in the file first. Prefixes are nested or
+ * apart, never half and half, so in order of their first address each needs a look at the innermost open one only.
+ */
+function overlapping(networks: ConfigDraft['network']): [string, string][] {
+  const all: Placed[] = [];
+  for (const [i, { prefixes }] of networks.entries()) {
+    for (const [j, prefix] of (prefixes ?? []).entries()) {
+      if (prefix) all.push({ prefix, key: `network[${i}].prefixes[${j}]`, order: all.length });
+    }
+  }
+  all.sort(({ prefix: a }, { prefix: b }) => a.family - b.family || compare(a.base, b.base) || a.length - b.length);
+  const pairs: [string, string][] = [];
+  const open: Placed[] = [];
+  for (const placed of all) {
+    while (open.length > 0 && !overlaps((open.at(-1) as Placed).prefix, placed.prefix)) open.pop();
+    const outer = open.at(-1);
+    if (outer) pairs.push(outer.order < placed.order ? [outer.key, placed.key] : [placed.key, outer.key]);
+    open.push(placed);
+  }
+  return pairs;
+}
+
+function compare(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** Whether two listeners cannot both be had. A listener on `::` takes IPv4 as well. */
+function collide(a: Endpoint, b: Endpoint): boolean {
+  if (a.port !== b.port) return false;
+  const hosts = [a.host, b.host];
+  if (hosts.includes('::') || a.host === b.host) return true;
+  return hosts.includes('0.0.0.0') && !hosts.some((host) => host.includes(':'));
+}

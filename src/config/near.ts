@@ -1,0 +1,23 @@
+/** The known word that a slip of the finger most likely meant, or undefined when none is near. */
+export function nearest(word: string, known: readonly string[]): string | undefined {
+  if (word.length > 64) return undefined;
+  const slips = Math.max(1, Math.floor(word.length / 3));
+  const [best] = known
+    .map((candidate) => ({ candidate, edits: edits(word.toLowerCase(), candidate) }))
+    .sort((a, b) => a.edits - b.edits);
+  return best && best.edits <= slips ? best.candidate : undefined;
+}
+
+/** Letters inserted, left out or changed between two words (Levenshtein). */
+function edits(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 0; i < a.length; i++) {
+    const next = [i + 1];
+    for (let j = 0; j < b.length; j++) {
+      const change = (row[j] ?? 0) + (a[i] === b[j] ? 0 : 1);
+      next.push(Math.min(change, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

@@ -1,0 +1,169 @@
+/**
+ * What a configuration says about the system it is for: names that must resolve, files that must be there. Handed in,
+ * so that a test needs neither, and a role asks only for what it needs: the guard must set its rules before the network
+ * is up, when no name resolves, and may not read the password.
+ */
+import { lookup, Resolver } from 'node:dns/promises';
+import { constants, promises as fs } from 'node:fs';
+import { networkInterfaces } from 'node:os';
+import { canonical } from '../kit/address.ts';
+import type { ConfigDraft, Tell } from './check.ts';
+import type { Endpoint } from './field.ts';
+
+/** What is left out is not checked. */
+export type Outside = {
+  /** The addresses of a host name. Rejects with a message that says why there are none, within a deadline. */
+  readonly resolve?: (name: string) => Promise<readonly string[]>;
+  /** The state of a file, and whether `mark` occurs in it. Never rejects. */
+  readonly file?: (path: string, mark?: string) => Promise<FileState>;
+  /** addresses of this machine, canonical */
+  readonly localAddresses?: () => readonly string[];
+};
+
+export type FileState =
+  /** `mode` has the permission bits alone */
+  | { readonly readable: true; readonly mode: number; readonly sizeBytes: number; readonly hasMark: boolean }
+  | { readonly readable: false; readonly reason: string };
+
+const RESOLVE_TIMEOUT_MS = 3000;
+const MAX_READ_BYTES = 4 * 1024 * 1024;
+
+/** One sentence each for docs/config.md. */
+export const outsideDocs: readonly string[] = [
+  'Each name in `smarthost.servers` resolves within 3 s (`postern check --no-resolve` leaves this out).',
+  'No server is the port where the workers of this gateway listen: mail would go round in a circle.',
+  '`smarthost.ca_file` can be read and has a certificate in PEM.',
+  '`smarthost.password_file` can be read, is not empty, and gives no permission to others (`chmod o=`).',
+];
+
+/** Everything, as `postern check` does it. */
+export const system: Outside = {
+  resolve: (name) => resolveName(name),
+  file: fileState,
+  localAddresses: () =>
+    Object.values(networkInterfaces()).flatMap((list) =>
+      (list ?? []).map(({ address }) => canonical(address) ?? address),
+    ),
+};
+
+/** All checks at the same time; resolves when the slowest is done. Never rejects. */
+export async function checkOutside(draft: ConfigDraft, outside: Outside, { refuse }: Tell): Promise<void> {
+  const { servers, caFile, passwordFile } = draft.smarthost;
+  const refuseIf = async (key: string, expected: Promise<string | undefined>): Promise<void> => {
+    const text = await expected;
+    if (text !== undefined) refuse(key, text);
+  };
+  const checks: Promise<void>[] = [];
+  for (const [i, server] of (servers ?? []).entries()) {
+    if (server) checks.push(refuseIf(`smarthost.servers[${i}]`, checkServer(server, draft, outside)));
+  }
+  if (outside.file && caFile !== undefined) {
+    checks.push(refuseIf('smarthost.ca_file', checkCaFile(caFile, outside.file)));
+  }
+  if (outside.file && passwordFile !== undefined) {
+    checks.push(refuseIf('smarthost.password_file', checkPasswordFile(passwordFile, outside.file)));
+  }
+  await Promise.all(checks);
+}
+
+/** What was expected instead; undefined when all is well. So are the two below. */
+async function checkServer(
+  server: Endpoint,
+  { gateway, intercept }: ConfigDraft,
+  { resolve, localAddresses }: Outside,
+): Promise<string | undefined> {
+  let addresses: readonly string[] = server.isAddress ? [server.host] : [];
+  if (!server.isAddress && resolve) {
+    try {
+      addresses = await resolve(server.host);
+    } catch (error) {
+      return `a name that resolves: ${error instanceof Error ? error.message : String(error)}`;
+    }
+  }
+  const local = new Set(localAddresses?.());
+  const isHere =
+    server.host === 'localhost' ||
+    server.host === gateway.name?.toLowerCase() ||
+    addresses.some((address) => /^(127\.|0\.0\.0\.0$|::1?$)/.test(address) || local.has(address));
+  return isHere && server.port === intercept.port
+    ? 'another server than the workers of this gateway, which listen at intercept.port'
+    : undefined;
+}
+
+async function checkCaFile(path: string, file: NonNullable<Outside['file']>): Promise<string | undefined> {
+  const state = await file(path, '-----BEGIN CERTIFICATE-----');
+  if (!state.readable) return `a file that can be read: ${state.reason}`;
+  return state.hasMark ? undefined : 'a file with certificates in PEM (BEGIN CERTIFICATE)';
+}
+
+async function checkPasswordFile(path: string, file: NonNullable<Outside['file']>): Promise<string | undefined> {
+  const state = await file(path);
+  if (!state.readable) return `a file that can be read: ${state.reason}`;
+  if (state.sizeBytes === 0) return 'a file with the password in it; it is empty';
+  if ((state.mode & 0o007) === 0) return undefined;
+  return `no permission for others; its mode is ${state.mode.toString(8).padStart(4, '0')}, try: chmod o= ${path}`;
+}
+
+/** What can be said of a file. It is read only when there is a mark to look for: never the password. */
+export async function fileState(path: string, mark?: string): Promise<FileState> {
+  try {
+    const stat = await fs.stat(path);
+    // A directory has no content, and opening a FIFO would wait for a writer.
+    if (!stat.isFile()) return { readable: false, reason: 'it is no regular file' };
+    await fs.access(path, constants.R_OK);
+    const hasMark =
+      mark !== undefined && stat.size <= MAX_READ_BYTES && (await fs.readFile(path, 'latin1')).includes(mark);
+    return { readable: true, mode: stat.mode & 0o777, sizeBytes: stat.size, hasMark };
+  } catch (error) {
+    return { readable: false, reason: reasonOf(error) };
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EACCES: 'permission denied',
+  ENOTDIR: 'a part of its path is no directory',
+  EISDIR: 'it is a directory',
+  ENOTFOUND: 'there is no such name',
+  ENODATA: 'the name has no address',
+  EAI_AGAIN: 'no name server answers',
+  ECONNREFUSED: 'no name server answers',
+  ETIMEOUT: 'no name server answers',
+  ESERVFAIL: 'the name server failed',
+};
+
+/** A system error in words. */
+export function reasonOf(error: unknown): string {
+  const code = (error as { code?: unknown } | undefined)?.code;
+  return typeof code === 'string' ? (REASONS[code] ?? code) : error instanceof Error ? error.message : String(error);
+}
+
+/**
+ * The addresses of a name: what the system's own look-up (hosts file, name services) or the name servers say, whichever
+ * is first. Both, because Node runs only two of the system's look-ups at a time, so two dead names would make a third
+ * look dead; the name servers are asked for any number at once. Rejects after `timeoutMs`.
+ */
+export async function resolveName(
+  name: string,
+  timeoutMs = RESOLVE_TIMEOUT_MS,
+  look: (resolver: Resolver) => readonly Promise<readonly string[]>[] = (resolver) => [
+    lookup(name, { all: true }).then((all) => all.map(({ address }) => address)),
+    resolver.resolve4(name),
+    resolver.resolve6(name),
+  ],
+): Promise<readonly string[]> {
+  const resolver = new Resolver({ timeout: timeoutMs, tries: 1 });
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs);
+  });
+  try {
+    return await Promise.race([Promise.any(look(resolver)), late]);
+  } catch (error) {
+    // The first of the three is the system's own look-up, whose word counts when all have failed.
+    throw new Error(reasonOf(error instanceof AggregateError ? error.errors[0] : error), { cause: error });
+  } finally {
+    clearTimeout(timer);
+    resolver.cancel();
+  }
+}
