@@ -6,6 +6,7 @@
  */
 import type { Config } from '../config/schema.ts';
 import { loadConfig } from '../config/load.ts';
+import { system } from '../config/outside.ts';
 import { createReloader } from '../config/reload.ts';
 import { allFilters } from '../filter/all.ts';
 import { Gateway } from '../gateway/gateway.ts';
@@ -28,7 +29,8 @@ const REPORT_MS = 1000;
 /** Runs until SIGTERM; resolves with the exit status. */
 export async function worker(configPath: string, index: number): Promise<number> {
   const log = stdoutLog(`worker ${index}`);
-  const loaded = await loadConfig(configPath);
+  // A worker must start while no name resolves; the password it has to be able to read.
+  const loaded = await loadConfig(configPath, { file: system.file });
   if (!loaded.ok) {
     for (const error of loaded.errors) process.stderr.write(`${error.message}\n`);
     return 1;
@@ -45,7 +47,9 @@ export async function worker(configPath: string, index: number): Promise<number>
   });
   const report = setInterval(() => rooms.ledger.record(sessionCounts(rooms)), REPORT_MS);
   const watchdog = notify.ready();
-  const reload = createReloader(configPath, rooms.config, log, (config) => adopt(rooms, config, log));
+  const reload = createReloader(configPath, rooms.config, log, (config) => adopt(rooms, config, log), {
+    file: system.file,
+  });
   process.on('SIGHUP', () => void reload());
   log.write('info', 'worker.ready', { pid: process.pid, descriptors: rooms.descriptors.limit });
 
