@@ -6,7 +6,7 @@
  */
 import type { Config } from '../config/schema.ts';
 import { loadConfig } from '../config/load.ts';
-import { system } from '../config/outside.ts';
+import { fileState } from '../config/outside.ts';
 import { createReloader } from '../config/reload.ts';
 import { allFilters } from '../filter/all.ts';
 import { Gateway } from '../gateway/gateway.ts';
@@ -30,7 +30,7 @@ const REPORT_MS = 1000;
 export async function worker(configPath: string, index: number): Promise<number> {
   const log = stdoutLog(`worker ${index}`);
   // A worker must start while no name resolves; the password it has to be able to read.
-  const loaded = await loadConfig(configPath, { file: system.file });
+  const loaded = await loadConfig(configPath, { file: fileState });
   if (!loaded.ok) {
     for (const error of loaded.errors) process.stderr.write(`${error.message}\n`);
     return 1;
@@ -39,8 +39,7 @@ export async function worker(configPath: string, index: number): Promise<number>
   const rooms = makeRooms(loaded.config, index, log, abort.signal);
   const gateway = new Gateway(rooms);
 
-  void rooms.relay.start();
-  await Promise.race([firstContact(rooms), after(FIRST_CONTACT_MS)]);
+  await Promise.race([rooms.relay.start(), after(FIRST_CONTACT_MS)]);
   const listeners = adoptListeners({
     host: (socket) => gateway.accept(socket),
     probe: (socket) => gateway.probe(socket),
@@ -48,7 +47,7 @@ export async function worker(configPath: string, index: number): Promise<number>
   const report = setInterval(() => rooms.ledger.record(sessionCounts(rooms)), REPORT_MS);
   const watchdog = notify.ready();
   const reload = createReloader(configPath, rooms.config, log, (config) => adopt(rooms, config, log), {
-    file: system.file,
+    file: fileState,
   });
   process.on('SIGHUP', () => void reload());
   log.write('info', 'worker.ready', { pid: process.pid, descriptors: rooms.descriptors.limit });
@@ -114,10 +113,6 @@ function adopt(rooms: Rooms, config: Config, log: Log): void {
     rooms.relay = next;
     return old.close();
   });
-}
-
-async function firstContact(rooms: Rooms): Promise<void> {
-  while (rooms.relay.offers() === undefined) await after(20);
 }
 
 function after(ms: number): Promise<void> {

@@ -1,0 +1,144 @@
+/**
+ * The real gateway and the real relay in this process, without kernel and keeper: hosts are in-memory streams with the
+ * addresses a test gives them, the ledger is a literal, and what it was told is there to look at.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Duplex, duplexPair } from 'node:stream';
+import { parseConfig } from '../../src/config/load.ts';
+import type { Config } from '../../src/config/schema.ts';
+import { allFilters } from '../../src/filter/all.ts';
+import type { Filter } from '../../src/filter/filter.ts';
+import { Gateway } from '../../src/gateway/gateway.ts';
+import { Counts, type Rooms } from '../../src/gateway/rooms.ts';
+import { Networks } from '../../src/identity/networks.ts';
+import { Descriptors } from '../../src/intercept/descriptors.ts';
+import { systemClock } from '../../src/kit/clock.ts';
+import { type Log, silentLog } from '../../src/kit/log.ts';
+import type { Admission, Ledger } from '../../src/ledger/client.ts';
+import type { Lock } from '../../src/ledger/language.ts';
+import type { Attempt, WorkerEvent } from '../../src/record/events.ts';
+import type { Relay } from '../../src/relay/relay.ts';
+import { createSmarthost } from '../../src/relay/smarthost.ts';
+import { SpoolBudget } from '../../src/wire/spool.ts';
+
+/** A ledger that answers what the test says and keeps what it is told. */
+export class FakeLedger implements Ledger {
+  admission: Admission = 'ok';
+  locks: Lock[] = [];
+  readonly events: WorkerEvent[] = [];
+  readonly held = new Map<string, number>();
+  readonly ready = Promise.resolve();
+  #waiting: (() => void)[] = [];
+
+  async admit(source: string): Promise<Admission> {
+    if (this.admission === 'ok') this.held.set(source, (this.held.get(source) ?? 0) + 1);
+    return this.admission;
+  }
+  release(source: string): void {
+    this.held.set(source, (this.held.get(source) ?? 0) - 1);
+  }
+  lockOf(address: string): Lock | undefined {
+    return this.locks.find(({ subject }) => subject.split('/')[0] === address);
+  }
+  record(event: WorkerEvent): void {
+    this.events.push(event);
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+  isUp(): boolean {
+    return true;
+  }
+  configure(): void {}
+  async close(): Promise<void> {}
+
+  get attempts(): Attempt[] {
+    return this.events.filter((event): event is Attempt => event.kind === 'attempt');
+  }
+
+  /** Resolves when so many attempts were recorded. */
+  async recorded(count: number): Promise<Attempt[]> {
+    while (this.attempts.length < count) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    return this.attempts;
+  }
+}
+
+export type TestGateway = {
+  readonly gateway: Gateway;
+  readonly ledger: FakeLedger;
+  readonly rooms: Rooms;
+  /** A host that has just connected; both ends of its connection are as given. */
+  connect(from?: string, to?: string): Duplex;
+  close(): Promise<void>;
+};
+
+/** A configuration from the lines of each table that differ; `servers` are the smarthosts. */
+export async function testConfig(
+  servers: readonly string[],
+  tables: Readonly<Record<string, string>> = {},
+): Promise<Config> {
+  const smarthost = `servers = [${servers.map((s) => `"${s}"`).join(', ')}]\ntls = "none"\n${tables['smarthost'] ?? ''}`;
+  const network = `name = "customers"\nprefixes = ["198.51.100.0/24", "2001:db8:1::/48"]\n${tables['network'] ?? ''}`;
+  const text = [
+    `[gateway]\nname = "gw1.example.net"\nhelp_url = "https://h/"\nworkers = 1\n${tables['gateway'] ?? ''}`,
+    `[intercept]\ninside = ["lan0"]\n`,
+    `[smarthost]\n${smarthost}`,
+    `[limits]\n${tables['limits'] ?? ''}`,
+    `[filters]\n${tables['filters'] ?? ''}`,
+    `[[network]]\n${network}`,
+  ].join('\n');
+  const loaded = await parseConfig(text, 'test.toml');
+  if (!loaded.ok) throw new Error(loaded.errors.map((error) => error.message).join('\n'));
+  return loaded.config;
+}
+
+export type TestGatewayOptions = {
+  readonly config: Config;
+  readonly filters?: readonly Filter[];
+  readonly relay?: Relay;
+  readonly log?: Log;
+  readonly descriptorLimit?: number;
+};
+
+export async function startGateway(options: TestGatewayOptions): Promise<TestGateway> {
+  const { config, log = silentLog } = options;
+  const relay = options.relay ?? createSmarthost(config, { log, clock: systemClock });
+  const ledger = new FakeLedger();
+  const counts = new Counts();
+  const spoolDir = mkdtempSync(join(tmpdir(), 'postern-spool-'));
+  const rooms: Rooms = {
+    worker: 1,
+    config,
+    networks: new Networks(config.network),
+    relay,
+    ledger,
+    budget: new SpoolBudget(config.limits.bodyTotal),
+    spoolDir,
+    descriptors: new Descriptors(() => counts.open, options.descriptorLimit),
+    filters: options.filters ?? allFilters,
+    log,
+    clock: systemClock,
+    counts,
+    draining: false,
+  };
+  const gateway = new Gateway(rooms);
+  await relay.start();
+  let port = 10_000;
+  return {
+    gateway,
+    ledger,
+    rooms,
+    connect(from = '198.51.100.10', to = '203.0.113.25') {
+      const [host, ours] = duplexPair();
+      Object.assign(ours, { remoteAddress: from, remotePort: port++, localAddress: to, localPort: 25 });
+      gateway.accept(ours as unknown as Socket);
+      return host;
+    },
+    async close() {
+      await gateway.drain(0);
+      await relay.close();
+      rmSync(spoolDir, { recursive: true, force: true });
+    },
+  };
+}
