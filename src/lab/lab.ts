@@ -35,18 +35,19 @@ export async function startLab(options: LabOptions): Promise<Lab> {
   const { onProgress, signal } = options;
   sweep();
   sweepDirectories();
-  const { directory, remove } = makeDirectory(options.keep);
   const closers: (() => Promise<void>)[] = [];
   let closed: Promise<void> | undefined;
   const close = (): Promise<void> =>
     (closed ??= (async () => {
       for (const each of closers.toReversed()) await each();
-      remove();
     })());
   try {
     onProgress('a network of namespaces');
     const network = await createNetwork({ hosts: EXTRA_HOSTS });
     closers.push(network.destroy);
+    const { directory, remove } = makeDirectory(options.keep);
+    // The last to be done: until the namespaces are gone somebody writes there.
+    closers.unshift(remove);
     signal.throwIfAborted();
 
     onProgress('a smarthost and servers that record');
@@ -82,18 +83,19 @@ function operator(gateway: Gateway): Pick<Stage, 'lock' | 'unlock'> {
 }
 
 /** Readable by everybody, since the roles run as users of their own. */
-function makeDirectory(keep: string | undefined): { directory: string; remove: () => void } {
+function makeDirectory(keep: string | undefined): { directory: string; remove: () => Promise<void> } {
   if (keep !== undefined) {
     mkdirSync(keep, { recursive: true });
     if (readdirSync(keep).length > 0) throw new Error(`${keep} is not empty; name a directory that is, or a new one`);
     chmodSync(keep, 0o755);
-    return { directory: keep, remove: () => {} };
+    return { directory: keep, remove: async () => {} };
   }
   const directory = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
   chmodSync(directory, 0o755);
   const remove = (): void => rmSync(directory, { recursive: true, force: true });
+  // After the network's own exit handler, which ends those who write here.
   process.once('exit', remove);
-  return { directory, remove };
+  return { directory, remove: async () => remove() };
 }
 
 /** Directories of runs that were killed. */
