@@ -101,17 +101,26 @@ unpack_promtool() {
   rm -rf "$top/.cache/prometheus"
 }
 
-# The lock file that node_modules was made from is kept beside it.
-install_npm() {
-  stamp=$top/node_modules/.package-lock.stamp
-  [ -x "$top/node_modules/.bin/node" ] && cmp -s "$top/package-lock.json" "$stamp" && return 0
-  say 'npm ci: the packages of package-lock.json, Node 26 among them, into node_modules'
+npm_ci() {
   # `npm run -s` hands its silence down, which would hide why an installation failed.
   (cd "$top" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
-  if ! "$top/node_modules/.bin/node" --version >/dev/null; then
+  # The npm of Debian 12 installs this package, but does not link its program.
+  [ -x "$bin/node" ] || ln -sf "../node-linux-$(uname -m | sed 's/x86_64/x64/; s/aarch64/arm64/')/bin/node" "$bin/node"
+  if ! "$bin/node" --version >/dev/null; then
     say "node_modules/.bin/node does not run on this machine ($(uname -sm)); Postern runs on Linux, x64 or arm64"
     exit 1
   fi
+}
+
+# The lock file that node_modules was made from is kept beside it.
+install_npm() {
+  bin=$top/node_modules/.bin
+  stamp=$top/node_modules/.package-lock.stamp
+  [ -x "$bin/node" ] && cmp -s "$top/package-lock.json" "$stamp" && return 0
+  say 'npm ci: the packages of package-lock.json, Node 26 among them, into node_modules'
+  npm_ci
+  # npm leaves out, without a word, optional packages that want a newer Node than the one it runs on. Now there is one.
+  (PATH=$bin:$PATH && oxlint --version >/dev/null 2>&1) || { say 'npm ci again, on the new Node'; PATH=$bin:$PATH npm_ci; }
   cp "$top/package-lock.json" "$stamp"
 }
 

