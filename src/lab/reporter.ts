@@ -72,7 +72,8 @@ export async function startReporter<T>(
         const tell = (line: T): void => {
           if (fits(line)) end(line);
         };
-        const timer = setTimeout(end, deadlineMs, undefined);
+        // Whoever no longer waits is not held up by it.
+        const timer = setTimeout(end, deadlineMs, undefined).unref();
         waiting.add(tell);
       });
     },
