@@ -6,7 +6,8 @@
  * the connection: whoever speaks is not one of us, or of another release.
  */
 import { amount, listOf, maybe, object, oneOf, type Shape, text, union, whole, yesNo } from '../kit/shape.ts';
-import { type Attempt, isWorkerEvent, type WorkerEvent } from '../record/events.ts';
+import { isWorkerEvent, type WorkerEvent } from '../record/events.ts';
+import { type JournalState, type LogFilter, MAX_LOG_ROWS } from '../record/query.ts';
 
 export const VERSION = 1;
 
@@ -80,26 +81,8 @@ export type Question =
   /** answered with the Lock as it stands */
   | { readonly of: 'lock'; readonly lock: Omit<Lock, 'since'> }
   | { readonly of: 'unlock'; readonly subject: string; readonly who: string }
+  /** answered with a LogAnswer */
   | { readonly of: 'log'; readonly filter: LogFilter };
-
-/** The answer to `log`: newest first; `more` when the limit or the size of one answer cut it short. */
-export type LogAnswer = { readonly rows: readonly Attempt[]; readonly more: boolean };
-
-export type LogFilter = {
-  /** milliseconds since 1970 */
-  readonly since?: number;
-  readonly until?: number;
-  /** an address or a prefix */
-  readonly source?: string;
-  /** a whole address, any case; `<>` is the null sender */
-  readonly sender?: string;
-  readonly recipient?: string;
-  /** `main.sub`, or `main` for all of its classes */
-  readonly class?: string;
-  /** of a transaction or of a session */
-  readonly id?: string;
-  readonly limit: number;
-};
 
 /** What the keeper knows of the whole gateway: the answer to `status`. */
 export type Status = {
@@ -149,26 +132,9 @@ export type Status = {
   };
 };
 
-export type JournalState = {
-  readonly ok: boolean;
-  /** what is wrong, when not ok */
-  readonly problem: string | undefined;
-  readonly path: string;
-  readonly sizeBytes: number;
-  /** rows written since the keeper's start */
-  readonly written: number;
-  /** attempts lost since the keeper's start */
-  readonly dropped: number;
-  /** waiting to be written */
-  readonly waiting: number;
-  /** time of the oldest row */
-  readonly oldest: number | undefined;
-};
-
 /** How many items one message may carry; senders split what is longer. */
 export const MAX_BATCH = 1000;
 export const MAX_LOCKS = 10_000;
-export const MAX_LOG_ROWS = 10_000;
 export const MAX_REASON = 200;
 
 const source = text(64);

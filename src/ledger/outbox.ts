@@ -3,7 +3,7 @@
  *
  * Counts of sessions are merged while they wait, so that they are never lost and never take a place.
  */
-import { type Attempt, fit, fitCounts, type SessionCounts, type WorkerEvent } from '../record/events.ts';
+import { type Attempt, fit, fitCounts, type SessionCounts, weigh, type WorkerEvent } from '../record/events.ts';
 
 export const MAX_WAITING = 10_000;
 const MAX_WAITING_BYTES = 32 * 1024 * 1024;
@@ -69,13 +69,4 @@ function merge(older: SessionCounts, newer: SessionCounts): SessionCounts {
   const opened: Record<string, number> = { ...older.opened };
   for (const [network, count] of Object.entries(newer.opened)) opened[network] = (opened[network] ?? 0) + count;
   return { ...newer, opened, dropped: older.dropped + newer.dropped };
-}
-
-/** Roughly the octets that an event costs. */
-function weigh(event: Attempt): number {
-  let length = 600 + (event.helo?.length ?? 0) + (event.sender?.length ?? 0) + event.reply.length;
-  length += (event.upstream?.length ?? 0) + (event.upstreamReply?.length ?? 0);
-  for (const { recipient } of event.recipients) length += recipient.length + 40;
-  for (const { filter, name, evidence } of event.findings) length += filter.length + name.length + evidence.length + 50;
-  return length;
 }

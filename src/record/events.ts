@@ -105,6 +105,15 @@ export function fit(event: Attempt): Attempt {
   };
 }
 
+/** Roughly the octets that an event costs in memory, on the wire and on disk. */
+export function weigh(event: Attempt): number {
+  let length = 600 + (event.helo?.length ?? 0) + (event.sender?.length ?? 0) + event.reply.length;
+  length += (event.upstream?.length ?? 0) + (event.upstreamReply?.length ?? 0);
+  for (const { recipient } of event.recipients) length += recipient.length + 40;
+  for (const { filter, name, evidence } of event.findings) length += filter.length + name.length + evidence.length + 50;
+  return length;
+}
+
 /** The same for the reasons in counts of sessions. */
 export function fitCounts(event: SessionCounts): SessionCounts {
   return {

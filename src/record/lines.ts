@@ -1,0 +1,19 @@
+/** One line of JSON for each attempt, through the log: for journald, or whatever reads standard output. */
+import type { Log } from '../kit/log.ts';
+import type { Attempt } from './events.ts';
+
+/** journald splits lines at 48 KiB; who needs all of 1,000 recipients asks the journal. */
+const MAX_RECIPIENTS = 20;
+const MAX_FINDINGS = 20;
+
+/** Writes an attempt to which `Privacy.apply` has been applied. Strings are cut and escaped by the log. */
+export function writeLine(log: Log, attempt: Attempt): void {
+  const { kind: _, at, recipients, recipientsOmitted = 0, findings, ...rest } = attempt;
+  log.write('info', 'attempt', {
+    ...rest,
+    time: new Date(at).toISOString(),
+    recipients: recipients.slice(0, MAX_RECIPIENTS),
+    recipientCount: recipients.length + recipientsOmitted,
+    findings: findings.slice(0, MAX_FINDINGS),
+  });
+}

@@ -1,0 +1,249 @@
+/**
+ * What Prometheus is told. Every label value comes from the configuration or from a closed list, never from what came
+ * in over the network: whatever hosts do, the number of series is bounded.
+ */
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { classes } from '../policy/classes.ts';
+import type { Attempt, SessionCounts } from './events.ts';
+import type { JournalState } from './query.ts';
+
+/** Counters of the kernel that the metrics are made of; a rebuilt rule set starts them again. */
+export type KernelCounts = {
+  readonly repaired: number;
+  readonly refused: readonly { readonly network: string; readonly reason: string; readonly packets: number }[];
+};
+
+/** Asked when Prometheus asks. */
+export type Sources = {
+  readonly version: string;
+  readonly intercepting: () => boolean;
+  readonly locks: () => number;
+  readonly journal: () => JournalState;
+  /** refused reloads, by role */
+  readonly configErrors: () => Readonly<Record<'keeper' | 'guard', number>>;
+};
+
+/** Stands for a network or reason that the configuration does not know (any more). */
+const OTHER = 'other';
+const UNROUTED = 'unrouted';
+const REASONS = new Set(['unrouted', 'locked', 'block', 'smarthost-only', 'rate', 'fence', 'dead', 'output']);
+const RELAY_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
+const VERDICT_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #workers = new Map<number, SessionCounts>();
+  readonly #kernelBefore = new Map<string, number>();
+  #networks: ReadonlySet<string> = new Set();
+  #servers: readonly string[] = [];
+
+  readonly #sessions: Counter<'network'>;
+  readonly #messages: Counter<'network' | 'verdict' | 'class'>;
+  readonly #refused: Counter<'network' | 'reason'>;
+  readonly #repaired: Counter;
+  readonly #eventsDropped: Counter;
+  readonly #relay: Histogram;
+  readonly #verdict: Histogram;
+
+  constructor(sources: Sources) {
+    const registers = [this.#registry];
+    const counter = <L extends string = never>(name: string, help: string, labelNames: readonly L[] = []): Counter<L> =>
+      new Counter({ name, help, labelNames, registers });
+    /** A counter or gauge whose value is asked for at each scrape. */
+    const asked = (type: 'counter' | 'gauge', name: string, help: string, value: () => number): void => {
+      if (type === 'gauge') {
+        const gauge: Gauge = new Gauge({ name, help, registers, collect: () => gauge.set(value()) });
+        return;
+      }
+      const of: Counter = new Counter({
+        name,
+        help,
+        registers,
+        collect: () => {
+          of.reset();
+          of.inc(value());
+        },
+      });
+    };
+
+    this.#sessions = counter('postern_sessions_total', 'SMTP sessions opened by hosts.', ['network']);
+    asked('gauge', 'postern_sessions_open', 'SMTP sessions open now, over all workers.', () => this.sessionsOpen());
+    this.#messages = counter('postern_messages_total', 'Attempts to send a message, by how they ended and why.', [
+      'network',
+      'verdict',
+      'class',
+    ]);
+    this.#refused = counter(
+      'postern_refused_connections_total',
+      'Connections that the kernel refused before a worker saw them.',
+      ['network', 'reason'],
+    );
+    const up = new Gauge({
+      name: 'postern_upstream_up',
+      help: 'Whether at least one worker can hand mail to this server.',
+      labelNames: ['server'],
+      registers,
+      collect: () => {
+        up.reset();
+        for (const { server, up: workers } of this.upstream()) up.set({ server }, workers > 0 ? 1 : 0);
+      },
+    });
+    this.#relay = new Histogram({
+      name: 'postern_relay_seconds',
+      help: 'From our verdict to the final reply of the next server.',
+      buckets: RELAY_BUCKETS,
+      registers,
+    });
+    this.#verdict = new Histogram({
+      name: 'postern_verdict_seconds',
+      help: 'From the end of a message to our verdict: the time that the filters took.',
+      buckets: VERDICT_BUCKETS,
+      registers,
+    });
+    asked(
+      'gauge',
+      'postern_intercept_alive',
+      'Whether connections are being intercepted: the switch in the kernel is fed.',
+      () => (sources.intercepting() ? 1 : 0),
+    );
+    this.#repaired = counter(
+      'postern_rules_repaired_total',
+      'Times the kernel rules differed from the plan and were put right.',
+    );
+    counter(
+      'postern_tls_downgrade_total',
+      'Messages that came in encrypted and would have gone out in clear. Stays 0.',
+    );
+    this.#eventsDropped = counter(
+      'postern_events_dropped_total',
+      'Records that workers dropped because the keeper was away.',
+    );
+    asked('gauge', 'postern_workers_connected', 'Workers that the keeper hears from.', () => this.#workers.size);
+    asked('gauge', 'postern_locks', 'Locks in force.', sources.locks);
+
+    asked('counter', 'postern_journal_rows_total', 'Attempts written to the journal.', () => sources.journal().written);
+    asked(
+      'counter',
+      'postern_journal_dropped_total',
+      'Attempts that the journal lost, because the disk was full or failed.',
+      () => sources.journal().dropped,
+    );
+    asked('gauge', 'postern_journal_waiting', 'Attempts that wait to be written.', () => sources.journal().waiting);
+    asked('gauge', 'postern_journal_ok', 'Whether the journal can be written.', () => (sources.journal().ok ? 1 : 0));
+    asked('gauge', 'postern_journal_size_bytes', 'Size of the journal on disk.', () => sources.journal().sizeBytes);
+
+    const configErrors = new Counter({
+      name: 'postern_config_errors_total',
+      help: 'Reloads refused because the configuration was not valid; the one before stayed in effect.',
+      labelNames: ['role'],
+      registers,
+      collect: () => {
+        configErrors.reset();
+        for (const [role, count] of Object.entries(sources.configErrors())) configErrors.inc({ role }, count);
+      },
+    });
+    new Gauge({
+      name: 'postern_build_info',
+      help: 'Version of Postern and of Node; always 1.',
+      labelNames: ['version', 'node'],
+      registers,
+    }).set({ version: sources.version, node: process.versions.node }, 1);
+    new Gauge({
+      name: 'postern_start_time_seconds',
+      help: 'When the keeper started, in seconds since 1970.',
+      registers,
+    }).set(Math.round(Date.now() / 1000 - process.uptime()));
+  }
+
+  /** Which networks and servers may be labels; at the start and after a reload. */
+  configure(networks: readonly string[], servers: readonly string[]): void {
+    this.#networks = new Set(networks);
+    this.#servers = servers;
+    for (const network of networks) this.#sessions.inc({ network }, 0);
+  }
+
+  attempt(attempt: Attempt): void {
+    const network = this.#network(attempt.network);
+    // A class is a label only because the table of classes is closed; the socket's check has seen to it.
+    if (!Object.hasOwn(classes, attempt.class)) return;
+    this.#messages.inc({ network, verdict: attempt.verdict, class: attempt.class });
+    if (attempt.verdictMs !== undefined) this.#verdict.observe(attempt.verdictMs / 1000);
+    if (attempt.relayMs !== undefined) this.#relay.observe(attempt.relayMs / 1000);
+  }
+
+  sessions(counts: SessionCounts): void {
+    for (const [network, opened] of Object.entries(counts.opened)) {
+      this.#sessions.inc({ network: this.#network(network) }, opened);
+    }
+    if (counts.dropped > 0) this.#eventsDropped.inc(counts.dropped);
+    this.#workers.set(counts.worker, counts);
+  }
+
+  /** A worker's connection ended: nothing of it is open any more. */
+  workerGone(worker: number): void {
+    this.#workers.delete(worker);
+  }
+
+  kernel(counts: KernelCounts): void {
+    this.#repaired.inc(this.#growth('repaired', counts.repaired));
+    for (const { network, reason, packets } of counts.refused) {
+      const labels = { network: this.#network(network), reason: REASONS.has(reason) ? reason : OTHER };
+      this.#refused.inc(labels, this.#growth(`${network} ${reason}`, packets));
+    }
+  }
+
+  sessionsOpen(): number {
+    let sum = 0;
+    for (const { open } of this.#workers.values()) sum += open;
+    return sum;
+  }
+
+  /** Each configured server that a worker has spoken of, with how many of them see it up. */
+  upstream(): readonly {
+    readonly server: string;
+    readonly up: number;
+    readonly of: number;
+    readonly connections: number;
+    readonly reason: string | undefined;
+  }[] {
+    const seen = [...this.#workers.values()].flatMap((counts) => counts.upstream);
+    return this.#servers.flatMap((server) => {
+      const states = seen.filter((one) => one.server === server);
+      if (states.length === 0) return [];
+      return [
+        {
+          server,
+          up: states.filter((one) => one.up).length,
+          of: states.length,
+          connections: states.reduce((sum, one) => sum + one.connections, 0),
+          reason: states.find((one) => !one.up)?.reason,
+        },
+      ];
+    });
+  }
+
+  /** What workers last said, by worker. */
+  get workers(): ReadonlyMap<number, SessionCounts> {
+    return this.#workers;
+  }
+
+  /** The text of /metrics. */
+  render(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  #network(name: string): string {
+    return this.#networks.has(name) || name === UNROUTED ? name : OTHER;
+  }
+
+  /** How much a counter has grown since it was last seen; one that has become smaller was started again. */
+  #growth(key: string, value: number): number {
+    const before = this.#kernelBefore.get(key) ?? 0;
+    this.#kernelBefore.set(key, value);
+    return value >= before ? value - before : value;
+  }
+}

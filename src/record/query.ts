@@ -1,0 +1,40 @@
+/** What the journal is asked, and what it answers. */
+import type { Attempt } from './events.ts';
+
+export const MAX_LOG_ROWS = 10_000;
+
+/** All that is given must hold. */
+export type LogFilter = {
+  /** milliseconds since 1970 */
+  readonly since?: number;
+  readonly until?: number;
+  /** an address or a prefix */
+  readonly source?: string;
+  /** a whole address, any case; `<>` is the null sender */
+  readonly sender?: string;
+  readonly recipient?: string;
+  /** `main.sub`, or `main` for all of its classes */
+  readonly class?: string;
+  /** of a transaction or of a session */
+  readonly id?: string;
+  readonly limit: number;
+};
+
+/** Newest first; `more` when the limit or the size of one answer cut it short. */
+export type LogAnswer = { readonly rows: readonly Attempt[]; readonly more: boolean };
+
+export type JournalState = {
+  readonly ok: boolean;
+  /** what is wrong, when not ok */
+  readonly problem: string | undefined;
+  readonly path: string;
+  readonly sizeBytes: number;
+  /** rows written since the keeper's start */
+  readonly written: number;
+  /** attempts lost since the keeper's start */
+  readonly dropped: number;
+  /** waiting to be written */
+  readonly waiting: number;
+  /** time of the oldest row */
+  readonly oldest: number | undefined;
+};

@@ -1,0 +1,28 @@
+/** The thread that answers questions to the journal, so that a long search never holds up a write. */
+import { parentPort, workerData } from 'node:worker_threads';
+import type { FromReader, ReaderData, ToReader } from './journal.ts';
+import { explain, faultOf } from './journalfile.ts';
+import { damageOf, search } from './search.ts';
+
+const port = parentPort as NonNullable<typeof parentPort>;
+const { path } = workerData as ReaderData;
+const say = (message: FromReader): void => port.postMessage(message);
+
+port.on('message', (message: ToReader) => {
+  if (message.kind === 'check') return check();
+  try {
+    say({ kind: 'found', number: message.number, answer: search(path, message.search) });
+  } catch (error) {
+    say({ kind: 'not-found', number: message.number, problem: explain(error) });
+    if (faultOf(error) === 'damaged') check();
+  }
+});
+
+function check(): void {
+  try {
+    const damage = damageOf(path);
+    if (damage !== undefined) say({ kind: 'damaged', reason: damage });
+  } catch (error) {
+    if (faultOf(error) === 'damaged') say({ kind: 'damaged', reason: explain(error) });
+  }
+}

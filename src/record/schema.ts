@@ -1,0 +1,79 @@
+/**
+ * The journal's tables. `user_version` counts the migrations that a file has had; each is applied once, in order, in
+ * one transaction. A migration that has been released is never changed: add one.
+ */
+import type { DatabaseSync } from 'node:sqlite';
+
+export const migrations: readonly string[] = [
+  `
+  CREATE TABLE attempts (
+    n INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    id TEXT NOT NULL UNIQUE,
+    session TEXT NOT NULL,
+    worker INTEGER NOT NULL,
+    network TEXT NOT NULL,
+    mode TEXT NOT NULL,
+    source TEXT NOT NULL,
+    source_key BLOB NOT NULL,
+    source_port INTEGER NOT NULL,
+    destination TEXT NOT NULL,
+    destination_port INTEGER NOT NULL,
+    helo TEXT,
+    esmtp INTEGER NOT NULL,
+    sender TEXT COLLATE NOCASE,
+    omitted INTEGER NOT NULL,
+    size REAL NOT NULL,
+    verdict TEXT NOT NULL,
+    class TEXT NOT NULL,
+    would_be TEXT,
+    reply TEXT NOT NULL,
+    egress TEXT NOT NULL,
+    upstream TEXT,
+    upstream_reply TEXT,
+    findings TEXT,
+    verdict_ms REAL,
+    relay_ms REAL,
+    total_ms REAL NOT NULL
+  ) STRICT;
+  CREATE INDEX attempts_at ON attempts (at);
+  CREATE INDEX attempts_session ON attempts (session);
+  CREATE INDEX attempts_source ON attempts (source_key, at);
+  CREATE INDEX attempts_sender ON attempts (sender, at);
+  CREATE INDEX attempts_class ON attempts (class, at);
+  CREATE TABLE recipients (
+    attempt INTEGER NOT NULL REFERENCES attempts (n) ON DELETE CASCADE,
+    i INTEGER NOT NULL,
+    recipient TEXT NOT NULL COLLATE NOCASE,
+    code INTEGER NOT NULL,
+    class TEXT NOT NULL,
+    PRIMARY KEY (attempt, i)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX recipients_recipient ON recipients (recipient, attempt);
+  CREATE INDEX recipients_class ON recipients (class, attempt);
+  `,
+];
+
+/** A journal made by a later release: its tables are not known here. */
+export class NewerSchemaError extends Error {
+  override readonly name = 'NewerSchemaError';
+}
+
+/** Brings the file to the last version. Throws NewerSchemaError when it is beyond it already. */
+export function migrate(database: DatabaseSync, steps: readonly string[] = migrations): void {
+  const { user_version: version } = database.prepare('PRAGMA user_version').get() as { user_version: number };
+  if (version > steps.length) {
+    throw new NewerSchemaError(`the journal has version ${version}, this release knows up to ${steps.length}`);
+  }
+  for (let at = version; at < steps.length; at++) {
+    database.exec('BEGIN IMMEDIATE');
+    try {
+      database.exec(steps[at] as string);
+      database.exec(`PRAGMA user_version = ${at + 1}`);
+      database.exec('COMMIT');
+    } catch (error) {
+      if (database.isTransaction) database.exec('ROLLBACK');
+      throw error;
+    }
+  }
+}
