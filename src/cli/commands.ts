@@ -1,0 +1,25 @@
+/**
+ * Every command by its name. Only the one that is asked for is loaded, so its summary stands here as well as in its
+ * file; a test compares them.
+ */
+import type { Command } from './command.ts';
+
+export type Entry = { readonly summary: string; readonly load: () => Promise<{ readonly command: Command }> };
+
+export const commands: Readonly<Record<string, Entry>> = {
+  run: { summary: 'start the gateway from a checkout: guard, keeper and workers', load: () => import('./run.ts') },
+  check: { summary: 'check a configuration and print what is in effect', load: () => import('./check.ts') },
+  config: { summary: 'print a commented example, or the reference of every key', load: () => import('./config.ts') },
+  rules: { summary: 'print the kernel rules that a configuration leads to', load: () => import('./rules.ts') },
+  status: { summary: 'show what runs, what is open, and every way round', load: () => import('./status.ts') },
+  lock: { summary: 'stop an address or a prefix from sending', load: () => import('./lock.ts') },
+  unlock: { summary: 'let it send again', load: () => import('./unlock.ts') },
+  locks: { summary: 'list what is locked, by whom and why', load: () => import('./locks.ts') },
+  log: { summary: 'search the journal of attempts', load: () => import('./log.ts') },
+  explain: { summary: 'say what a class, a reply code or an id means', load: () => import('./explain.ts') },
+  lab: { summary: 'send real mail through the gateway in a network of namespaces', load: () => import('./lab.ts') },
+  guard: { summary: "role: keep the kernel rules, feed the dead-man's switch", load: () => import('./guard.ts') },
+  keeper: { summary: 'role: counters, locks, journal, metrics', load: () => import('./keeper.ts') },
+  worker: { summary: 'role: take connections and relay mail', load: () => import('./worker.ts') },
+  classes: { summary: 'list every class of reply', load: () => import('./classes.ts') },
+};
