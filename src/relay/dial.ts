@@ -1,0 +1,221 @@
+/**
+ * From a configured server to a connection that takes MAIL: connect, banner, EHLO or HELO, STARTTLS, AUTH.
+ *
+ * One deadline for all of it. After STARTTLS everything is new: parser, EHLO, capabilities (RFC 3207 section 4.2).
+ * Never in clear where TLS was asked for, and no password but over a certificate that was checked.
+ */
+import { connect as connectTcp } from 'node:net';
+import { connect as connectTls, type ConnectionOptions } from 'node:tls';
+import type { Endpoint } from '../config/field.ts';
+import type { Class } from '../policy/classes.ts';
+import { noCapabilities, parseCapabilities } from '../smtp/capabilities.ts';
+import { oneLine, textLines } from '../smtp/far-reply.ts';
+import { authenticate, type Credentials } from './auth.ts';
+import { type Answer, type Step, Upstream } from './upstream.ts';
+
+export type DialOptions = {
+  /** our name in EHLO */
+  readonly name: string;
+  readonly tls: 'verify' | 'opportunistic' | 'none';
+  /** PEM; undefined is the system's */
+  readonly ca: Buffer | undefined;
+  readonly credentials: Credentials | undefined;
+  readonly timeoutMs: number;
+  /** ends the dial before its time */
+  readonly signal?: AbortSignal;
+};
+
+export type DialFailure = { readonly kind: 'failure'; readonly class: Class; readonly detail: string };
+export type Dialled = { readonly kind: 'connected'; readonly upstream: Upstream } | DialFailure;
+
+/** Dials one server. Resolves in `timeoutMs` at the latest; the socket of a failure is closed. */
+export function dial(server: Endpoint, options: DialOptions): Promise<Dialled> {
+  return new Dial(server, options).run();
+}
+
+class Dial {
+  readonly #server: Endpoint;
+  readonly #options: DialOptions;
+  #upstream: Upstream | undefined;
+  /** closes what is there, also while the connection or the TLS handshake is under way */
+  #abort: () => void = () => {};
+  #failure: DialFailure | undefined;
+
+  constructor(server: Endpoint, options: DialOptions) {
+    this.#server = server;
+    this.#options = options;
+  }
+
+  run(): Promise<Dialled> {
+    const { timeoutMs, signal } = this.#options;
+    return new Promise((resolve) => {
+      const end = (of: Class, detail: string): void => {
+        this.#fail(of, detail);
+        this.#abort();
+        resolve(this.#failure as DialFailure);
+      };
+      const timer = setTimeout(() => end('upstream.timeout', `not ready within ${timeoutMs} ms`), timeoutMs);
+      const onAbort = (): void => end('upstream.lost', 'given up');
+      signal?.addEventListener('abort', onAbort, { once: true });
+      void this.#steps().then((upstream) => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', onAbort);
+        if (upstream && !this.#failure) return resolve({ kind: 'connected', upstream });
+        this.#abort();
+        resolve(this.#failure ?? failure('upstream.lost', 'the connection ended'));
+      });
+    });
+  }
+
+  /** The first failure counts. */
+  #fail(of: Class, detail: string): undefined {
+    this.#failure ??= failure(of, detail);
+    return undefined;
+  }
+
+  async #steps(): Promise<Upstream | undefined> {
+    if (!(await this.#connect())) return undefined;
+    const banner = await this.#answer('banner');
+    if (!this.#isGood(banner, 'banner')) return undefined;
+    const keywords = await this.#hello(true);
+    if (!keywords) return undefined;
+    const secured = this.#options.tls === 'none' ? keywords : await this.#secure(keywords);
+    if (!secured) return undefined;
+    if (this.#options.credentials && !(await this.#authenticate(secured))) return undefined;
+    return this.#upstream;
+  }
+
+  #connect(): Promise<boolean> {
+    const socket = connectTcp({ host: this.#server.host, port: this.#server.port, noDelay: true });
+    this.#abort = () => socket.destroy();
+    return new Promise((resolve) => {
+      const onError = (error: NodeJS.ErrnoException): void => {
+        this.#fail('upstream.down', error.message || error.code || 'cannot connect');
+      };
+      const onClose = (): void => resolve(false);
+      socket.on('error', onError);
+      socket.on('close', onClose);
+      socket.once('connect', () => {
+        socket.off('error', onError);
+        socket.off('close', onClose);
+        this.#adopt(new Upstream(socket));
+        resolve(true);
+      });
+    });
+  }
+
+  #adopt(upstream: Upstream): void {
+    this.#upstream = upstream;
+    this.#abort = () => upstream.poison('upstream.lost', 'given up while dialling');
+  }
+
+  /** EHLO, or HELO where EHLO is not known (RFC 5321 section 3.2): the keyword lines, none for HELO. */
+  async #hello(helo: boolean): Promise<readonly string[] | undefined> {
+    const upstream = this.#upstream as Upstream;
+    const { name } = this.#options;
+    const ehlo = await this.#command(`EHLO ${name}`, 'ehlo');
+    if (ehlo.kind === 'reply' && ehlo.code >= 500 && helo) {
+      const answer = await this.#command(`HELO ${name}`, 'helo');
+      if (!this.#isGood(answer, 'HELO')) return undefined;
+      upstream.capabilities = noCapabilities;
+      return [];
+    }
+    if (!this.#isGood(ehlo, 'EHLO') || ehlo.kind !== 'reply') return undefined;
+    const keywords = textLines(ehlo).slice(1);
+    upstream.capabilities = parseCapabilities(keywords);
+    return keywords;
+  }
+
+  /** STARTTLS and a second EHLO; the keywords that count from here on. */
+  async #secure(keywords: readonly string[]): Promise<readonly string[] | undefined> {
+    const clear = this.#upstream as Upstream;
+    const mustVerify = this.#options.tls === 'verify';
+    if (!clear.capabilities.startTls) return mustVerify ? this.#fail('upstream.tls', 'offers no STARTTLS') : keywords;
+    const answer = await this.#command('STARTTLS', 'starttls');
+    if (answer.kind === 'fault') return this.#fail(answer.class, `STARTTLS: ${answer.detail}`);
+    // Offered and then refused: going on in clear would be a downgrade that nobody asked for, also when opportunistic.
+    if (answer.code !== 220) return this.#fail('upstream.tls', `STARTTLS: ${oneLine(answer)}`);
+    if (!(await this.#handshake(clear, mustVerify))) return undefined;
+    return this.#hello(false);
+  }
+
+  #handshake(clear: Upstream, mustVerify: boolean): Promise<boolean> {
+    const socket = clear.release();
+    if (!socket) {
+      this.#fail('upstream.garbage', 'bytes in clear after STARTTLS');
+      return Promise.resolve(false);
+    }
+    const { host, isAddress } = this.#server;
+    const tlsOptions: ConnectionOptions = {
+      socket,
+      // Node checks the certificate against `servername`, or `host` where that is empty: addresses have no SNI (RFC 6066 section 3).
+      host,
+      ...(isAddress ? {} : { servername: host }),
+      rejectUnauthorized: mustVerify,
+      minVersion: 'TLSv1.2',
+      ...(this.#options.ca && { ca: this.#options.ca }),
+    };
+    const secure = connectTls(tlsOptions);
+    this.#abort = () => {
+      secure.destroy();
+      socket.destroy();
+    };
+    return new Promise((resolve) => {
+      const onError = (error: Error): void => {
+        this.#fail('upstream.tls', error.message);
+      };
+      const onClose = (): void => {
+        this.#fail('upstream.tls', 'closed during the TLS handshake');
+        resolve(false);
+      };
+      secure.on('error', onError);
+      secure.on('close', onClose);
+      secure.once('secureConnect', () => {
+        secure.off('error', onError);
+        secure.off('close', onClose);
+        const upstream = new Upstream(secure);
+        upstream.isVerified = secure.authorized;
+        this.#adopt(upstream);
+        resolve(true);
+      });
+    });
+  }
+
+  async #authenticate(keywords: readonly string[]): Promise<boolean> {
+    const upstream = this.#upstream as Upstream;
+    if (!upstream.isVerified) {
+      this.#fail('upstream.auth', 'a password is configured, but it is sent over verified TLS only');
+      return false;
+    }
+    const refused = await authenticate(this.#options.credentials as Credentials, keywords, (line) =>
+      this.#command(line, 'auth'),
+    );
+    if (refused === undefined) return true;
+    this.#fail(refused.class, refused.detail);
+    return false;
+  }
+
+  #answer(step: Step): Promise<Answer> {
+    return (this.#upstream as Upstream).expect(step, this.#options.timeoutMs);
+  }
+
+  #command(line: string, step: Step): Promise<Answer> {
+    const [answer] = (this.#upstream as Upstream).exchange(
+      Buffer.from(`${line}\r\n`, 'latin1'),
+      [step],
+      this.#options.timeoutMs,
+    );
+    return answer as Promise<Answer>;
+  }
+
+  #isGood(answer: Answer, what: string): boolean {
+    if (answer.kind === 'fault') this.#fail(answer.class, `${what}: ${answer.detail}`);
+    else if (answer.code >= 400) this.#fail('upstream.down', `${what}: ${oneLine(answer)}`);
+    else return true;
+    return false;
+  }
+}
+
+function failure(of: Class, detail: string): DialFailure {
+  return { kind: 'failure', class: of, detail };
+}

@@ -1,0 +1,124 @@
+/** The egress `smarthost`: every message goes to one of the configured servers, over pooled connections. */
+import { readFileSync } from 'node:fs';
+import type { Config } from '../config/schema.ts';
+import type { Clock } from '../kit/clock.ts';
+import type { Log } from '../kit/log.ts';
+import { type Capabilities, intersect } from '../smtp/capabilities.ts';
+import type { Credentials } from './auth.ts';
+import { dial, type Dialled } from './dial.ts';
+import { Pool } from './pool.ts';
+import type { Relay } from './relay.ts';
+import { Server } from './server.ts';
+import { type Counters, SmarthostTransaction } from './transaction.ts';
+
+export type SmarthostDeps = {
+  readonly log: Log;
+  readonly clock: Clock;
+  /** how many workers share `smarthost.max_connections` */
+  readonly workerCount: number;
+  /** for tests; the default reads the file */
+  readonly readPassword?: (path: string) => string;
+};
+
+export type Smarthost = Relay & { counters(): Readonly<Counters> };
+
+/**
+ * The relay for one configuration; a reload makes another and closes this one. Password and CA file are read here, once;
+ * when that fails, the reason is logged and every server is down with it, as mail in clear or unverified is no way out.
+ */
+export function createSmarthost(config: Config, deps: SmarthostDeps): Smarthost {
+  const { smarthost, limits, gateway } = config;
+  const { log, clock } = deps;
+  const servers = smarthost.servers.map((endpoint) => new Server(endpoint, clock.nowMs()));
+  const counters: Counters = { faults: 0, repeated: 0, changed: 0, possibleDuplicates: 0 };
+  const secrets = readSecrets(smarthost, deps.readPassword ?? readPasswordFile);
+  if ('unreadable' in secrets) log.write('error', 'smarthost.unreadable', { detail: secrets.unreadable.detail });
+
+  const pool = new Pool({
+    servers,
+    dial: (server, signal): Promise<Dialled> =>
+      'unreadable' in secrets
+        ? Promise.resolve(secrets.unreadable)
+        : dial(server.endpoint, {
+            name: gateway.name,
+            tls: smarthost.tls,
+            ca: secrets.ca,
+            credentials: secrets.credentials,
+            timeoutMs: smarthost.connectTimeout,
+            ...(signal && { signal }),
+          }),
+    maxConnections: Math.max(1, Math.floor(smarthost.maxConnections / deps.workerCount)),
+    idleMs: smarthost.idleTimeout,
+    refreshMs: smarthost.refresh,
+    replyMs: smarthost.replyTimeout,
+    clock,
+    log,
+  });
+
+  return {
+    start: () => pool.start(),
+    offers() {
+      const reached = servers.filter((server) => server.capabilities !== undefined);
+      const live = reached.filter((server) => server.state === 'up');
+      const [first, ...others] = (live.length > 0 ? live : reached).map(
+        (server) => server.capabilities as Capabilities,
+      );
+      return first && carried(others.reduce(intersect, first), limits.messageSize);
+    },
+    everOffered: (extension) => servers.some((server) => server.everOffered(extension)),
+    begin: (from, id) =>
+      new SmarthostTransaction(from, id, {
+        pool,
+        holdMs: smarthost.hold,
+        replyMs: smarthost.replyTimeout,
+        finalMs: smarthost.finalTimeout,
+        clock,
+        log,
+        counters,
+      }),
+    servers: () =>
+      servers.map((server) => ({
+        server: server.name,
+        up: server.state === 'up',
+        since: server.sinceMs,
+        connections: server.connected.size,
+        ...(server.failure && { reason: `${server.failure.class}: ${server.failure.detail}` }),
+      })),
+    close: () => pool.close(),
+    counters: () => ({ ...counters }),
+  };
+}
+
+/** What of it can be kept towards a host. STARTTLS ends at the gateway and is not the far side's to offer. */
+function carried(far: Capabilities, messageSizeBytes: number): Capabilities {
+  const size = far.size === 0 ? messageSizeBytes : far.size;
+  return { ...far, startTls: false, size: size === undefined ? undefined : Math.min(size, messageSizeBytes) };
+}
+
+type Secrets =
+  | { readonly ca: Buffer | undefined; readonly credentials: Credentials | undefined }
+  | { readonly unreadable: Dialled & { kind: 'failure' } };
+
+function readSecrets(smarthost: Config['smarthost'], readPassword: (path: string) => string): Secrets {
+  const { username, passwordFile, caFile } = smarthost;
+  const fail = (of: 'upstream.auth' | 'upstream.tls', what: string, error: unknown): Secrets => ({
+    unreadable: { kind: 'failure', class: of, detail: `${what} cannot be read: ${(error as Error).message}` },
+  });
+  let ca: Buffer | undefined;
+  try {
+    ca = caFile === undefined ? undefined : readFileSync(caFile);
+  } catch (error) {
+    return fail('upstream.tls', 'smarthost.ca_file', error);
+  }
+  if (username === undefined || passwordFile === undefined) return { ca, credentials: undefined };
+  try {
+    return { ca, credentials: { username, password: readPassword(passwordFile) } };
+  } catch (error) {
+    return fail('upstream.auth', 'smarthost.password_file', error);
+  }
+}
+
+/** The file's text without the line end that an editor leaves behind. */
+function readPasswordFile(path: string): string {
+  return readFileSync(path, 'utf8').replace(/\r?\n$/, '');
+}
