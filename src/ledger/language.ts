@@ -6,14 +6,15 @@
  * the connection: whoever speaks is not one of us, or of another release.
  */
 import { amount, listOf, maybe, object, oneOf, type Shape, text, union, whole, yesNo } from '../kit/shape.ts';
+import { runPaths } from '../kit/run-dir.ts';
 import { isWorkerEvent, type WorkerEvent } from '../record/events.ts';
 import { type JournalState, type LogFilter, MAX_LOG_ROWS } from '../record/query.ts';
 
 export const VERSION = 1;
 
-/** Where the keeper listens. */
+/** Where the keeper is found. */
 export function keeperSocket(runDir: string): string {
-  return `${runDir}/keeper.sock`;
+  return runPaths(runDir).keeperSocket;
 }
 
 /** How a lock is carried out: in the kernel before accept, or by a reply to every RCPT. */
@@ -64,6 +65,7 @@ export type ToKeeper =
   | { readonly kind: 'release'; readonly sources: readonly string[] }
   /** connections that this worker holds beyond those it was admitted here: all of them after a reconnect */
   | { readonly kind: 'hold'; readonly sources: readonly { readonly source: string; readonly count: number }[] }
+  /** from the guard, at least each second: five seconds of silence count as not intercepting */
   | { readonly kind: 'kernel'; readonly report: KernelReport }
   /** the CLI's questions; each gets exactly one `answer` with the same `ask` */
   | { readonly kind: 'ask'; readonly ask: number; readonly question: Question };
@@ -78,11 +80,14 @@ export type FromKeeper =
 export type Question =
   | { readonly of: 'status' }
   | { readonly of: 'locks' }
-  /** answered with the Lock as it stands */
+  /** answered with a LockAnswer, as is unlock */
   | { readonly of: 'lock'; readonly lock: Omit<Lock, 'since'> }
   | { readonly of: 'unlock'; readonly subject: string; readonly who: string }
   /** answered with a LogAnswer */
   | { readonly of: 'log'; readonly filter: LogFilter };
+
+/** The lock as it now stands, or as it stood; `notKept` says why the change will not survive a restart, if so. */
+export type LockAnswer = { readonly lock: Lock; readonly notKept?: string };
 
 /** What the keeper knows of the whole gateway: the answer to `status`. */
 export type Status = {

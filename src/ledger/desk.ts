@@ -1,0 +1,160 @@
+/**
+ * The keeper's side of its socket: who is connected, what each of them may say, and what all of them are told.
+ *
+ * A connection says hello before anything else. A worker may count and record, the guard may report, the CLI may ask;
+ * whoever says what is not his, or leaves the list of locks unread, is cut off and comes back with a clean start.
+ */
+import { type Handlers, type Listener, listenChannel, type Peer } from '../kit/channel.ts';
+import type { Log } from '../kit/log.ts';
+import type { WorkerEvent } from '../record/events.ts';
+import { Admission } from './admission.ts';
+import {
+  checkToKeeper,
+  type FromKeeper,
+  type KernelReport,
+  type Lock,
+  type Question,
+  type ToKeeper,
+} from './language.ts';
+
+export type Worker = { readonly worker: number; readonly since: number };
+
+export type DeskOptions = {
+  readonly path: string;
+  readonly log: Log;
+  readonly nowMs: () => number;
+  readonly locks: () => readonly Lock[];
+  readonly onEvents: (worker: number, batch: readonly WorkerEvent[]) => void;
+  readonly onWorkerGone: (worker: number) => void;
+  readonly onKernel: (report: KernelReport) => void;
+  /** Resolves with the value of the answer; what it rejects with is told to who asked. */
+  readonly answer: (question: Question) => Promise<unknown>;
+};
+
+export interface Desk {
+  readonly admission: Admission;
+  workers(): readonly Worker[];
+  /** Tells workers and guard the locks as they are now, once for all changes of this turn of the loop. */
+  tellLocks(): void;
+  readonly closed: Promise<void>;
+}
+
+/** in one answer; the language allows 1,000 characters */
+const MAX_ERROR = 900;
+
+export async function openDesk(options: DeskOptions, signal: AbortSignal): Promise<Desk> {
+  const admission = new Admission();
+  /** those that are told of locks */
+  const listening = new Set<Peer>();
+  const workers = new Map<number, { readonly peer: Peer; readonly since: number }>();
+  let telling = false;
+
+  const tell = (peer: Peer): void => {
+    if (!peer.send({ kind: 'locks', locks: options.locks() } satisfies FromKeeper)) void peer.close();
+  };
+  const answer = async (peer: Peer, ask: number, question: Question): Promise<void> => {
+    let said: FromKeeper;
+    try {
+      // JSON has no undefined: an answer without a value is null.
+      said = { kind: 'answer', ask, ok: true, value: (await options.answer(question)) ?? null };
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      said = { kind: 'answer', ask, ok: false, error: text.slice(0, MAX_ERROR) };
+    }
+    if (!peer.send(said)) {
+      peer.send({
+        kind: 'answer',
+        ask,
+        ok: false,
+        error: 'the answer is too long; narrow the question down',
+      } satisfies FromKeeper);
+    }
+  };
+
+  const onConnection = (peer: Peer): Handlers<ToKeeper> => {
+    let hello: Extract<ToKeeper, { kind: 'hello' }> | undefined;
+    const refuse = (why: string): void => {
+      options.log.write('warn', 'keeper.cut-off', { role: hello?.role, worker: hello?.worker, why });
+      void peer.close();
+    };
+    const onHello = (message: Extract<ToKeeper, { kind: 'hello' }>): void => {
+      if (hello) return refuse('said hello twice');
+      hello = message;
+      if (message.role === 'cli') return;
+      if (message.role === 'worker') {
+        if (message.worker === undefined) return refuse('a worker without a number');
+        workers.set(message.worker, { peer, since: options.nowMs() });
+      }
+      options.log.write('info', 'keeper.joined', { from: message.role, worker: message.worker });
+      listening.add(peer);
+      tell(peer);
+    };
+    const fromWorker = (worker: number, message: ToKeeper): boolean => {
+      switch (message.kind) {
+        case 'events':
+          options.onEvents(worker, message.batch);
+          break;
+        case 'admit': {
+          const answers = message.asks.map(({ ask, source, limit }) => ({
+            ask,
+            ok: admission.admit(peer, source, limit),
+          }));
+          peer.send({ kind: 'admitted', answers } satisfies FromKeeper);
+          break;
+        }
+        case 'release':
+          for (const source of message.sources) admission.release(peer, source);
+          break;
+        case 'hold':
+          for (const { source, count } of message.sources) admission.hold(peer, source, count);
+          break;
+        case 'hello':
+        case 'kernel':
+        case 'ask':
+          return false;
+      }
+      return true;
+    };
+    return {
+      check: checkToKeeper,
+      onMessage(message) {
+        if (message.kind === 'hello') onHello(message);
+        else if (!hello) refuse('said something before hello');
+        else if (hello.role === 'cli' && message.kind === 'ask') void answer(peer, message.ask, message.question);
+        else if (hello.role === 'guard' && message.kind === 'kernel') options.onKernel(message.report);
+        else if (hello.role !== 'worker' || !fromWorker(hello.worker ?? 0, message))
+          refuse(`"${message.kind}" is not his to say`);
+      },
+      onDown(why) {
+        listening.delete(peer);
+        admission.forget(peer);
+        if (!hello || hello.role === 'cli') {
+          if (!hello) options.log.write('warn', 'keeper.stranger', { why });
+          return;
+        }
+        options.log.write('info', 'keeper.left', { from: hello.role, worker: hello.worker, why });
+        // A worker that was replaced before its end was noticed is still there.
+        if (hello.worker !== undefined && workers.get(hello.worker)?.peer === peer) {
+          workers.delete(hello.worker);
+          options.onWorkerGone(hello.worker);
+        }
+      },
+    };
+  };
+
+  const { closed }: Listener = await listenChannel<ToKeeper>(options.path, { mode: 0o660, onConnection }, signal);
+  return {
+    admission,
+    closed,
+    workers: () =>
+      Array.from(workers, ([worker, { since }]) => ({ worker, since })).sort((a, b) => a.worker - b.worker),
+    tellLocks() {
+      if (telling) return;
+      telling = true;
+      setImmediate(() => {
+        telling = false;
+        for (const peer of listening) tell(peer);
+      });
+    },
+  };
+}

@@ -1,0 +1,82 @@
+/** What `postern status` shows, from what the keeper holds: pure, so that every trouble can be shown in a test. */
+import type { Config } from '../config/schema.ts';
+import type { Worker } from '../ledger/desk.ts';
+import type { KernelReport, Status } from '../ledger/language.ts';
+import type { Metrics } from '../record/metrics.ts';
+import type { JournalState } from '../record/query.ts';
+
+/** The guard reports at least each second; the switch in the kernel lapses after three. */
+const STALE_MS = 5_000;
+
+export type Seen = { readonly report: KernelReport; readonly atMs: number };
+
+export type StatusFacts = {
+  readonly version: string;
+  readonly config: Config;
+  readonly startedAt: number;
+  readonly uptimeMs: number;
+  readonly nowMs: number;
+  readonly kernel: Seen | undefined;
+  readonly kernelAgeMs: number | undefined;
+  readonly workers: readonly Worker[];
+  readonly metrics: Pick<Metrics, 'upstream' | 'sessionsOpen' | 'workers'>;
+  readonly held: Status['held'];
+  readonly locks: number;
+  readonly journal: JournalState;
+  readonly configErrors: number;
+};
+
+export function statusOf(facts: StatusFacts): Status {
+  const { config, kernel, metrics } = facts;
+  const problem = problemOf(facts);
+  const packetsTo = new Map(kernel?.report.exemptTo.map(({ prefix, packets }) => [prefix, packets]));
+  return {
+    version: facts.version,
+    name: config.gateway.name,
+    startedAt: facts.startedAt,
+    uptimeMs: facts.uptimeMs,
+    intercepting: problem === undefined,
+    problem,
+    networks: config.network.map((network) => ({
+      name: network.name,
+      mode: network.mode,
+      fail: network.fail,
+      refuse: network.refuse,
+      egress: network.egress,
+      prefixes: network.prefixes.map(({ text }) => text),
+      maxConnections: network.maxConnections,
+    })),
+    kernel: kernel?.report,
+    kernelAgeMs: facts.kernelAgeMs,
+    workers: {
+      configured: config.gateway.workers,
+      connected: facts.workers.map(({ worker, since }) => ({
+        worker,
+        sinceMs: Math.max(0, facts.nowMs - since),
+        open: metrics.workers.get(worker)?.open ?? 0,
+      })),
+    },
+    upstream: metrics.upstream(),
+    sessionsOpen: metrics.sessionsOpen(),
+    held: facts.held,
+    locks: facts.locks,
+    journal: facts.journal,
+    configErrors: facts.configErrors,
+    waysRound: {
+      exemptNetworks: config.network
+        .filter(({ mode }) => mode === 'exempt')
+        .map(({ name, prefixes }) => ({ name, prefixes: prefixes.map(({ text }) => text) })),
+      exemptTo: config.intercept.exemptTo.map(({ text }) => ({ prefix: text, packets: packetsTo.get(text) })),
+      failOpen: config.network.filter(({ fail }) => fail === 'open').map(({ name }) => name),
+    },
+  };
+}
+
+function problemOf({ kernel, kernelAgeMs = 0 }: StatusFacts): string | undefined {
+  if (!kernel) return 'the guard has not reported yet; is it running?';
+  if (kernelAgeMs > STALE_MS)
+    return `the guard has been silent for ${Math.round(kernelAgeMs / 1000)} s; the kernel's rules stand, and networks behave as their "fail" says`;
+  if (!kernel.report.alive)
+    return 'no worker answers the guard: networks with fail = "closed" are refused, those with fail = "open" pass untouched';
+  return undefined;
+}

@@ -1,0 +1,234 @@
+/**
+ * The keeper: counts, locks, journal, metrics. No capability; it reads no mail and touches no kernel.
+ *
+ * Workers and guard come to its socket and go on without it when it is away; the same socket answers the CLI.
+ */
+import { mkdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { loadConfig } from '../config/load.ts';
+import { createReloader } from '../config/reload.ts';
+import type { Config } from '../config/schema.ts';
+import { type Clock, systemClock } from '../kit/clock.ts';
+import { type Log, stdoutLog } from '../kit/log.ts';
+import { runPaths } from '../kit/run-dir.ts';
+import { type Desk, openDesk } from '../ledger/desk.ts';
+import type { KernelReport, Question } from '../ledger/language.ts';
+import { Locks } from '../ledger/locks.ts';
+import type { WorkerEvent } from '../record/events.ts';
+import { type Exporter, startExporter } from '../record/exporter.ts';
+import { type Journal, openJournal } from '../record/journal.ts';
+import { writeLine } from '../record/lines.ts';
+import { Metrics } from '../record/metrics.ts';
+import { type Keeping, Privacy } from '../record/privacy.ts';
+import type { LogFilter } from '../record/query.ts';
+import { type Seen, statusOf } from './keeper-status.ts';
+import { notify } from './notify.ts';
+
+const TIDY_MS = 1_000;
+/** how long the socket and its connections may take to close */
+const CLOSE_TIMEOUT_MS = 2_000;
+
+const { version: VERSION } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+
+/** Runs until SIGTERM or SIGINT; resolves with the exit status. */
+export async function keeper(configPath: string): Promise<number> {
+  process.title = 'postern: keeper';
+  // What is made here is for the keeper alone; its socket says itself who may connect.
+  process.umask(0o077);
+  const log = stdoutLog('keeper');
+  // Names, certificates and the password are the workers' to look at.
+  const loaded = await loadConfig(configPath, {});
+  if (!loaded.ok) {
+    for (const error of loaded.errors) process.stderr.write(`${error.message}\n`);
+    return 1;
+  }
+  const running = await startKeeper(loaded.config, { log, clock: systemClock, configErrors: () => reload.errors });
+  const reload = createReloader(configPath, loaded.config, log, (config) => running.apply(config));
+  process.on('SIGHUP', () => void reload());
+  const watchdog = notify.ready();
+  log.write('info', 'keeper.ready', { pid: process.pid, metrics: loaded.config.metrics.listen.text });
+
+  await new Promise<void>((resolve) => {
+    process.once('SIGTERM', resolve);
+    process.once('SIGINT', resolve);
+  });
+  notify.stopping();
+  await running.close();
+  clearInterval(watchdog);
+  log.write('info', 'keeper.stopped');
+  return 0;
+}
+
+export type KeeperOptions = {
+  readonly log: Log;
+  readonly clock: Clock;
+  /** refused reloads */
+  readonly configErrors: () => number;
+};
+
+export type RunningKeeper = {
+  /** Takes a new configuration into effect. */
+  readonly apply: (config: Config) => void;
+  /** Ends the connections, writes what waits, closes the journal. */
+  readonly close: () => Promise<void>;
+  readonly metricsPort: () => number | undefined;
+};
+
+/** Rejects when another keeper listens already. */
+export async function startKeeper(first: Config, options: KeeperOptions): Promise<RunningKeeper> {
+  const { log, clock } = options;
+  const { stateDir, runDir } = first.gateway;
+  let config = first;
+  let seen: Seen | undefined;
+  const startedAt = clock.nowMs();
+  const startedMs = clock.monotonicMs();
+
+  const locks = new Locks(join(stateDir, 'locks.json'), clock, log);
+  const privacy = new Privacy(join(stateDir, 'privacy.key'), log);
+  const journal: Journal = openJournal(join(stateDir, 'journal.db'), retentionOf(config), log);
+  const metrics = new Metrics({
+    version: VERSION,
+    intercepting: () => status().intercepting,
+    locks: () => locks.list().length,
+    journal: () => journal.state(),
+    configErrors: () => ({ keeper: options.configErrors(), guard: seen?.report.configErrors ?? 0 }),
+  });
+  let keeping = keepingOf(config);
+  metrics.configure(...labelsOf(config));
+
+  const onEvents = (worker: number, batch: readonly WorkerEvent[]): void => {
+    const attempts = [];
+    for (const event of batch) {
+      if (event.kind === 'sessions') {
+        metrics.sessions({ ...event, worker });
+        continue;
+      }
+      metrics.attempt(event);
+      const attempt = privacy.apply(event, keeping(event.network));
+      attempts.push(attempt);
+      if (config.journal.lines === 'stdout') writeLine(log, attempt);
+    }
+    if (attempts.length > 0) journal.append(attempts);
+  };
+  const onKernel = (report: KernelReport): void => {
+    seen = { report, atMs: clock.monotonicMs() };
+    metrics.kernel(report);
+  };
+
+  const status = (): ReturnType<typeof statusOf> =>
+    statusOf({
+      version: VERSION,
+      config,
+      startedAt,
+      uptimeMs: clock.monotonicMs() - startedMs,
+      nowMs: clock.nowMs(),
+      kernel: seen,
+      kernelAgeMs: seen && clock.monotonicMs() - seen.atMs,
+      workers: desk.workers(),
+      metrics,
+      held: { connections: desk.admission.connections, sources: desk.admission.sources },
+      locks: locks.list().length,
+      journal: journal.state(),
+      configErrors: options.configErrors() + (seen?.report.configErrors ?? 0),
+    });
+  const find = (filter: LogFilter): Promise<unknown> => {
+    const { sender, recipient, ...rest } = filter;
+    return journal.search({
+      ...rest,
+      ...(sender !== undefined && { senders: privacy.words(sender) }),
+      ...(recipient !== undefined && { recipients: privacy.words(recipient) }),
+    });
+  };
+  const answer = async (question: Question): Promise<unknown> => {
+    switch (question.of) {
+      case 'status':
+        return status();
+      case 'locks':
+        return locks.list();
+      case 'lock': {
+        const { lock, notKept } = locks.lock(question.lock);
+        desk.tellLocks();
+        return { lock, notKept };
+      }
+      case 'unlock': {
+        const { lock, notKept } = locks.unlock(question.subject, question.who);
+        desk.tellLocks();
+        return { lock, notKept };
+      }
+      case 'log':
+        break;
+    }
+    return find(question.filter);
+  };
+
+  const life = new AbortController();
+  const path = runPaths(runDir).keeperListen;
+  // The supervisor has made it, with the right owner; a keeper that is started by hand may be the first.
+  mkdirSync(dirname(path), { recursive: true, mode: 0o750 });
+  let desk: Desk;
+  try {
+    desk = await openDesk(
+      {
+        path,
+        log,
+        nowMs: () => clock.nowMs(),
+        locks: () => locks.list(),
+        onEvents,
+        onWorkerGone: (worker) => metrics.workerGone(worker),
+        onKernel,
+        answer,
+      },
+      life.signal,
+    );
+  } catch (error) {
+    await journal.close();
+    throw error;
+  }
+  const exporter: Exporter = startExporter({
+    host: config.metrics.listen.host,
+    port: config.metrics.listen.port,
+    contentType: metrics.contentType,
+    render: () => metrics.render(),
+    problem: () => status().problem,
+    log,
+  });
+  const timer = setInterval(() => {
+    if (locks.tidy()) desk.tellLocks();
+  }, TIDY_MS);
+
+  return {
+    metricsPort: exporter.port,
+    apply(next) {
+      config = next;
+      keeping = keepingOf(next);
+      metrics.configure(...labelsOf(next));
+      journal.keep(retentionOf(next));
+    },
+    async close() {
+      clearInterval(timer);
+      life.abort();
+      // What workers have said already is heard to its end; then it is written.
+      await Promise.race([desk.closed, new Promise((resolve) => setTimeout(resolve, CLOSE_TIMEOUT_MS).unref())]);
+      await journal.close();
+      await exporter.close();
+    },
+  };
+}
+
+function retentionOf({ journal }: Config): { readonly keepMs: number; readonly maxSizeBytes: number } {
+  return { keepMs: journal.keep, maxSizeBytes: journal.maxSize };
+}
+
+function labelsOf(config: Config): [networks: string[], servers: string[]] {
+  return [config.network.map(({ name }) => name), config.smarthost.servers.map(({ text }) => text)];
+}
+
+/** How much of an attempt is kept, by network. One that is in no network is treated as the strictest says. */
+function keepingOf(config: Config): (network: string) => Keeping {
+  const byName = new Map(config.network.map(({ name, log }) => [name, log]));
+  const all = [...byName.values()];
+  const strictest = (['none', 'hash'] as const).find((one) => all.includes(one)) ?? 'full';
+  return (network) => byName.get(network) ?? strictest;
+}
