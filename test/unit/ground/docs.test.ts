@@ -1,0 +1,57 @@
+/** Pages that name what the code has: nothing missing, nothing that is no longer there, no link into nothing. */
+import assert from 'node:assert/strict';
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { test } from 'node:test';
+import { Metrics } from '../../../src/record/metrics.ts';
+
+const top = join(import.meta.dirname, '../../..');
+const read = (path: string): string => readFileSync(join(top, path), 'utf8');
+
+test('docs/operate.md explains every metric with its labels, and no other', async () => {
+  const metrics = new Metrics({
+    version: '0',
+    intercepting: () => true,
+    locks: () => 0,
+    journal: () => ({
+      ok: true,
+      problem: undefined,
+      path: '',
+      oldest: undefined,
+      written: 0,
+      dropped: 0,
+      waiting: 0,
+      sizeBytes: 0,
+    }),
+    configErrors: () => ({ keeper: 0, guard: 0 }),
+  });
+  const made = [...(await metrics.render()).matchAll(/^# TYPE (postern_\w+) /gm)].map((match) => match[1]);
+  const explained = [...read('docs/operate.md').matchAll(/^\| `(postern_\w+)` \|/gm)].map((match) => match[1]);
+  assert.deepEqual(new Set(explained), new Set(made));
+});
+
+test('every link between our pages leads somewhere', () => {
+  const pages = ['README.md', ...globSync('docs/**/*.md', { cwd: top })];
+  const dead: string[] = [];
+  for (const page of pages) {
+    for (const [, target = ''] of read(page).matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^https?:/.test(target)) continue;
+      const [path = '', anchor] = target.split('#');
+      const file = path === '' ? page : join(dirname(page), path);
+      if (!existsSync(join(top, file))) dead.push(`${page}: ${target}`);
+      else if (anchor !== undefined && !anchors(read(file)).includes(anchor)) dead.push(`${page}: ${target}`);
+    }
+  }
+  assert.deepEqual(dead, []);
+});
+
+/** As GitHub makes them from headings, and those that are written. */
+function anchors(text: string): string[] {
+  const headings = [...text.matchAll(/^#+ (.*)$/gm)].map((match) =>
+    (match[1] ?? '')
+      .toLowerCase()
+      .replace(/[^\w\- ]/g, '')
+      .replaceAll(' ', '-'),
+  );
+  return [...headings, ...[...text.matchAll(/<a id="([^"]+)">/g)].map((match) => match[1] ?? '')];
+}
