@@ -1,6 +1,6 @@
 /** What may not stand in the repository, whoever puts it there. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -35,10 +35,10 @@ function faults(path: string, text: string): string[] {
     );
 }
 
-const isCheckout = existsSync(join(top, '.git'));
+const isCheckout = spawnSync('git', ['rev-parse'], { cwd: top }).status === 0;
 
 test('no tracked file holds a key, a registry, a home directory or a credential', {
-  skip: !isCheckout && 'not a checkout',
+  skip: !isCheckout && 'no git, or not a checkout',
 }, () => {
   const paths = tracked();
   assert.ok(paths.length > 50);
