@@ -1,0 +1,64 @@
+/** `postern rules`: what a configuration means to the kernel, and whether the kernel agrees. */
+import { parseArgs } from 'node:util';
+import { loadConfig } from '../config/load.ts';
+import { changes } from '../guard/changes.ts';
+import { plan } from '../guard/plan.ts';
+import { readKernel } from '../guard/read.ts';
+import { removeAll } from '../guard/remove.ts';
+import { renderAll } from '../guard/render.ts';
+import { Spelling } from '../guard/spelling.ts';
+import { userOf } from '../kit/users.ts';
+import { type Command, DEFAULT_CONFIG, UsageError } from './command.ts';
+
+export const command: Command = {
+  name: 'rules',
+  summary: 'print the kernel rules that a configuration leads to',
+  help: `Usage: postern rules [--config FILE] [--verify | --remove]
+
+Prints what the kernel is given, to the letter: sysctls, routing rules, sets, tables. Changes nothing.
+
+  --config FILE   the configuration (default ${DEFAULT_CONFIG})
+  --verify        compare with the kernel instead; prints what differs, status 1 if anything does (needs root)
+  --remove        take everything of ours out of the kernel, and nothing else; needs root, and no configuration. Hosts
+                  then reach port 25 freely. Stop the gateway first: its guard would put the rules back
+
+Examples: postern rules --config ./postern.toml
+          postern rules --verify
+          systemctl stop postern.target && postern rules --remove
+`,
+  async run(args, io) {
+    const { values } = parseArgs({
+      args: [...args],
+      options: {
+        config: { type: 'string', default: DEFAULT_CONFIG },
+        verify: { type: 'boolean', default: false },
+        remove: { type: 'boolean', default: false },
+      },
+    });
+    if (values.verify && values.remove) throw new UsageError('--verify or --remove, not both');
+    if (values.remove) {
+      const removed = await removeAll();
+      io.out(
+        removed.length === 0
+          ? 'Nothing of ours is in the kernel.'
+          : removed.map((what) => `removed ${what}\n`).join(''),
+      );
+      return 0;
+    }
+    const loaded = await loadConfig(values.config, {});
+    if (!loaded.ok) {
+      for (const { message } of loaded.errors) io.err(message);
+      return 1;
+    }
+    const desired = plan(loaded.config, { workerUid: userOf('worker').uid });
+    if (!values.verify) {
+      io.out(renderAll(desired));
+      return 0;
+    }
+    const differences = changes(desired, await readKernel(), new Spelling()).flatMap(({ because }) => because);
+    io.out(
+      differences.length === 0 ? 'The kernel is as planned.' : differences.map((what) => `differs: ${what}\n`).join(''),
+    );
+    return differences.length === 0 ? 0 : 1;
+  },
+};

@@ -1,0 +1,99 @@
+/**
+ * From the configuration to what the kernel shall hold, as data. Pure: no kernel, no clock, no file.
+ *
+ * A connection to port 25 is decided once, at its SYN (chains.ts); its packets are then known by the connection mark. Three
+ * things keep port 25 shut besides, and none of them needs the others:
+ *
+ * - mangle/PREROUTING decides; whatever it did not let through has no mark for that;
+ * - filter/FORWARD refuses packets to port 25 from inside without that mark;
+ * - a routing rule, outside of all tables, refuses the same, so that nothing leaves when every table has been flushed.
+ */
+import type { Config } from '../config/schema.ts';
+import type { Family } from '../kit/address.ts';
+import { filterTable, mangleTable } from './chains.ts';
+import { type DesiredState, type FamilyState, type IpSet, setMembers } from './desired.ts';
+import { FAMILIES, MARK, PREFERENCE, ROUTE_TABLE, SETS } from './names.ts';
+
+export type PlanOptions = {
+  /** the only user of this machine that may connect to port 25 elsewhere */
+  readonly workerUid: number;
+};
+
+export function plan(config: Config, options: PlanOptions): DesiredState {
+  const family = (family: Family): FamilyState => ({
+    tables: [mangleTable(config, family), filterTable(config, options.workerUid)],
+    rules: routingRules(config.intercept.inside, options.workerUid),
+    // The source is for connections of this machine's own that are sent here to be refused: without it the kernel would
+    // take the destination's address for one and fail before OUTPUT has counted.
+    routes: [`local default dev lo src ${family === 4 ? '127.0.0.1' : '::1'}`],
+  });
+  return {
+    // Otherwise a flow that is let through stalls on what an intercepted one has left in TIME-WAIT. The key is for IPv6, too.
+    sysctls: [{ key: 'net/ipv4/tcp_early_demux', value: '0' }],
+    families: { 4: family(4), 6: family(6) },
+    sets: [
+      { name: SETS.alive, type: 'bitmap:port range 25-25 timeout 3', members: undefined },
+      ...FAMILIES.flatMap((family) => setsOf(config, family)),
+    ],
+    forwarding: [
+      { key: 'net/ipv4/ip_forward', value: '1' },
+      { key: 'net/ipv6/conf/all/forwarding', value: '1' },
+    ],
+  };
+}
+
+const MAX_ELEMENTS = 1_048_576;
+/** sources whose refusals are counted at a time; a new one then takes the place of another */
+const MAX_REFUSED = 65_536;
+const REFUSED_TIMEOUT_S = 3600;
+
+function setsOf(config: Config, family: Family): IpSet[] {
+  const inet = family === 4 ? 'inet' : 'inet6';
+  const prefixes = `hash:net family ${inet} maxelem ${MAX_ELEMENTS}`;
+  const exemptTo = setMembers(config.intercept.exemptTo, family);
+  return [
+    { name: SETS.locked(family), type: `${prefixes} timeout 0`, members: undefined },
+    {
+      name: SETS.refused(family),
+      type: `hash:ip family ${inet} maxelem ${MAX_REFUSED}${family === 6 ? ' netmask 64' : ''} timeout ${REFUSED_TIMEOUT_S} counters`,
+      members: undefined,
+    },
+    ...(exemptTo.length > 0 ? [{ name: SETS.exemptTo(family), type: `${prefixes} counters`, members: exemptTo }] : []),
+    ...config.network
+      .map(({ name, prefixes: of }) => ({ name: SETS.network(name, family), members: setMembers(of, family) }))
+      .filter(({ members }) => members.length > 0)
+      .map(({ name, members }) => ({ name, type: prefixes, members })),
+  ];
+}
+
+function routingRules(inside: readonly string[], workerUid: number): string[] {
+  const local = `lookup ${ROUTE_TABLE}`;
+  return [
+    // Behind filter/OUTPUT for what this machine itself sends. Root's packets are left out, since the kernel's own answers
+    // (a reset, a late acknowledgement) are root's, and since reverse path checks of packets from port 25 ask as root.
+    ...otherUsers(workerUid).map(
+      (uids) => `pref ${PREFERENCE.output} iif lo uidrange ${uids} ipproto tcp dport 25 ${local}`,
+    ),
+    // Marks are for packets that come in: with tcp_fwmark_accept, fwmark_reflect or src_valid_mark set by somebody, the
+    // answers of this machine would be routed by them as well, and would never leave it.
+    `pref ${PREFERENCE.local} iif lo goto ${PREFERENCE.end}`,
+    `pref ${PREFERENCE.marks} fwmark ${MARK.letThrough} goto ${PREFERENCE.end}`,
+    `pref ${PREFERENCE.marks} fwmark ${MARK.proxy} ${local}`,
+    `pref ${PREFERENCE.marks} fwmark ${MARK.refuse} ${local}`,
+    ...inside.map((name) => `pref ${PREFERENCE.fence} iif ${name} ipproto tcp dport 25 prohibit`),
+    `pref ${PREFERENCE.end} nop`,
+  ];
+}
+
+/** Ranges of user ids that are neither root nor the worker. */
+function otherUsers(workerUid: number): string[] {
+  const last = 4294967294;
+  const ranges =
+    workerUid === 0
+      ? [[1, last] as const]
+      : ([
+          [1, workerUid - 1],
+          [workerUid + 1, last],
+        ] as const);
+  return ranges.filter(([from, to]) => from <= to).map(([from, to]) => `${from}-${to}`);
+}

@@ -1,0 +1,125 @@
+/**
+ * The guard: the only process that touches the kernel, and that reads no byte of mail. CAP_NET_ADMIN, and CAP_NET_RAW
+ * because iptables asks ipset for its version through a raw socket.
+ *
+ * If it dies the rules stand, and after 3 s the dead-man's switch lapses. SIGTERM leaves the rules where they are.
+ */
+import { Socket } from 'node:net';
+import { loadConfig } from '../config/load.ts';
+import { createReloader } from '../config/reload.ts';
+import type { Config } from '../config/schema.ts';
+import { applyOnce } from '../guard/apply.ts';
+import { Guard, refreshAlive } from '../guard/guard.ts';
+import { plan } from '../guard/plan.ts';
+import { Switch } from '../guard/switch.ts';
+import { connectChannel } from '../kit/channel.ts';
+import { systemClock } from '../kit/clock.ts';
+import { type Log, stdoutLog } from '../kit/log.ts';
+import { runPaths } from '../kit/run-dir.ts';
+import { userOf } from '../kit/users.ts';
+import { checkFromKeeper, type FromKeeper, type KernelReport, type ToKeeper, VERSION } from '../ledger/language.ts';
+import { eachLine } from './lines.ts';
+import { notify } from './notify.ts';
+
+const REPORT_EVERY_MS = 1_000;
+
+const planOf = (config: Config) => plan(config, { workerUid: userOf('worker').uid });
+
+/** Puts the rules into the kernel and ends: for the unit that runs before the network comes up. */
+export async function applyRules(configPath: string): Promise<number> {
+  const loaded = await loadConfig(configPath, {});
+  if (!loaded.ok) return refuse(loaded.errors);
+  const steps = await applyOnce(planOf(loaded.config));
+  stdoutLog('guard').write('info', 'rules.applied', { changes: steps.flatMap(({ because }) => because).length });
+  return 0;
+}
+
+/** Runs until SIGTERM; resolves with the exit status. */
+export async function guard(configPath: string): Promise<number> {
+  process.title = 'postern: guard';
+  const log = stdoutLog('guard');
+  const loaded = await loadConfig(configPath, {});
+  if (!loaded.ok) return refuse(loaded.errors);
+  const { config } = loaded;
+  const abort = new AbortController();
+  const kernel = new Guard(planOf(config), log);
+  await kernel.start();
+
+  const reload = createReloader(configPath, config, log, (next) => kernel.replace(planOf(next)));
+  process.on('SIGHUP', () => void reload());
+  const supervisor = connectSupervisor(process.env['POSTERN_SUPERVISOR_FD'], log);
+  const deadMan = startSwitch(config, supervisor, log);
+  const keeper = connectKeeper(config, kernel, log, abort.signal);
+  const report = setInterval(() => {
+    const { alive, since: aliveSince, workers } = deadMan.state();
+    const configErrors = reload.errors + supervisor.configRefused();
+    const message: KernelReport = { ...kernel.report(), alive, aliveSince, workers, configErrors };
+    keeper.send({ kind: 'kernel', report: message } satisfies ToKeeper);
+  }, REPORT_EVERY_MS);
+  const watchdog = notify.ready();
+  log.write('info', 'guard.ready', { pid: process.pid });
+
+  await new Promise<void>((resolve) => process.once('SIGTERM', resolve));
+  notify.stopping();
+  for (const timer of [report, watchdog]) clearInterval(timer);
+  deadMan.stop();
+  await Promise.all([kernel.stop(), keeper.close()]);
+  abort.abort();
+  return 0;
+}
+
+function refuse(errors: readonly { readonly message: string }[]): number {
+  for (const { message } of errors) process.stderr.write(`${message}\n`);
+  return 1;
+}
+
+function startSwitch(config: Config, supervisor: Supervisor, log: Log): Switch {
+  const paths = runPaths(config.gateway.runDir);
+  const deadMan = new Switch({
+    workers: config.gateway.workers,
+    probePath: paths.probe,
+    refresh: refreshAlive,
+    onSilent: (worker) => supervisor.tell({ silent: worker }),
+    onTurn: (alive) => log.write(alive ? 'info' : 'error', alive ? 'intercept.alive' : 'intercept.lapsed'),
+    clock: systemClock,
+  });
+  deadMan.start();
+  return deadMan;
+}
+
+/** The keeper may be away: then reports are lost, and locks stay as they were last told. */
+function connectKeeper(config: Config, kernel: Guard, log: Log, signal: AbortSignal) {
+  return connectChannel<FromKeeper>(
+    runPaths(config.gateway.runDir).keeperSocket,
+    {
+      check: checkFromKeeper,
+      onUp(send) {
+        send({ kind: 'hello', v: VERSION, role: 'guard' } satisfies ToKeeper);
+        log.write('info', 'keeper.up');
+      },
+      onDown: (reason) => log.write('warn', 'keeper.down', { reason }),
+      onMessage(message) {
+        if (message.kind === 'locks') kernel.lock(message.locks);
+      },
+    },
+    signal,
+  );
+}
+
+type Supervisor = {
+  readonly tell: (message: { readonly silent: number }) => void;
+  /** reloads that the supervisor refused before any role saw them */
+  readonly configRefused: () => number;
+};
+
+/** `postern run` at the other end of an inherited descriptor. Under systemd there is none: a unit's watchdog does it. */
+function connectSupervisor(fd: string | undefined, log: Log): Supervisor {
+  if (fd === undefined || !/^\d+$/.test(fd)) return { tell() {}, configRefused: () => 0 };
+  let refused = 0;
+  const pipe = new Socket({ fd: Number(fd), readable: true, writable: true });
+  pipe.on('error', (error) => log.write('warn', 'supervisor.down', { error: error.message }));
+  eachLine(pipe, (line) => {
+    if (line.includes('"configRefused"')) refused++;
+  });
+  return { tell: (message) => void pipe.write(`${JSON.stringify(message)}\n`), configRefused: () => refused };
+}
