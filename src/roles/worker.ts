@@ -73,7 +73,7 @@ function makeRooms(config: Config, index: number, log: Log, signal: AbortSignal)
     worker: index,
     config,
     networks: new Networks(config.network),
-    relay: createSmarthost(config, { log, clock: systemClock }),
+    relay: createSmarthost(config, { log, clock: systemClock, workerCount: config.gateway.workers }),
     ledger: createLedger(
       {
         path: paths.keeperSocket,
@@ -107,7 +107,7 @@ function adopt(rooms: Rooms, config: Config, log: Log): void {
   rooms.ledger.configure({ workers: config.gateway.workers, keeperFailure: config.gateway.keeperFailure });
   if (JSON.stringify(before.smarthost) === JSON.stringify(config.smarthost)) return;
   const old = rooms.relay;
-  const next = createSmarthost(config, { log, clock: systemClock });
+  const next = createSmarthost(config, { log, clock: systemClock, workerCount: config.gateway.workers });
   // The new one takes over when it knows what it can offer; until then the old one serves.
   void next.start().then(() => {
     rooms.relay = next;

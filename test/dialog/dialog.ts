@@ -2,6 +2,7 @@
  * Dialog files: what a host and the server behind us say to each other through the gateway, in one script.
  *
  *     # comment                        % KEY VALUE   settings, before the first line
+ *     @ PART                           the lines of parts/PART.dialog stand here
  *     c > EHLO a.example               the host says (a line; CRLF is added)
  *     c >> Subject: x\r\n.\r\n         the host says exactly this (\r \n \0 \t \xHH)
  *     c < 250 *                        the host hears this line next (* matches the rest)
@@ -10,14 +11,16 @@
  *     u < MAIL FROM:<a@a.example>      the server hears this line next (over whichever connection)
  *     u <... .                         the server hears lines until this one
  *     u > 250 ok                       the server says; u >> as above; u > FIN, u > RST, u > HANG (says nothing, ever)
+ *     u < EOF                          the gateway closes the connection on which the server spoke last
  *     u silent                         the server was told nothing more than what stood here
  *     = accept accepted.clean          one record: verdict and class, in order
  *
  * The server's banner, EHLO and QUIT are spoken for it (`% caps` says what it offers), since the gateway asks when it likes.
- * What the host says can be cut at any place (`recut`), and so can what the server says; the outcome must be the same.
+ * What either side says can be cut at any place, and the outcome must be the same (`% cuts none` where the segment is the point).
  */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { startGateway, type TestGateway, testConfig } from '../kit/gateway.ts';
@@ -31,8 +34,9 @@ const STEP_TIMEOUT_MS = 5000;
 export function parseDialog(text: string): Script {
   const settings = new Map<string, string>();
   const lines: Line[] = [];
-  text.split('\n').forEach((raw, i) => {
-    const line = raw.trimEnd();
+  const whole = withParts(text);
+  whole.split('\n').forEach((raw, i) => {
+    const line = raw.replace(/[ \r]+$/, '');
     if (line === '' || line.startsWith('#')) return;
     const setting = /^% (\w+) ?(.*)$/.exec(line);
     if (setting) {
@@ -47,6 +51,12 @@ export function parseDialog(text: string): Script {
     else lines.push({ at: i + 1, who: match[1] as 'c' | 'u', op: match[2] as string, text: match[3] as string });
   });
   return { settings, lines };
+}
+
+function withParts(text: string): string {
+  return text.replace(/^@ (\w+)$/gm, (_all, part: string) =>
+    withParts(readFileSync(new URL(`parts/${part}.dialog`, import.meta.url), 'utf8').trimEnd()),
+  );
 }
 
 /** `\r \n \0 \t \\ \xHH`, and `{N}X` for N times X at the very beginning. */
@@ -119,7 +129,7 @@ class ScriptedServer {
 
   constructor(caps: readonly string[]) {
     this.#caps = caps;
-    this.#server = createServer({ noDelay: true }, (socket) => this.#accept(socket));
+    this.#server = createServer({ noDelay: true }, (socket) => this.#accept(socket)).unref();
   }
 
   async listen(): Promise<string> {
@@ -137,6 +147,10 @@ class ScriptedServer {
   end(how: 'FIN' | 'RST'): void {
     if (how === 'FIN') this.#current?.end();
     else this.#current?.resetAndDestroy();
+  }
+
+  async closed(): Promise<void> {
+    if (this.#current && !this.#current.closed) await once(this.#current, 'close');
   }
 
   close(): void {
@@ -229,6 +243,8 @@ async function run(script: Script, cut: Cut | undefined, gateway: TestGateway, s
         assert.deepEqual(server.heard.left, [], 'the server was told something');
       } else if (line.op.startsWith('>')) {
         await say(line, at, host, server);
+      } else if (line.who === 'u' && line.text === 'EOF') {
+        await within(server.closed());
       } else {
         await hear(line, line.who === 'c' ? heard : server.heard);
       }
@@ -282,6 +298,7 @@ function within<T>(promise: Promise<T>): Promise<T> {
 
 /** Every place at which what either side says can be cut. */
 export function* cutsOf(script: Script): Generator<Cut> {
+  if (script.settings.get('cuts') === 'none') return;
   for (const line of script.lines) {
     if (!line.op.startsWith('>') || /^(FIN|RST|HANG)$/.test(line.text)) continue;
     const { length } = bytesOf(line);

@@ -81,7 +81,7 @@ export async function testConfig(
   const smarthost = `servers = [${servers.map((s) => `"${s}"`).join(', ')}]\ntls = "none"\n${tables['smarthost'] ?? ''}`;
   const network = `name = "customers"\nprefixes = ["198.51.100.0/24", "2001:db8:1::/48"]\n${tables['network'] ?? ''}`;
   const text = [
-    `[gateway]\nname = "gw1.example.net"\nhelp_url = "https://h/"\nworkers = 1\n${tables['gateway'] ?? ''}`,
+    `[gateway]\nname = "gw1.example.net"\nhelp_url = "https://help.example/"\nworkers = 1\n${tables['gateway'] ?? ''}`,
     `[intercept]\ninside = ["lan0"]\n`,
     `[smarthost]\n${smarthost}`,
     `[limits]\n${tables['limits'] ?? ''}`,
@@ -103,7 +103,8 @@ export type TestGatewayOptions = {
 
 export async function startGateway(options: TestGatewayOptions): Promise<TestGateway> {
   const { config, log = silentLog } = options;
-  const relay = options.relay ?? createSmarthost(config, { log, clock: systemClock });
+  const relay =
+    options.relay ?? createSmarthost(config, { log, clock: systemClock, workerCount: config.gateway.workers });
   const ledger = new FakeLedger();
   const counts = new Counts();
   const spoolDir = mkdtempSync(join(tmpdir(), 'postern-spool-'));

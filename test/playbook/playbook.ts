@@ -12,13 +12,8 @@ import assert from 'node:assert/strict';
 import type { Capabilities } from '../../src/smtp/capabilities.ts';
 import type { Class } from '../../src/policy/classes.ts';
 import { reply } from '../../src/smtp/reply.ts';
-import {
-  Session,
-  type SessionCommand,
-  type SessionEvent,
-  type SessionOptions,
-  type Slot,
-} from '../../src/smtp/session.ts';
+import { Session, type SessionCommand, type SessionEvent, type Slot } from '../../src/smtp/session.ts';
+import type { SessionOptions } from '../../src/smtp/verb/dialog.ts';
 
 export const everything: Capabilities = {
   size: 1_000_000,

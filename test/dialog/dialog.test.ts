@@ -1,0 +1,57 @@
+/**
+ * Every dialog as it stands, and again with what either side says cut at every place: the outcome is the same.
+ *
+ * Folders: normal ways, misbehaviours of the host, misbehaviours of the server.
+ */
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { describe, test } from 'node:test';
+import { isLong } from '../kit/tier.ts';
+import { type Cut, cutsOf, parseDialog, playDialog } from './dialog.ts';
+
+const FOLDERS = ['normal', 'host', 'server'] as const;
+/** Dialogs whose outcome takes a deadline to come: each cut costs that long, so the short tier takes every 10th. */
+const SHORT_STRIDE = 10;
+const PARALLEL = 8;
+
+function dialogsOf(folder: string): string[] {
+  return readdirSync(new URL(folder, import.meta.url))
+    .filter((name) => name.endsWith('.dialog'))
+    .sort();
+}
+
+/** Where to cut in this run: everywhere, or in the short tier a tenth of the places, always the same ones. */
+function chosen(cuts: readonly Cut[], waits: boolean): readonly Cut[] {
+  if (isLong) return cuts;
+  const stride = waits ? SHORT_STRIDE * 4 : cuts.length > 300 ? SHORT_STRIDE : 1;
+  return cuts.filter((_cut, i) => i % stride === 0);
+}
+
+for (const folder of FOLDERS) {
+  describe(`Shows 4: dialogs, ${folder}`, () => {
+    for (const name of dialogsOf(folder)) {
+      const text = readFileSync(new URL(`${folder}/${name}`, import.meta.url), 'utf8');
+      const script = parseDialog(text);
+      test(name.replace('.dialog', ''), () => playDialog(script));
+      test(`${name.replace('.dialog', '')}, cut at every place`, async () => {
+        const cuts = chosen([...cutsOf(script)], /timeout = /.test(text));
+        for (let at = 0; at < cuts.length; at += PARALLEL) {
+          await Promise.all(
+            cuts.slice(at, at + PARALLEL).map(async (cut) => {
+              try {
+                await playDialog(script, cut);
+              } catch (error) {
+                throw new Error(`cut in line ${cut.line} at ${cut.at}: ${(error as Error).message}`, { cause: error });
+              }
+            }),
+          );
+        }
+      });
+    }
+  });
+}
+
+test('Shows 4: at least 40 misbehaviours of either side are played', () => {
+  const count = dialogsOf('host').length + dialogsOf('server').length;
+  assert.ok(count >= 40, `${count}`);
+});
