@@ -85,7 +85,8 @@ export class Metrics {
       registers,
       collect: () => {
         up.reset();
-        for (const { server, up: workers } of this.upstream()) up.set({ server }, workers > 0 ? 1 : 0);
+        // A server that nobody has spoken of yet is neither up nor down.
+        for (const { server, up: workers, of } of this.upstream()) if (of > 0) up.set({ server }, workers > 0 ? 1 : 0);
       },
     });
     this.#relay = new Histogram({
@@ -198,7 +199,7 @@ export class Metrics {
     return sum;
   }
 
-  /** Each configured server that a worker has spoken of, with how many of them see it up. */
+  /** Each configured server: how many workers see it up, of those that have spoken of it. */
   upstream(): readonly {
     readonly server: string;
     readonly up: number;
@@ -207,18 +208,15 @@ export class Metrics {
     readonly reason: string | undefined;
   }[] {
     const seen = [...this.#workers.values()].flatMap((counts) => counts.upstream);
-    return this.#servers.flatMap((server) => {
+    return this.#servers.map((server) => {
       const states = seen.filter((one) => one.server === server);
-      if (states.length === 0) return [];
-      return [
-        {
-          server,
-          up: states.filter((one) => one.up).length,
-          of: states.length,
-          connections: states.reduce((sum, one) => sum + one.connections, 0),
-          reason: states.find((one) => !one.up)?.reason,
-        },
-      ];
+      return {
+        server,
+        up: states.filter((one) => one.up).length,
+        of: states.length,
+        connections: states.reduce((sum, one) => sum + one.connections, 0),
+        reason: states.find((one) => !one.up)?.reason,
+      };
     });
   }
 

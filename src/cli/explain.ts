@@ -1,0 +1,128 @@
+import { parseArgs } from 'node:util';
+import { type Class, type ClassEntry, classes, isClass } from '../policy/classes.ts';
+import type { Attempt } from '../record/events.ts';
+import type { LogAnswer } from '../record/query.ts';
+import { ask, askHelp, askOptions } from './ask.ts';
+import { type Command, UsageError } from './command.ts';
+import { address } from './log.ts';
+import { shown, time } from './show.ts';
+
+const MAX_STORIES = 20;
+const MAX_RECIPIENTS = 20;
+
+export const command: Command = {
+  name: 'explain',
+  summary: 'say what a class, a reply code or an id means',
+  help: `Usage: postern explain CLASS|CODE|ID [--config FILE | --run-dir DIR]
+
+CLASS  such as spam.gtube, or spam for all of spam.*: what the sender is told, when that happens, what to do
+CODE   such as 550: every class that is answered with it
+ID     as it stands in a reply of ours: what happened then, from the journal. The id of a session tells all of it
+
+${askHelp}
+
+Exit status: 0 explained; 1 nothing is known about it.
+
+Examples: postern explain upstream.lost
+          postern explain 451
+          postern explain 01HZX3V9Q00000A1
+`,
+  async run(args, io) {
+    const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options: askOptions });
+    const [word, ...more] = positionals;
+    if (word === undefined || more.length > 0) throw new UsageError('name one class, one reply code or one id');
+
+    const known = classesOf(word);
+    if (known.length > 0) {
+      io.out(known.map(classText).join('\n'));
+      return 0;
+    }
+    if (/^[1-5]\d\d$/.test(word)) {
+      io.err(`no reply of ours has the code ${word}: it is the far side's own, passed on as it came`);
+      return 1;
+    }
+    const id = idOf(word);
+    if (id === undefined)
+      throw new UsageError(
+        `"${shown(word)}" is no class ("postern classes" lists them), no reply code and no id of 16 characters`,
+      );
+    const answer = (await ask('explain', values, { of: 'log', filter: { id, limit: MAX_STORIES } }, io)) as
+      | LogAnswer
+      | undefined;
+    if (answer === undefined) return 1;
+    if (answer.rows.length === 0) {
+      io.err(`the journal has nothing of ${id}: it is older than journal.keep, or not of this gateway`);
+      return 1;
+    }
+    const stories = [...answer.rows].reverse();
+    io.out(stories.map(story).join('\n'));
+    if (answer.more) io.err(`only the last ${MAX_STORIES} of this session; all: postern log --id ${id} --limit 10000`);
+    return 0;
+  },
+};
+
+/** The classes that a class, a main class or a code means. */
+function classesOf(word: string): readonly Class[] {
+  const names = Object.keys(classes) as Class[];
+  if (isClass(word)) return [word];
+  return names.filter((name) => name.startsWith(`${word}.`) || String(classes[name].code) === word);
+}
+
+const RETRY: Readonly<Record<number, string>> = {
+  2: 'accepted',
+  4: 'the sender tries again by itself',
+  5: 'a retry cannot help',
+};
+
+function enhanced({ code, detail }: ClassEntry): string {
+  return `${Math.floor(code / 100)}.${detail}`;
+}
+
+export function classText(name: Class): string {
+  const entry = classes[name];
+  return `${name}\n  reply    ${entry.code} ${enhanced(entry)} ${entry.text}\n  retry    ${RETRY[Math.floor(entry.code / 100)] ?? ''}\n  meaning  ${entry.doc}\n`;
+}
+
+/** Ids have no I, L, O and U, so that one that was read out or typed finds its way. */
+export function idOf(word: string): string | undefined {
+  const id = word.trim().toUpperCase().replace(/^ID=/, '').replaceAll('O', '0').replace(/[IL]/g, '1');
+  return /^[0-9A-HJKMNP-TV-Z]{16}$/.test(id) ? id : undefined;
+}
+
+/** One attempt in words, with how long each step took. Everything that came from outside is made safe to show. */
+export function story(attempt: Attempt): string {
+  const lines: string[] = [];
+  const say = (text: string): void => void lines.push(`  ${shown(text)}\n`);
+  const { recipients, recipientsOmitted = 0 } = attempt;
+
+  say(`${attempt.source} port ${attempt.sourcePort} called ${attempt.destination} port ${attempt.destinationPort};`);
+  say(
+    `worker ${attempt.worker} took it: network ${attempt.network}, mode ${attempt.mode}, session ${attempt.session}.`,
+  );
+  say(attempt.helo === undefined ? 'It said no HELO.' : `It said ${attempt.esmtp ? 'EHLO' : 'HELO'} ${attempt.helo}.`);
+  if (attempt.sender === undefined) say('It began no message.');
+  else say(`MAIL from ${attempt.sender === '<>' ? 'the null sender' : address(attempt.sender)}.`);
+  for (const { recipient, code, class: of } of recipients.slice(0, MAX_RECIPIENTS))
+    say(`RCPT to ${address(recipient)}: ${code === 0 ? 'no reply' : code}, ${of}.`);
+  const unshown = recipients.length - Math.min(recipients.length, MAX_RECIPIENTS) + recipientsOmitted;
+  if (unshown > 0) say(`… and ${unshown} recipients more.`);
+  if (attempt.sizeBytes > 0) say(`The message had ${attempt.sizeBytes} octets.`);
+  for (const { filter, name, score, evidence } of attempt.findings)
+    say(`Filter ${filter} found ${name} (score ${score})${evidence === '' ? '' : `: ${evidence}`}.`);
+  if (attempt.verdictMs !== undefined) say(`The filters took ${ms(attempt.verdictMs)}.`);
+  if (attempt.wouldBe !== undefined) say(`Mode "enforce" would have refused it: ${attempt.wouldBe}.`);
+  if (attempt.upstream !== undefined) {
+    const took = attempt.relayMs === undefined ? '' : ` after ${ms(attempt.relayMs)}`;
+    say(`${attempt.upstream} answered${took}: ${attempt.upstreamReply ?? 'nothing'}`);
+  }
+  say(`The host was told: ${attempt.reply === '' ? '(no reply recorded)' : attempt.reply}`);
+  say(`End: ${attempt.verdict}, ${attempt.class}, ${ms(attempt.totalMs)} in all.`);
+  // The journal can hold a class that this release no longer has.
+  const of: string = attempt.class;
+  if (isClass(of)) say(`${of}: ${classes[of].doc}`);
+  return `${time(attempt.at)}  ${shown(attempt.id)}\n${lines.join('')}`;
+}
+
+function ms(value: number): string {
+  return value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`;
+}
