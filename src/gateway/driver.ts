@@ -150,7 +150,7 @@ export class Connection {
     if (this.#rooms.draining && !this.isBusy) this.#step({ kind: 'stop', class: 'session.shutdown' });
     this.#feeding = false;
     this.#flush();
-    if (this.#closing || this.#gone) return;
+    if (this.#isOver()) return;
     const full = this.#lines.pendingBytes > MAX_WAITING_BYTES || this.#socket.writableLength > MAX_WAITING_BYTES;
     if (full) this.#socket.pause();
     else if (this.#socket.isPaused()) this.#socket.resume();
@@ -160,8 +160,9 @@ export class Connection {
     if (this.#closing) return false;
     if (this.#body) {
       if (this.#lines.pendingBytes > 0) this.#bodyBytes(this.#lines.takeRest());
-      if (this.#body && this.#ended) this.#step({ kind: 'gone' });
-      return this.#body === undefined;
+      if (!this.#inBody()) return true;
+      if (this.#ended) this.#step({ kind: 'gone' });
+      return false;
     }
     if (this.#session.wants !== 'line' || this.#socket.writableLength > MAX_WAITING_BYTES) return false;
     const line = this.#lines.next();
@@ -172,6 +173,14 @@ export class Connection {
     this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
     this.#step(typeof line === 'string' ? { kind: 'line', line } : { kind: 'line-fault', fault: line.fault });
     return true;
+  }
+
+  #inBody(): boolean {
+    return this.#body !== undefined;
+  }
+
+  #isOver(): boolean {
+    return this.#closing || this.#gone;
   }
 
   #bodyBytes(chunk: Buffer): void {
@@ -197,7 +206,7 @@ export class Connection {
     work.inFlight = false;
     work.outcome = outcome;
     this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
-    if (this.#gone || this.#closing) {
+    if (this.#isOver()) {
       // The host went away meanwhile; what became of its message is recorded all the same.
       this.#finish(work, 'session.gone');
       return;
@@ -246,7 +255,7 @@ export class Connection {
       answer = refusal('error.internal', work.transaction.id, this.#rooms.config.gateway.helpUrl);
     }
     work.recipientClasses[slot.recipientIndex] = answer.class ?? 'accepted.clean';
-    if (this.#gone || this.#closing || this.#work !== work) return;
+    if (this.#isOver() || this.#work !== work) return;
     this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
     this.#step({ kind: 'recipient', slot, reply: answer });
     this.#feed();

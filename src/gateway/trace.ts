@@ -33,7 +33,7 @@ function plain(text: string, forbidden: RegExp): string {
 }
 
 function rfc5322Date(nowMs: number): string {
-  return `${new Date(nowMs).toUTCString().replace('GMT', '+0000')}`;
+  return new Date(nowMs).toUTCString().replace('GMT', '+0000');
 }
 
 /**

@@ -75,9 +75,11 @@ function textOf(command: SessionCommand): string[] {
       return [`!begin ${command.transaction.from.path}${command.transaction.from.parameters}`];
     case 'end':
       return [`!end ${command.why}`];
-    default:
-      return [`!${command.kind}`];
+    case 'body':
+    case 'close':
+      break;
   }
+  return [`!${command.kind}`];
 }
 
 /** Plays the book against a session; throws with the place and a diff. */
