@@ -22,7 +22,7 @@ import { type Launch, launchOf, type Program } from './launch.ts';
 import { eachLine, type LineSink, lineSink } from './lines.ts';
 
 const RULES_TIMEOUT_MS = 30_000;
-const PORT_TIMEOUT_MS = 5_000;
+const PORT_TIMEOUT_MS = 3_000;
 /** beyond gateway.drain, after which a worker has said 421 to everybody */
 const DRAIN_GRACE_MS = 5_000;
 const ROLE_STOP_MS = 5_000;
@@ -253,7 +253,7 @@ class Supervisor {
     else {
       this.#err.line(
         `postern run: stopped. The kernel rules stand: port 25 stays shut for networks with fail = "closed".\n` +
-          `To take them away: postern rules --remove --config ${this.#options.configPath}`,
+          `To take them away: postern rules --remove`,
       );
     }
     this.#log('info', 'run.stopped');
@@ -266,7 +266,7 @@ class Supervisor {
 
   #passOn(name: string, stdout: Readable | null, stderr: Readable | null): void {
     if (stdout) eachLine(stdout, (line) => this.#out.line(line));
-    if (stderr) eachLine(stderr, (line) => this.#err.line(`${name}: ${line}`));
+    if (stderr) eachLine(stderr, (line) => this.#err.line(`${name}: ${line.toString()}`));
   }
 
   #log(level: Level, event: string, fields: Readonly<Record<string, unknown>> = {}): void {
