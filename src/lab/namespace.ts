@@ -106,13 +106,20 @@ function runChild(child: ChildProcess, options: RunOptions): Promise<Ran> {
   });
 }
 
-/** Give a namespace its own /etc/hosts: `ip netns exec` lays /etc/netns/NAME/hosts over it. */
-export function writeHosts(name: string, names: Readonly<Record<string, readonly string[]>>): void {
+/**
+ * What a namespace's programs find as /etc/resolv.conf and, if there are names, /etc/hosts: `ip netns exec` lays what is in
+ * /etc/netns/NAME over them. No name server is there, and being told so at once saves clients that look up their own name
+ * the 5 s and more of a server that does not answer.
+ */
+export function writeNames(name: string, names: Readonly<Record<string, readonly string[]>> | undefined): void {
+  const directory = join(ETC_NETNS, name);
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(join(directory, 'resolv.conf'), 'nameserver 127.0.0.1\n');
+  if (!names) return;
   const lines = Object.entries({ localhost: ['127.0.0.1', '::1'], ...names }).flatMap(([host, addresses]) =>
     addresses.map((address) => `${address} ${host}\n`),
   );
-  mkdirSync(join(ETC_NETNS, name), { recursive: true });
-  writeFileSync(join(ETC_NETNS, name, 'hosts'), lines.join(''));
+  writeFileSync(join(directory, 'hosts'), lines.join(''));
 }
 
 /**

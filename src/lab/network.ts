@@ -8,7 +8,7 @@
  * The gateway forwards and does nothing else: what is taken, refused or let through is the guard's work.
  */
 import { parseAddress } from '../kit/address.ts';
-import { type Namespace, namespace, removeNamespaces, runHere, writeHosts } from './namespace.ts';
+import { type Namespace, namespace, removeNamespaces, runHere, writeNames } from './namespace.ts';
 
 export { type Namespace, type Ran, type RunOptions, sweep } from './namespace.ts';
 
@@ -68,7 +68,7 @@ export async function createNetwork(options: NetworkOptions = {}): Promise<LabNe
       `link add lan0 netns ${names.gateway} type veth peer name eth0 netns ${names.inside}`,
       `link add wan0 netns ${names.gateway} type veth peer name eth0 netns ${names.internet}`,
     ]);
-    if (options.names) for (const name of all) writeHosts(name, options.names);
+    for (const name of all) writeNames(name, options.names);
     const both = (ends: Ends): string[] => [ends.v4, ends.v6];
     await Promise.all([
       setUp(names.inside, {

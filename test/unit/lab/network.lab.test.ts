@@ -53,6 +53,17 @@ test('both families pass between inside and internet at once, from every address
   );
 });
 
+test('a name that nobody knows is unknown at once, whatever servers the machine asks', {
+  skip: needsRoot,
+}, async () => {
+  const { inside } = await make();
+  // Eight at a time: a gateway sends only so many "unreachable" a second, and the rest would wait.
+  const all = Array.from({ length: 8 }, () =>
+    inside.run('getent', ['hosts', 'nowhere.example.net'], { deadlineMs: 4000 }),
+  );
+  for (const { code, timedOut } of await Promise.all(all)) assert.deepEqual([code, timedOut], [2, false]);
+});
+
 test('run hands in input, returns output and status, and ends at the deadline', { skip: needsRoot }, async () => {
   const { inside } = await make();
   const told = await inside.run('sh', ['-c', 'cat; echo wrong >&2; echo $WORD; exit 3'], {
