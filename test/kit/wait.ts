@@ -1,5 +1,5 @@
 /** Waiting on an event instead of on the clock. */
-import { setImmediate as turn } from 'node:timers/promises';
+import { setTimeout as pause } from 'node:timers/promises';
 
 /** A queue of what came: `next()` waits for one. */
 export type Inbox<T> = {
@@ -25,11 +25,11 @@ export function inbox<T>(): Inbox<T> {
   };
 }
 
-/** Resolves as soon as it holds, asking again at every turn of the loop; throws with `what` after the deadline. */
+/** For what has no event: resolves when it holds, asked again every 5 ms; throws with `what` after the deadline. */
 export async function until(holds: () => boolean, what: string, timeoutMs = 10_000): Promise<void> {
   const end = performance.now() + timeoutMs;
   while (!holds()) {
     if (performance.now() > end) throw new Error(`still waiting after ${timeoutMs} ms: ${what}`);
-    await turn();
+    await pause(5);
   }
 }
