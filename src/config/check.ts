@@ -115,10 +115,10 @@ export const rules: readonly Rule[] = [
     doc: '`panel.listen`, `metrics.listen` and `intercept.port` do not ask for the same port.',
     check({ panel, metrics, intercept: { port } }, tell) {
       // The workers listen on every address of both families.
-      if (panel.listen && panel.listen.port === port) together(tell, 'panel.listen', 'intercept.port', PORT);
-      if (metrics.listen && metrics.listen.port === port) together(tell, 'metrics.listen', 'intercept.port', PORT);
+      if (panel.listen && panel.listen.port === port) together(tell, 'panel.listen', 'intercept.port');
+      if (metrics.listen && metrics.listen.port === port) together(tell, 'metrics.listen', 'intercept.port');
       if (panel.listen && metrics.listen && collide(panel.listen, metrics.listen)) {
-        together(tell, 'metrics.listen', 'panel.listen', PORT);
+        together(tell, 'metrics.listen', 'panel.listen');
       }
     },
   },
@@ -126,17 +126,18 @@ export const rules: readonly Rule[] = [
     doc: '`limits.message_size` is at most `limits.body_total`; otherwise a large message could never be taken.',
     check({ limits: { bodyTotal, messageSize } }, tell) {
       if (bodyTotal === undefined || messageSize === undefined || bodyTotal >= messageSize) return;
-      together(tell, 'limits.message_size', 'limits.body_total', 'message_size to be at most body_total, see');
+      together(tell, 'limits.message_size', 'limits.body_total', 'at most', 'at least');
     },
   },
 ];
 
-const PORT = 'another port than';
-
-/** Refuses two keys that do not go together at the first, or at the second when the first is a default. */
-function together(tell: Tell, a: string, b: string, expected: string): void {
-  const [blamed, other] = tell.isDefault(a) ? [b, a] : [a, b];
-  tell.refuse(blamed, `${expected} ${tell.other(other)}`);
+/**
+ * Refuses two keys that do not go together: at the first, `expected ${toFirst} SECOND`; when the first is a default, at
+ * the second, `expected ${toSecond} FIRST`.
+ */
+function together(tell: Tell, first: string, second: string, toFirst = 'another port than', toSecond = toFirst): void {
+  if (tell.isDefault(first)) tell.refuse(second, `${toSecond} ${tell.other(first)}`);
+  else tell.refuse(first, `${toFirst} ${tell.other(second)}`);
 }
 
 type Placed = { readonly prefix: Prefix; readonly key: string; readonly order: number };

@@ -1,4 +1,5 @@
 /** A commented configuration file made from the schema: what must be set stands there, what has a default in comments. */
+import type { Field } from './field.ts';
 import { schema } from './schema.ts';
 import { comment, sections, tomlValue } from './toml.ts';
 
@@ -15,10 +16,15 @@ export function exampleToml(): string {
     const repeat = isList ? ` Repeat ${header} for each.` : '';
     const keys = fields.map(([key, field]) => {
       const setting = `${key} = ${tomlValue(field.example)}`;
-      const kind = field.required ? '' : field.fallback === undefined ? ' Optional.' : '';
+      const kind = field.required || field.fallback === field.example ? '' : ` ${defaultOf(field)}`;
       return `${comment(`${field.doc}${kind}`)}\n${field.required ? setting : setting.replaceAll(/^/gm, '#')}`;
     });
     return [`${comment(doc + repeat)}\n${header}`, ...keys].join('\n\n');
   });
   return `${[head, ...blocks].join('\n\n\n')}\n`;
+}
+
+/** What holds when the key is left out, where the line below shows something else. */
+function defaultOf({ fallback }: Field<unknown>): string {
+  return fallback === undefined ? 'Not set by default.' : `Default: ${tomlValue(fallback)}`;
 }

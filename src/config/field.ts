@@ -163,12 +163,12 @@ export function parseSizeBytes(raw: unknown): number | undefined {
 
 /** A duration, in milliseconds once parsed. */
 export function durationMs(spec: Spec & { min?: string; max: string }): Field<number> {
-  return quantity('a duration such as "30s", "5m", "2h", "32d"', parseDurationMs, { min: '0s', ...spec });
+  return quantity('a duration such as "500ms", "30s", "5m", "2h"', parseDurationMs, { min: '0s', ...spec });
 }
 
 /** A size, in bytes once parsed. */
 export function sizeBytes(spec: Spec & { min?: string; max: string }): Field<number> {
-  return quantity('a size such as "500B", "256KiB", "50MiB", "1GiB"', parseSizeBytes, { min: '1B', ...spec });
+  return quantity('a size such as "500B", "256KiB", "50MiB"', parseSizeBytes, { min: '1B', ...spec });
 }
 
 /** A number with its unit in one text, between bounds that are written the same way. */
@@ -235,7 +235,7 @@ export function interfaceName(spec: Spec): Field<string> {
   return text({
     ...spec,
     pattern: INTERFACE,
-    type: 'an interface name such as "lan0" or "eth0.100" (not "lo"), at most 15 of letters, digits and "_.@-"',
+    type: 'an interface name such as "lan0" (letters, digits and "_.@-", at most 15; not "lo")',
   });
 }
 

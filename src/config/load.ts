@@ -47,9 +47,9 @@ export async function loadConfig(path: string, outside: Outside = system): Promi
 
 /** The same for a text; `file` is its name in messages. Without `outside` no name is looked up and no file opened. */
 export async function parseConfig(text: string, file: string, outside: Outside = {}): Promise<LoadResult> {
-  const lines = indexLines(text);
+  const { data, faults, text: whatWasRead } = readToml(text);
+  const lines = indexLines(whatWasRead);
   const reporter = new Reporter(file, lines);
-  const { data, faults } = readToml(text);
   const whole = faults.length === 0;
   const { draft, origins } = read(schema, data, { report: reporter.report, lines, missing: whole });
   if (whole) {

@@ -1,11 +1,12 @@
-/** The known word that a slip of the finger most likely meant, or undefined when none is near. */
+/** The known word that a slip of the finger or half a name most likely meant, or undefined when none is near. */
 export function nearest(word: string, known: readonly string[]): string | undefined {
   if (word.length > 64) return undefined;
   const slips = Math.max(1, Math.floor(word.length / 3));
   const [best] = known
     .map((candidate) => ({ candidate, edits: edits(word.toLowerCase(), candidate) }))
     .sort((a, b) => a.edits - b.edits);
-  return best && best.edits <= slips ? best.candidate : undefined;
+  if (best && best.edits <= slips) return best.candidate;
+  return known.find((candidate) => word.length >= 3 && candidate.startsWith(word));
 }
 
 /** Letters inserted, left out or changed between two words (Levenshtein). */

@@ -37,7 +37,7 @@ export const outsideDocs: readonly string[] = [
 ];
 
 /** Everything, as `postern check` does it. */
-export const system: Outside = {
+export const system: Required<Outside> = {
   resolve: (name) => resolveName(name),
   file: fileState,
   localAddresses: () =>
@@ -46,24 +46,21 @@ export const system: Outside = {
     ),
 };
 
-/** All checks at the same time; resolves when the slowest is done. Never rejects. */
+/** All checks at the same time, reported in the order of the keys. Never rejects. */
 export async function checkOutside(draft: ConfigDraft, outside: Outside, { refuse }: Tell): Promise<void> {
   const { servers, caFile, passwordFile } = draft.smarthost;
-  const refuseIf = async (key: string, expected: Promise<string | undefined>): Promise<void> => {
-    const text = await expected;
-    if (text !== undefined) refuse(key, text);
-  };
-  const checks: Promise<void>[] = [];
+  const checks = new Map<string, Promise<string | undefined>>();
   for (const [i, server] of (servers ?? []).entries()) {
-    if (server) checks.push(refuseIf(`smarthost.servers[${i}]`, checkServer(server, draft, outside)));
+    if (server) checks.set(`smarthost.servers[${i}]`, checkServer(server, draft, outside));
   }
-  if (outside.file && caFile !== undefined) {
-    checks.push(refuseIf('smarthost.ca_file', checkCaFile(caFile, outside.file)));
-  }
+  if (outside.file && caFile !== undefined) checks.set('smarthost.ca_file', checkCaFile(caFile, outside.file));
   if (outside.file && passwordFile !== undefined) {
-    checks.push(refuseIf('smarthost.password_file', checkPasswordFile(passwordFile, outside.file)));
+    checks.set('smarthost.password_file', checkPasswordFile(passwordFile, outside.file));
   }
-  await Promise.all(checks);
+  for (const [key, check] of checks) {
+    const expected = await check;
+    if (expected !== undefined) refuse(key, expected);
+  }
 }
 
 /** What was expected instead; undefined when all is well. So are the two below. */
@@ -138,32 +135,40 @@ export function reasonOf(error: unknown): string {
   return typeof code === 'string' ? (REASONS[code] ?? code) : error instanceof Error ? error.message : String(error);
 }
 
+export type LookUps = {
+  /** the system's own way: hosts file, name services */
+  readonly system: (name: string) => Promise<readonly string[]>;
+  /** the name servers without the system in between; rejects when neither family has an address */
+  readonly servers: (name: string, resolver: Resolver) => Promise<readonly string[]>;
+};
+
+const lookUps: LookUps = {
+  system: async (name) => (await lookup(name, { all: true })).map(({ address }) => address),
+  servers: (name, resolver) => Promise.any([resolver.resolve4(name), resolver.resolve6(name)]),
+};
+
 /**
- * The addresses of a name: what the system's own look-up (hosts file, name services) or the name servers say, whichever
- * is first. Both, because Node runs only two of the system's look-ups at a time, so two dead names would make a third
- * look dead; the name servers are asked for any number at once. Rejects after `timeoutMs`.
+ * The addresses of a name. What the system says counts; when it is silent for a third of `timeoutMs`, an answer of the
+ * name servers counts as well. That is because Node runs only two of the system's look-ups at a time: two names whose
+ * servers are dead would make a third look dead. Rejects after `timeoutMs`.
  */
 export async function resolveName(
   name: string,
   timeoutMs = RESOLVE_TIMEOUT_MS,
-  look: (resolver: Resolver) => readonly Promise<readonly string[]>[] = (resolver) => [
-    lookup(name, { all: true }).then((all) => all.map(({ address }) => address)),
-    resolver.resolve4(name),
-    resolver.resolve6(name),
-  ],
+  { system: ask, servers }: LookUps = lookUps,
 ): Promise<readonly string[]> {
   const resolver = new Resolver({ timeout: timeoutMs, tries: 1 });
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs);
-  });
+  const timers: NodeJS.Timeout[] = [];
   try {
-    return await Promise.race([Promise.any(look(resolver)), late]);
-  } catch (error) {
-    // The first of the three is the system's own look-up, whose word counts when all have failed.
-    throw new Error(reasonOf(error instanceof AggregateError ? error.errors[0] : error), { cause: error });
+    return await new Promise((resolve, reject) => {
+      ask(name).then(resolve, (error: unknown) => reject(new Error(reasonOf(error), { cause: error })));
+      timers.push(
+        setTimeout(() => void servers(name, resolver).then(resolve, () => {}), timeoutMs / 3),
+        setTimeout(() => reject(new Error(`no answer within ${timeoutMs / 1000} s`)), timeoutMs),
+      );
+    });
   } finally {
-    clearTimeout(timer);
+    for (const timer of timers) clearTimeout(timer);
     resolver.cancel();
   }
 }

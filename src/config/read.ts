@@ -6,6 +6,7 @@ import type { Report } from './error.ts';
 import { type Camel, camel, type Field, type Fields, type List, type Table } from './field.ts';
 import { join, type Lines } from './lines.ts';
 import { nearest } from './near.ts';
+import { sections } from './toml.ts';
 
 /**
  * The shape of the effective configuration with holes: a key whose value was refused is not in it, an optional key
@@ -42,13 +43,15 @@ export function read<F extends Fields>(
 
   const readTable = (fields: Fields, raw: Raw, path: string): Record<string, unknown> => {
     const draft: Record<string, unknown> = {};
-    for (const key of Object.keys(raw)) {
-      if (!Object.hasOwn(fields, key)) reportUnknown(fields, raw[key], path, key);
-    }
+    const unknown = Object.keys(raw).filter((key) => !Object.hasOwn(fields, key));
+    // A key that is there with a slip in its name is not missing as well.
+    const meant = new Set(unknown.map((key) => reportUnknown(fields, raw[key], path, key)));
     for (const [key, entry] of Object.entries(fields)) {
       const here = join(path, key);
       const given = Object.hasOwn(raw, key) ? raw[key] : undefined;
-      if (entry.kind === 'table') draft[camel(key)] = readSubTable(entry, given, here);
+      if (given === undefined && meant.has(key)) {
+        if (entry.kind !== 'field') draft[camel(key)] = entry.kind === 'list' ? [] : {};
+      } else if (entry.kind === 'table') draft[camel(key)] = readSubTable(entry, given, here);
       else if (entry.kind === 'list') draft[camel(key)] = readList(entry, given, here);
       else readField(entry, given, here, (value) => (draft[camel(key)] = value));
     }
@@ -96,32 +99,30 @@ export function read<F extends Fields>(
     } else report(path, isTable(written) ? undefined : written, parsed.expected);
   };
 
-  const reportUnknown = (fields: Fields, value: unknown, path: string, key: string): void => {
+  /** Reports a key that is not in the schema, and returns the one that was probably meant. */
+  const reportUnknown = (fields: Fields, value: unknown, path: string, key: string): string | undefined => {
     const near = nearest(key, Object.keys(fields));
-    const elsewhere = placesOf(schema.fields, key).filter((place) => place !== path);
-    const hint = near
-      ? `; did you mean "${near}"?`
-      : elsewhere.length === 1
-        ? elsewhere[0] === ''
-          ? `; [${key}] is a table of its own`
-          : `; "${key}" belongs in [${elsewhere[0]}]`
-        : path === ''
-          ? `; there are ${Object.keys(fields).join(', ')}`
-          : '';
     const isTables = isTable(value) || (Array.isArray(value) && value.some(isTable));
-    report(join(path, key), isTables ? undefined : value, `a known ${isTables ? 'table' : 'key'}${hint}`);
+    const places = near === undefined ? placesOf(schema, key) : [];
+    const hint =
+      near !== undefined
+        ? `did you mean "${near}"?`
+        : places.length > 0
+          ? `it belongs in ${places.join(' or ')}`
+          : `known here: ${Object.keys(fields).join(', ')}`;
+    report(join(path, key), isTables ? undefined : value, `a known ${isTables ? 'table' : 'key'}; ${hint}`);
+    return near;
   };
 
   const draft = readTable(schema.fields, data, '') as Draft<F>;
   return { draft, origins };
 }
 
-/** The tables that have a key of this name; the empty text is the top of the file. */
-function placesOf(fields: Fields, name: string, path = ''): string[] {
-  return Object.entries(fields).flatMap(([key, entry]) => [
-    ...(key === name ? [path] : []),
-    ...(entry.kind === 'field' ? [] : placesOf(entry.fields, name, join(path, key))),
-  ]);
+/** The headers of the tables that have a key of this name. */
+function placesOf(schema: Table, name: string): string[] {
+  return sections(schema.fields)
+    .filter(({ keys }) => keys.includes(name))
+    .map(({ header }) => header);
 }
 
 function isTable(value: unknown): value is Raw {

@@ -228,7 +228,7 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
         doc: 'The name in log, metrics and kernel sets.',
         example: 'customers',
         pattern: /^[a-z][a-z0-9-]{0,15}$/,
-        type: 'a name of at most 16 of a-z 0-9 and "-"',
+        type: 'a name of a-z, 0-9 and "-", a letter first, at most 16',
       }),
       prefixes: listOf(prefix, {
         doc: 'Sources that belong to it.',

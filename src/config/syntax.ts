@@ -10,23 +10,30 @@ export type Toml = {
   /** null-prototype objects, arrays, text, number, bigint beyond 2^53, boolean, Date */
   readonly data: Readonly<Record<string, unknown>>;
   readonly faults: readonly SyntaxFault[];
+  /** what was read: the text with the lines of faulty statements empty, so line numbers hold */
+  readonly text: string;
 };
 
 const MAX_FAULTS = 20;
 
-const START_OF_STATEMENT = /^[ \t]*(\[\[?[ \t]*[\w"'-]|[\w"'.-][\w"'. \t-]*=)/;
-const HEADER = /^[ \t]*\[\[?[ \t]*[\w"'-]/;
+const ASSIGNMENT = /^[ \t]*[\w"'-][\w"'. \t-]*=/;
+// A line that ends in a comma is an element of a list of lists.
+const HEADER = /^[ \t]*\[(?!.*,[ \t]*(#.*)?\r?$)/;
 
 /** What the parser says, where it can be said better. */
 const CLEARER: Readonly<Record<string, string>> = {
   'invalid value': 'no value of TOML; a text stands in double quotes',
   'trying to redefine an already defined table or value': 'this key or table is already there further up',
   'unfinished string': 'the text has no closing quote',
+  'control characters are not allowed in strings':
+    'the text has no closing quote on its line, or a control character in it',
   'unfinished array': 'the list has no closing "]"',
   'unfinished table': 'the table has no closing "}"',
   'incomplete key-value: cannot find end of key': 'a key without "="',
   'expected comma or end of structure': 'a comma or a closing bracket is missing before this',
-  'illegal character in key': 'this cannot stand in a key; expected KEY = VALUE or [TABLE]',
+  'expected end of table array declaration': 'the header has no closing "]]"',
+  'each key-value declaration must be followed by an end-of-line': 'something stands behind the value',
+  'illegal character in key': 'expected KEY = VALUE or [TABLE]',
   'unexpected end of key': 'a value without a key',
 };
 
@@ -34,31 +41,59 @@ export function readToml(text: string): Toml {
   const lines = text.split('\n');
   const faults: SyntaxFault[] = [];
   while (faults.length < MAX_FAULTS) {
+    const rest = lines.join('\n');
     try {
-      const data = parse(lines.join('\n'), { integersAsBigInt: 'asNeeded', maxDepth: 16 });
-      return { data, faults };
+      return { data: parse(rest, { integersAsBigInt: 'asNeeded', maxDepth: 16 }), faults, text: rest };
     } catch (error) {
       if (!(error instanceof TomlError)) throw error;
-      const said = (error.message.split('\n')[0] ?? '').replace(/^Invalid TOML document: /, '');
-      faults.push({ line: error.line, column: error.column, message: CLEARER[said] ?? said });
-      if (!leaveOut(lines, error.line - 1)) break;
+      const { fault, from, end } = locate(lines, error);
+      faults.push(fault);
+      if (lines.slice(from, end).every((line) => line === '')) break;
+      lines.fill('', from, end);
     }
   }
-  return { data: {}, faults };
+  return { data: {}, faults, text: '' };
 }
 
-/**
- * Empties the statement that line `at` is part of. A header goes with everything up to the next header, since its keys
- * would otherwise count as the table's before it. False when there was nothing left to empty.
- */
-function leaveOut(lines: string[], at: number): boolean {
-  let from = at;
-  while (from > 0 && lines[from]?.trim() !== '' && !START_OF_STATEMENT.test(lines[from] as string)) from--;
-  if (lines[from]?.trim() === '' && from < at) from++;
-  const next = HEADER.test(lines[from] ?? '') ? HEADER : START_OF_STATEMENT;
-  let end = at + 1;
-  while (end < lines.length && !next.test(lines[end] as string)) end++;
-  const changes = lines.slice(from, end).some((line) => line !== '');
-  lines.fill('', from, end);
-  return changes;
+/** What the fault is, and which lines have to go for the rest to be read. */
+function locate(lines: readonly string[], error: TomlError): { fault: SyntaxFault; from: number; end: number } {
+  const at = Math.min(error.line, lines.length) - 1;
+  const said = (error.message.split('\n')[0] ?? '').replace(/^Invalid TOML document: /, '');
+  const fault = { line: error.line, column: error.column, message: CLEARER[said] ?? said };
+  const start = findBack(lines, at);
+  const from = start < at && isOpen(lines.slice(start, at)) ? start : at;
+  // The parser notices a list that was not closed only where the next statement begins: the list is to blame.
+  const before = isStart(lines[at]) && at > 0 ? findBack(lines, at - 1) : at;
+  if (before < at && isOpen(lines.slice(before, at))) {
+    const column = (lines[before] ?? '').search(/[^ \t]/) + 1;
+    const message = 'a list or table is not closed before the next key or table';
+    return { fault: { line: before + 1, column, message }, from: before, end: at };
+  }
+  // The keys below a header that cannot be read would count as the table's before it.
+  if (HEADER.test(lines[from] ?? '')) return { fault, from, end: findOn(lines, at + 1, (line) => HEADER.test(line)) };
+  return { fault, from, end: isOpen(lines.slice(from, at + 1)) ? findOn(lines, at + 1, isStart) : at + 1 };
+}
+
+function isStart(line: string | undefined): boolean {
+  return line !== undefined && (ASSIGNMENT.test(line) || HEADER.test(line));
+}
+
+/** The line at which the statement that line `at` is part of begins; `at` itself when none is found. */
+function findBack(lines: readonly string[], at: number): number {
+  for (let i = at; i >= 0; i--) if (isStart(lines[i])) return i;
+  return at;
+}
+
+function findOn(lines: readonly string[], at: number, isIt: (line: string) => boolean): number {
+  const found = lines.findIndex((line, i) => i >= at && isIt(line));
+  return found < 0 ? lines.length : found;
+}
+
+/** Whether brackets are open at the end of an assignment's lines. Texts and comments do not count. */
+function isOpen(lines: readonly string[]): boolean {
+  const [first = '', ...rest] = lines;
+  if (!ASSIGNMENT.test(first)) return false;
+  const value = [first.replace(ASSIGNMENT, ''), ...rest].join('\n');
+  const bare = value.replace(/"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|#.*/g, '');
+  return bare.replace(/[^[{]/g, '').length > bare.replace(/[^\]}]/g, '').length;
 }

@@ -24,7 +24,10 @@ export type Section = {
   readonly header: string;
   readonly doc: string;
   readonly isList: boolean;
+  /** its own keys, tables left out */
   readonly fields: readonly (readonly [key: string, field: Field<unknown>])[];
+  /** the names of all that may stand in it, tables too */
+  readonly keys: readonly string[];
 };
 
 /** Every table of the schema, one after the other; a table's own keys stand before the tables in it. */
@@ -35,7 +38,10 @@ export function sections(fields: Fields, path = ''): Section[] {
     const isList = entry.kind === 'list';
     const own = Object.entries(entry.fields).filter((e): e is [string, Field<unknown>] => e[1].kind === 'field');
     const header = isList ? `[[${here}]]` : `[${here}]`;
-    return [{ path: here, header, doc: entry.doc, isList, fields: own }, ...sections(entry.fields, here)];
+    return [
+      { path: here, header, doc: entry.doc, isList, fields: own, keys: Object.keys(entry.fields) },
+      ...sections(entry.fields, here),
+    ];
   });
 }
 

@@ -86,6 +86,7 @@ function makePrefix(family: Family, value: bigint, length: number): Prefix {
 /**
  * A prefix from `ADDRESS/LENGTH`, or an address alone as its /32 or /128. Undefined when it is none, or when host bits
  * are set (`192.0.2.1/24`): that is nearly always a slip, and guessing which half is meant would intercept the wrong hosts.
+ * The length of an IPv4-mapped prefix counts in IPv6 bits: `::ffff:192.0.2.0/120` is `192.0.2.0/24`.
  */
 export function parsePrefix(text: string): Prefix | undefined {
   const slash = text.indexOf('/');
@@ -93,8 +94,11 @@ export function parsePrefix(text: string): Prefix | undefined {
   if (!address) return undefined;
   const width = WIDTH[address.family];
   const digits = slash < 0 ? String(width) : text.slice(slash + 1);
-  if (!/^(0|[1-9]\d{0,2})$/.test(digits) || Number(digits) > width) return undefined;
-  const prefix = makePrefix(address.family, address.value, Number(digits));
+  if (!/^(0|[1-9]\d{0,2})$/.test(digits)) return undefined;
+  const isMapped = slash >= 0 && address.family === 4 && text.includes(':');
+  const length = Number(digits) - (isMapped ? 96 : 0);
+  if (length < 0 || length > width) return undefined;
+  const prefix = makePrefix(address.family, address.value, length);
   return prefix.base === address.value ? prefix : undefined;
 }
 
