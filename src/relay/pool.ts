@@ -63,7 +63,7 @@ export class Pool {
   readonly #leaving = new Set<Upstream>();
   readonly #timers = new Map<string, NodeJS.Timeout>();
   readonly #closing = new AbortController();
-  #onEmpty: (() => void) | undefined;
+  readonly #empty = Promise.withResolvers<void>();
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -118,12 +118,15 @@ export class Pool {
   }
 
   /** Ends idle connections now, the others when they come back; resolves when the last one is closed. */
-  async close(): Promise<void> {
-    this.#closing.abort();
-    for (const timer of this.#timers.values()) clearTimeout(timer);
-    this.#timers.clear();
-    for (const server of this.#options.servers) for (const upstream of server.idle.splice(0)) this.#quit(upstream);
-    if (this.#open > 0) await new Promise<void>((resolve) => (this.#onEmpty = resolve));
+  close(): Promise<void> {
+    if (!this.#closing.signal.aborted) {
+      this.#closing.abort();
+      for (const timer of this.#timers.values()) clearTimeout(timer);
+      this.#timers.clear();
+      for (const server of this.#options.servers) for (const upstream of server.idle.splice(0)) this.#quit(upstream);
+    }
+    if (this.#open > 0) return this.#empty.promise;
+    return Promise.resolve();
   }
 
   /** Hands out what there is: to due probes first, then to the line in order. */
@@ -306,7 +309,7 @@ export class Pool {
   }
 
   #ended(): void {
-    if (this.#open === 0) this.#onEmpty?.();
+    if (this.#open === 0 && this.#closing.signal.aborted) this.#empty.resolve();
   }
 }
 

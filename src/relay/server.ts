@@ -42,7 +42,7 @@ export class Server {
   /** connections that have reached their EHLO, idle and lent */
   readonly connected = new Set<Upstream>();
   isProbing = false;
-  isProbeDue = true;
+  isProbeDue = false;
   #backoffMs = FIRST_BACKOFF_MS;
   #suspicionMs = FIRST_BACKOFF_MS;
   #suspectUntilMs = 0;

@@ -40,7 +40,7 @@ export type Misbehaviour =
   | 'garbage'
   /** a reply of 2 MB */
   | 'huge'
-  /** the proper reply, one byte every `dripMs` */
+  /** the proper reply, one byte every `dripMs`; it counts as given when it is out */
   | 'drip'
   /** one reply too many: behind the proper one, or before it, in the same segment */
   | 'extra'
@@ -231,6 +231,8 @@ class Connection {
   #socket: Socket;
   #input: Buffer = Buffer.alloc(0);
   #isDeaf = false;
+  /** commands wait while a reply is dripping */
+  #isDripping = false;
   #transactions = 0;
   #helo = false;
   #from: string | undefined;
@@ -267,20 +269,26 @@ class Connection {
       if (this.#body) rest = this.#readBody(chunk);
       if (!rest) return;
       this.#input = Buffer.concat([this.#input, rest]);
-      for (let end = this.#input.indexOf('\r\n'); end >= 0 && !this.#isDeaf; end = this.#input.indexOf('\r\n')) {
-        const line = this.#input.toString('latin1', 0, end);
-        this.#input = this.#input.subarray(end + 2);
-        this.#fake.emit({ event: 'command', connection: this.#number, segment, line });
-        this.#command(line);
-        if (!this.#body) continue;
-        const after = this.#input;
-        this.#input = Buffer.alloc(0);
-        const behind = after.length > 0 ? this.#readBody(after) : undefined;
-        if (!behind) return;
-        this.#input = behind;
-      }
+      this.#runCommands(segment);
     } finally {
       this.#socket.uncork();
+    }
+  }
+
+  #runCommands(segment: number): void {
+    for (let end = 0; !this.#isDeaf && !this.#isDripping; ) {
+      end = this.#input.indexOf('\r\n');
+      if (end < 0) return;
+      const line = this.#input.toString('latin1', 0, end);
+      this.#input = this.#input.subarray(end + 2);
+      this.#fake.emit({ event: 'command', connection: this.#number, segment, line });
+      this.#command(line);
+      if (!this.#body) continue;
+      const after = this.#input;
+      this.#input = Buffer.alloc(0);
+      const behind = after.length > 0 ? this.#readBody(after) : undefined;
+      if (!behind) return;
+      this.#input = behind;
     }
   }
 
@@ -493,8 +501,7 @@ class Connection {
         this.#write(`${'250-much ado about nothing\r\n'.repeat(80_000)}250 end\r\n`);
         break;
       case 'drip':
-        effect();
-        this.#drip(`${answer}\r\n`);
+        this.#drip(`${answer}\r\n`, effect);
         break;
       case 'extra':
         effect();
@@ -535,9 +542,15 @@ class Connection {
     if (stage === 'body') this.#socket.pause();
   }
 
-  #drip(text: string): void {
+  #drip(text: string, effect: () => void): void {
+    this.#isDripping = true;
     const drop = (at: number): void => {
-      if (at >= text.length || this.#socket.destroyed) return;
+      if (this.#socket.destroyed) return;
+      if (at === text.length) {
+        this.#isDripping = false;
+        effect();
+        return this.#runCommands(0);
+      }
       this.#write(text[at] as string);
       setTimeout(drop, this.#fake.options.dripMs ?? 1000, at + 1);
     };
