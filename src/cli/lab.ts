@@ -1,6 +1,6 @@
 /** `postern lab`: real mail through the real gateway, in a network that this kernel plays. */
 import { randomBytes } from 'node:crypto';
-import { basename, resolve } from 'node:path';
+import { basename, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Checked, checkAll } from '../lab/checks.ts';
 import { METRICS } from '../lab/gateway.ts';
@@ -136,7 +136,9 @@ function whereToLook(lab: Lab, io: Io, once: boolean): string {
 function commandName(): string {
   if (process.env['npm_lifecycle_event'] !== undefined) return 'npm run -s postern --';
   const script = process.argv[1] ?? 'postern';
-  return basename(script) === 'main.ts' ? `${process.execPath} ${script}` : basename(script);
+  return basename(script) === 'main.ts'
+    ? `${relative('', process.execPath)} ${relative('', script)}`
+    : basename(script);
 }
 
 type Progress = { readonly show: (text: string) => void; readonly clear: () => void };

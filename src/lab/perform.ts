@@ -1,5 +1,6 @@
 /** Carries the script out and judges each trial by what the sender saw and by what arrived. */
 import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { classes } from '../policy/classes.ts';
 import type { Reached } from './direct.ts';
 import type { LabNetwork } from './network.ts';
@@ -29,6 +30,9 @@ export type Outcome = {
 /** How long a message that was accepted may take until it is reported. */
 const ARRIVAL_MS = 5_000;
 const AT_ONCE = 3;
+/** How long a patient sender tries again, and how often. The gateway looks for a smarthost that was down every 1 to 30 s. */
+const PATIENCE_MS = 20_000;
+const RETRY_MS = 200;
 
 export async function perform(
   stage: Stage,
@@ -76,7 +80,13 @@ async function prepare(stage: Stage, first: NonNullable<Round['first']>): Promis
 async function tryOut(stage: Stage, run: string, trial: Trial): Promise<Outcome> {
   const subject = subjectOf(run, trial.id);
   const send = trial.client === 'swaks' ? withSwaks : withLibrary;
-  const saw = await send(stage.network[trial.where], { ...trial, helo: heloOf(trial) });
+  const mail = { ...trial, helo: heloOf(trial) };
+  let saw = await send(stage.network[trial.where], mail);
+  const patience = performance.now() + PATIENCE_MS;
+  while (trial.isPatient && saw.reply.startsWith('4') && performance.now() < patience) {
+    await sleep(RETRY_MS);
+    saw = await send(stage.network[trial.where], mail);
+  }
   const called = trial.where === 'inside' ? stage.direct : stage.insideServer;
   const isHere = (line: { subject?: string | undefined }): boolean => line.subject === subject;
   // What was accepted must arrive somewhere, and is waited for; what arrived though it was refused is seen in any case.

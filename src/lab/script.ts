@@ -61,6 +61,8 @@ export type Trial = {
   readonly to: readonly string[];
   readonly message: Buffer;
   readonly is8bit: boolean;
+  /** after a 4xx it is sent again, as a mail server would */
+  readonly isPatient: boolean;
   readonly expected: Expected;
 };
 
@@ -92,7 +94,7 @@ export function theScript(run: string): readonly Round[] {
     const subject = subjectOf(run, id);
     return {
       ...{ id, tries, expected, source: PLACED.customer.v4, network: 'customers', client: 'swaks' },
-      ...{ server: DIRECT.v4, port: 25, where: 'inside', is8bit: false },
+      ...{ server: DIRECT.v4, port: 25, where: 'inside', is8bit: false, isPatient: false },
       ...rest,
       ...{ from, to },
       message: Buffer.from(
@@ -198,7 +200,7 @@ export function theScript(run: string): readonly Round[] {
     },
     {
       first: { kind: 'smarthost-up', says: 'the smarthost is started again' },
-      trials: [trial('up', 'a mail when it is back', delivered)],
+      trials: [trial('up', 'a mail, tried until it is taken', delivered, { isPatient: true })],
     },
   ];
 }

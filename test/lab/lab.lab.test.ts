@@ -109,10 +109,10 @@ test('Shows 1: postern lab --once sends real mail of every kind, shows a table, 
 test('Shows 1: a result that is not as expected is named, and the status is 1', { skip: needsRoot }, async () => {
   const lab = startLab('--once');
   await lab.until(/The configuration/);
-  process.kill(processIn(namespaceOf(lab, 'net'), 'smarthost-main.ts'), 'SIGKILL');
+  process.kill(processIn(namespaceOf(lab, 'net'), 'direct-main.ts'), 'SIGKILL');
   const { code, said } = await lab.ended;
   assert.equal(code, 1, said);
-  assert.match(said, /WRONG\n {4}\d came to the smarthost/);
+  assert.match(said, /WRONG\n {4}0 came to the server it called/);
   assert.match(said, /trials in [\d.]+ s: \d+ NOT AS EXPECTED/);
   assert.deepEqual(leftOf(lab.pid), []);
 });
