@@ -76,6 +76,7 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
   let retryAtMs = 0;
   let closing = false;
   let dropping = false;
+  /** the file has been open once, and a look for damage deep in it begun */
   let checked = false;
   const { promise: closed, resolve: isClosed } = Promise.withResolvers<void>();
   const { promise: idle, resolve: isIdle } = Promise.withResolvers<void>();
@@ -122,6 +123,7 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
         sent = [];
         dropping = message.lost > 0;
         setProblem(undefined);
+        opened();
         next();
         break;
       case 'failed':
@@ -134,9 +136,7 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
         setProblem(message.problem);
         if (message.problem === undefined) {
           ({ sizeBytes, oldest } = message);
-          // Damage deep in the file is looked for once, beside the writing.
-          if (!checked) ask({ kind: 'check' });
-          checked = true;
+          opened();
         }
         next();
         break;
@@ -147,6 +147,11 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
         isClosed();
         break;
     }
+  }
+
+  function opened(): void {
+    if (!checked) ask({ kind: 'check' });
+    checked = true;
   }
 
   function putBack(): void {
@@ -220,6 +225,7 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
       next();
     },
     search(search) {
+      if (!checked) return Promise.reject(new Error(`the journal cannot be read: ${problem ?? 'not opened yet'}`));
       if (searches.size >= MAX_SEARCHES) return Promise.reject(new Error('too many searches at once; try again'));
       return new Promise((resolve, reject) => {
         const number = ++lastSearch;
