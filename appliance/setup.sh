@@ -25,6 +25,7 @@ sysctl procps settings of the kernel; ps for people
 setpriv util-linux starting each role as its own user
 openssl openssl certificates of the servers that are played
 swaks swaks a mail client that people know
+curl curl looking at the metrics
 /usr/share/perl5/IO/Socket/INET6.pm libio-socket-inet6-perl swaks over IPv6
 END
 }

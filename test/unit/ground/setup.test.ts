@@ -81,7 +81,7 @@ class Machine {
 
   has(): string {
     const commands =
-      'ip iptables ipset conntrack sysctl setpriv openssl swaks tcpdump python3 mmdebstrap systemd-nspawn';
+      'ip iptables ipset conntrack sysctl setpriv openssl swaks curl tcpdump python3 mmdebstrap systemd-nspawn';
     return `for c in ${commands}; do echo >${this.bin}/$c; chmod 755 ${this.bin}/$c; done
       for f in usr/lib/x/libatomic.so.1 usr/lib/x/libstdc++.so.6 etc/ssl/certs/ca-certificates.crt usr/share/perl5/IO/Socket/INET6.pm; do
         mkdir -p "$(dirname ${this.root}/$f)"; touch ${this.root}/$f; done`;
@@ -119,7 +119,7 @@ test('Shows 1: on a bare machine the packages are installed once, with a reason 
   assert.match(first.said, /swaks: a mail client/);
   assert.doesNotMatch(first.said, /tcpdump/, 'only tests need it');
   const names =
-    'libatomic1 libstdc++6 ca-certificates iproute2 iptables ipset conntrack procps util-linux openssl swaks libio-socket-inet6-perl';
+    'libatomic1 libstdc++6 ca-certificates iproute2 iptables ipset conntrack procps util-linux openssl swaks curl libio-socket-inet6-perl';
   assert.deepEqual(first.calls, [
     'apt-get -q update',
     `apt-get -q -y -o Dpkg::Use-Pty=0 install --no-install-recommends ${names}`,
