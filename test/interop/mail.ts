@@ -61,7 +61,13 @@ export function eightBitBody(): Buffer {
 /** 25 MiB: base64 of random bytes as attachments are, with the awkward lines all through it. */
 export function largeBody(): Buffer {
   const block = Buffer.concat([
-    Buffer.from(`${(randomBytes(57 * 1000).toString('base64').match(/.{76}/g) ?? []).join('\r\n')}\r\n`),
+    Buffer.from(
+      `${(
+        randomBytes(57 * 1000)
+          .toString('base64')
+          .match(/.{76}/g) ?? []
+      ).join('\r\n')}\r\n`,
+    ),
     plainBody(),
   ]);
   const body = Buffer.alloc(LARGE_BYTES, block);

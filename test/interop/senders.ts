@@ -21,6 +21,8 @@ export type Sender = {
   readonly verbatim: boolean;
   /** it has no way to send a second message in a connection */
   readonly oneMessageAConnection?: true;
+  /** how many of a row of messages it sends before it keeps a connection open for the next */
+  readonly aloneAtFirst?: number;
   /** Set it up in a namespace where the name server of dns.ts listens. */
   readonly open: (inside: Namespace) => Promise<Opened>;
 };
@@ -37,7 +39,7 @@ const SEND_TIMEOUT_MS = 60_000;
 const OPTIONS = { deadlineMs: SEND_TIMEOUT_MS };
 
 /** What is there on any machine, whoever set it up. */
-export const MACHINE: Readonly<Record<string, string>> = {
+const MACHINE: Readonly<Record<string, string>> = {
   '/etc/hosts': `127.0.0.1 localhost\n::1 localhost\n${PLACES.hosts[0].v4} ${NAME} mail\n${PLACES.hosts[0].v6} ${NAME} mail\n`,
   '/etc/hostname': `${NAME}\n`,
   '/etc/mailname': `${NAME}\n`,
@@ -60,7 +62,7 @@ mkdir -p /var/log /var/spool /var/mail /run/lock
 `;
 
 /** A system's base, and what every mail server's own scripts use. */
-export const BASE_=BASE; export const TOOLS = ['base-files', 'base-passwd', 'netbase', 'dash', 'coreutils', 'sed', 'grep', 'findutils', 'util-linux'];
+const TOOLS = ['base-files', 'base-passwd', 'netbase', 'dash', 'coreutils', 'sed', 'grep', 'findutils', 'util-linux'];
 
 async function machine(inside: Namespace, name: string, packages: readonly string[], setUp: string): Promise<Box> {
   const box = await openBox(await chrootOf(name, packages), inside);
@@ -102,12 +104,16 @@ class Log {
     return this.#lines.length;
   }
 
-  /** Until the lines from this place on satisfy `isDone`; rejects with the log at the deadline or when it ended. */
-  async until(isDone: (lines: readonly string[]) => boolean, what: string, from = 0): Promise<void> {
+  /** The lines from this place on, once so many match; rejects with them at the deadline, or when the server ended. */
+  async matching(what: RegExp, count: number, from: number): Promise<string[]> {
     const deadline = AbortSignal.timeout(SEND_TIMEOUT_MS);
     deadline.addEventListener('abort', () => this.#wake());
-    while (!isDone(this.#lines.slice(from))) {
-      if (deadline.aborted || this.#ended) throw new Error(`${what}:\n${this.#lines.slice(from).slice(-60).join('\n')}`);
+    for (;;) {
+      const lines = this.#lines.slice(from);
+      const found = lines.filter((line) => what.test(line));
+      if (found.length >= count) return found;
+      if (deadline.aborted || this.#ended)
+        throw new Error(`${found.length} of ${count} deliveries were tried:\n${lines.slice(-60).join('\n')}`);
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
@@ -115,18 +121,25 @@ class Log {
   }
 }
 
-/** One delivery is one recipient in these servers' logs. */
-function recipientsOf(mails: readonly Mail[]): number {
-  return mails.reduce((sum, mail) => sum + mail.to.length, 0);
-}
-
-function countOf(lines: readonly string[], what: RegExp): number {
-  return lines.filter((line) => what.test(line)).length;
+/** One line for each recipient, as `tried` finds them; each must be `done`. */
+async function untilDelivered(
+  log: Log,
+  from: number,
+  mails: readonly Mail[],
+  tried: RegExp,
+  done: RegExp,
+): Promise<void> {
+  const recipients = mails.reduce((sum, mail) => sum + mail.to.length, 0);
+  const lines = await log.matching(tried, recipients, from);
+  const failed = lines.filter((line) => !done.test(line));
+  if (failed.length > 0) throw new Error(`not delivered:\n${failed.slice(0, 20).join('\n')}`);
 }
 
 const postfix: Sender = {
   name: 'Postfix',
   verbatim: false,
+  // Connections are cached once a delivery follows another within a second; the first one follows none.
+  aloneAtFirst: 1,
   async open(inside) {
     const box = await machine(
       inside,
@@ -140,27 +153,24 @@ const postfix: Sender = {
       chgrp postdrop /usr/sbin/postdrop /usr/sbin/postqueue
       chmod 2555 /usr/sbin/postdrop /usr/sbin/postqueue
       postconf -e myhostname=${NAME} mydestination=${NAME},localhost inet_interfaces=loopback-only \
-        alias_maps=hash:/etc/aliases message_size_limit=104857600 maillog_file=${LOG_FILE} \
+        alias_maps= alias_database= message_size_limit=104857600 maillog_file=${LOG_FILE} \
         default_destination_concurrency_limit=1
       postconf -F '*/*/chroot=n'
-      postalias /etc/aliases
       postfix check
       : >>${LOG_FILE}`,
     );
+    const log = new Log(box.spawn(['tail', '-n', '+1', '-s', '0.05', '-f', LOG_FILE]));
     let started = false;
     return {
       async send(mails) {
+        const from = log.size;
         // Several are queued before it runs: a connection is kept only while there is more for the same server.
         if (started && mails.length > 1) await box.run(['postfix', 'stop'], OPTIONS);
         else if (!started && mails.length === 1) await box.run(['postfix', 'start'], OPTIONS);
-        const log = new Log(box.spawn(['tail', '-n', '0', '-s', '0.05', '-f', LOG_FILE]));
         for (const mail of mails) await submit(box, mail, ['sendmail']);
         if (mails.length > 1) await box.run(['postfix', 'start'], OPTIONS);
         started = true;
-        const isDone = (lines: readonly string[]): boolean => countOf(lines, /status=/) >= recipientsOf(mails);
-        await log.until(isDone, 'Postfix has not delivered');
-        const isSent = (lines: readonly string[]): boolean => countOf(lines, /status=sent/) >= recipientsOf(mails);
-        await log.until(isSent, 'Postfix has not delivered');
+        await untilDelivered(log, from, mails, / status=/, / status=sent /);
       },
       close: box.close,
     };
@@ -213,10 +223,9 @@ const openSmtpd: Sender = {
       chgrp opensmtpq /usr/sbin/smtpctl
       chmod 2755 /usr/sbin/smtpctl`,
     );
-    const server = box.spawn(['smtpd', '-d']);
-    const log = new Log(server);
+    const log = new Log(box.spawn(['smtpd', '-d']));
     try {
-      await log.until((lines) => lines.some((line) => /info: .* starting|smtpd: .*ready/.test(line)), 'smtpd does not start');
+      await box.run(['sh', '-c', 'until smtpctl show status >/dev/null 2>&1; do sleep 0.05; done']);
     } catch (error) {
       await box.close();
       throw error;
@@ -227,10 +236,7 @@ const openSmtpd: Sender = {
         await box.run(['smtpctl', 'pause', 'mta'], OPTIONS);
         for (const mail of mails) await submit(box, mail, ['sendmail']);
         await box.run(['smtpctl', 'resume', 'mta'], OPTIONS);
-        const isDone = (lines: readonly string[]): boolean => countOf(lines, /mta delivery/) >= recipientsOf(mails);
-        await log.until(isDone, 'OpenSMTPD has not delivered', from);
-        const isSent = (lines: readonly string[]): boolean => countOf(lines, /mta delivery .*result="Ok"/) >= recipientsOf(mails);
-        await log.until(isSent, 'OpenSMTPD has not delivered', from);
+        await untilDelivered(log, from, mails, / mta delivery /, / result="Ok"/);
       },
       close: box.close,
     };
@@ -291,7 +297,10 @@ const swaks: Sender = {
     return {
       async send(mails, family) {
         // It writes the last line's end itself.
-        const paths = await put(box, mails.map((mail) => bytesOf(mail).subarray(0, -2)));
+        const paths = await put(
+          box,
+          mails.map((mail) => bytesOf(mail).subarray(0, -2)),
+        );
         for (const [n, mail] of mails.entries())
           await box.run(
             [

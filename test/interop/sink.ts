@@ -7,7 +7,8 @@
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { createServer, type Socket } from 'node:net';
+import { createServer } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { createSecureContext, type SecureContext, TLSSocket } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 
@@ -76,13 +77,14 @@ function strayBytes(message: Buffer): number {
   return count('\r') - pairs + (count('\n') - pairs) + count('\0');
 }
 
-class Connection {
-  readonly #socket: Socket;
+/** Serves one connection: any stream, so that it can be fed without a network. */
+export class Connection {
+  readonly #socket: Duplex;
   readonly #secure: SecureContext | undefined;
   readonly #print: (event: SinkEvent) => void;
   readonly #number: number;
   readonly #commands: string[] = [];
-  #out: Socket;
+  #out: Duplex;
   #tls = false;
   #helo = '';
   #mail: string | undefined;
@@ -94,19 +96,18 @@ class Connection {
   #bodySizeBytes = 0;
   #tail: Buffer = Buffer.alloc(0);
 
-  constructor(socket: Socket, number: number, secure: SecureContext | undefined, print: (event: SinkEvent) => void) {
+  constructor(socket: Duplex, number: number, secure: SecureContext | undefined, print: (event: SinkEvent) => void) {
     this.#socket = socket;
     this.#out = socket;
     this.#number = number;
     this.#secure = secure;
     this.#print = print;
-    socket.setTimeout(IDLE_TIMEOUT_MS, () => socket.destroy());
     socket.on('close', () => print({ kind: 'closed', connection: number, commands: this.#commands }));
     this.#listen(socket);
     this.#say('220 sink.example.org ESMTP');
   }
 
-  #listen(socket: Socket): void {
+  #listen(socket: Duplex): void {
     socket.on('error', () => {});
     socket.on('data', (chunk: Buffer) => this.#take(chunk));
     socket.on('end', () => socket.end());
@@ -243,7 +244,7 @@ class Connection {
 }
 
 /** Listens; every event goes to `print`. Resolves when all listeners stand. */
-export async function listen(
+async function listen(
   addresses: readonly string[],
   secure: SecureContext | undefined,
   print: (event: SinkEvent) => void,
@@ -254,6 +255,7 @@ export async function listen(
     const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
       const connection = ++connections;
       print({ kind: 'connection', connection, from: socket.remoteAddress ?? '' });
+      socket.setTimeout(IDLE_TIMEOUT_MS, () => socket.destroy());
       new Connection(socket, connection, secure, print);
     });
     await new Promise<void>((resolve, reject) => {

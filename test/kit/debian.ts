@@ -8,7 +8,7 @@
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -24,6 +24,10 @@ const UNPACK_TIMEOUT_MS = 60_000;
 const LOCK_TIMEOUT_MS = 600_000;
 /** After this the mirror is asked again for newer versions. */
 const RESOLVED_FOR_MS = 7 * 86_400_000;
+
+const UPDATED_FOR_MS = 86_400_000;
+/** No run is longer. */
+const UNUSED_MS = 86_400_000;
 
 /** What nobody runs. It halves what is unpacked. */
 const LEFT_OUT = ['doc', 'man', 'info', 'locale', 'zoneinfo', 'lintian', 'bug', 'i18n'].map((d) => `./usr/share/${d}`);
@@ -43,22 +47,33 @@ export async function chrootOf(name: string, packages: readonly string[]): Promi
   const { packages: closure } = await resolved(name, packages);
   const key = createHash('sha256').update(JSON.stringify(closure)).digest('hex').slice(0, 16);
   const root = join(cacheDir, `${name}-${key}`);
-  if (await exists(root)) return root;
-
-  say(`fetching ${name}: ${closure.length} Debian packages`);
-  await apt(['install', '--download-only', '--yes', ...packages], DOWNLOAD_TIMEOUT_MS);
-  say(`unpacking ${name}`);
-  const fresh = `${root}.new`;
-  await rm(fresh, { recursive: true, force: true });
-  await makeTree(fresh);
-  for (const part of closure) await unpack(part, fresh);
-  await rename(fresh, root);
+  if (!(await exists(root))) {
+    say(`fetching ${name}: ${closure.length} Debian packages`);
+    // What was resolved is fetched, nothing newer: the directory's name says what is in it.
+    const exact = closure.map((part) => `${part.name}=${part.version}`);
+    try {
+      await apt(['install', '--download-only', '--yes', ...exact], DOWNLOAD_TIMEOUT_MS);
+    } catch (error) {
+      // A mirror forgets old versions: the next run asks for the present ones.
+      await rm(join(cacheDir, 'updated'), { force: true });
+      await rm(resolvedPath(name), { force: true });
+      throw new Error(`cannot fetch the Debian packages of ${name}; try again`, { cause: error });
+    }
+    say(`unpacking ${name}`);
+    const fresh = `${root}.new`;
+    await rm(fresh, { recursive: true, force: true });
+    await makeTree(fresh);
+    for (const part of closure) await unpack(part, fresh);
+    await rename(fresh, root);
+    await removeUnused(name);
+  }
+  await utimes(root, new Date(), new Date());
   return root;
 }
 
 /** The whole closure with its versions, from the last answer while it is recent, else from the mirror. */
 async function resolved(name: string, packages: readonly string[]): Promise<Resolved> {
-  const path = join(cacheDir, `${name}.resolved.json`);
+  const path = resolvedPath(name);
   const wanted = `${packages.join(' ')} on ${await suite()}`;
   const last = await readFile(path, 'utf8').then(
     (text) => JSON.parse(text) as Resolved,
@@ -67,7 +82,7 @@ async function resolved(name: string, packages: readonly string[]): Promise<Reso
   const usable = last?.wanted === wanted ? last : undefined;
   if (usable && Date.now() - usable.at < RESOLVED_FOR_MS) return usable;
   try {
-    if (Date.now() - (await ageOf(join(cacheDir, 'updated'))) > RESOLVED_FOR_MS / 7) {
+    if (Date.now() - (await changedAt(join(cacheDir, 'updated'))) > UPDATED_FOR_MS) {
       say("asking Debian's mirror for its list of packages");
       // One foreign source that is down must not matter: what counts is whether the packages resolve.
       await apt(['update'], UPDATE_TIMEOUT_MS).catch((error: Error) => say(error.message));
@@ -158,6 +173,20 @@ async function lock(path: string): Promise<AsyncDisposable> {
   };
 }
 
+/** Directories of the same name with other versions, unless another run may be in them. */
+async function removeUnused(name: string): Promise<void> {
+  const before = Date.now() - UNUSED_MS;
+  for (const entry of await readdir(cacheDir)) {
+    const path = join(cacheDir, entry);
+    if (entry.replace(/-[0-9a-f]{16}$/, '') === name && (await changedAt(path)) < before)
+      await rm(path, { recursive: true, force: true });
+  }
+}
+
+function resolvedPath(name: string): string {
+  return join(cacheDir, `${name}.resolved.json`);
+}
+
 async function suite(): Promise<string> {
   const release = await readFile('/etc/os-release', 'utf8');
   const { stdout } = await run('dpkg', ['--print-architecture'], { timeout: 10_000 });
@@ -171,7 +200,7 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-async function ageOf(path: string): Promise<number> {
+async function changedAt(path: string): Promise<number> {
   return stat(path).then(
     (found) => found.mtimeMs,
     () => 0,

@@ -1,0 +1,204 @@
+/**
+ * Unmodified senders in the host namespace, through the real gateway, to a smarthost that shares no code with it.
+ *
+ * Clients hand over what they were given, so the whole message must arrive equal; mail servers put header fields of
+ * their own on top, so there the body must arrive equal and each header line that was queued must be there.
+ */
+import assert from 'node:assert/strict';
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
+import { GATEWAY_NAME, type Gateway, lastLines, startGateway, untilReady } from '../../src/lab/gateway.ts';
+import { createNetwork, type LabNetwork, PLACES } from '../../src/lab/network.ts';
+import { type Reporter, startReporter } from '../../src/lab/reporter.ts';
+import { makeCertificate } from '../fake/certificate.ts';
+import { needsRoot } from '../kit/tier.ts';
+import { bytesOf, eightBitBody, type Family, largeBody, type Mail, mailOf, sha256 } from './mail.ts';
+import { type Opened, type Sender, senders } from './senders.ts';
+import type { SinkEvent, SinkMessage } from './sink.ts';
+
+/** The first run fetches Debian packages, some 6 s for each sender. */
+const SENDER_TIMEOUT_MS = 600_000;
+const ARRIVAL_TIMEOUT_MS = 20_000;
+const LOGGED_TIMEOUT_MS = 10_000;
+
+const SMARTHOSTS = [`${PLACES.smarthost.v4}:587`, `[${PLACES.smarthost.v6}]:587`];
+const HOST: Readonly<Record<Family, string>> = { 4: `[${PLACES.hosts[0].v4}]`, 6: `[IPv6:${PLACES.hosts[0].v6}]` };
+const OURS = new RegExp(
+  `^Received: from [^\\r]*\\r\\n\\tby ${GATEWAY_NAME} \\(Postern\\) with \\w+ id (\\w+);?(?:\\r\\n\\t[^\\r]*)+\\r\\n`,
+);
+
+const large = largeBody();
+
+/** The mails of each case; several go over one connection. */
+const CASES: readonly {
+  readonly name: string;
+  readonly mails: readonly Omit<Parameters<typeof mailOf>[0], 'subject' | 'family'>[];
+}[] = [
+  { name: '1 recipient', mails: [{}] },
+  { name: '100 recipients', mails: [{ recipients: 100 }] },
+  { name: '3 messages in one connection', mails: [{}, {}, {}] },
+  { name: 'null sender', mails: [{ from: '' }] },
+  { name: '8-bit', mails: [{ body: eightBitBody() }] },
+  { name: '25 MB', mails: [{ body: large }] },
+];
+
+const directory = mkdtempSync(join(tmpdir(), `postern-interop-${process.pid}-`));
+let network: LabNetwork | undefined;
+let gateway: Gateway | undefined;
+let names: Reporter<unknown> | undefined;
+let sink: Reporter<SinkEvent> | undefined;
+
+function config(caFile: string): string {
+  return `
+[gateway]
+name = "${GATEWAY_NAME}"
+state_dir = "${directory}/state"
+run_dir = "${directory}/run"
+workers = 2
+drain = "1s"
+[intercept]
+inside = ["lan0"]
+[smarthost]
+servers = [${SMARTHOSTS.map((server) => `"${server}"`).join(', ')}]
+tls = "verify"
+ca_file = "${caFile}"
+[[network]]
+name = "customers"
+prefixes = ["198.51.100.0/24", "2001:db8:1::/48"]
+`;
+}
+
+const script = (name: string): string => pathToFileURL(join(import.meta.dirname, name)).href;
+
+before(
+  async () => {
+    if (needsRoot) return;
+    chmodSync(directory, 0o755);
+    network = await createNetwork();
+    names = await startReporter(network.inside, script('dns.ts'), []);
+    const addresses = [PLACES.smarthost.v4, PLACES.smarthost.v6].map((address) => `IP:${address}`);
+    const { certPath } = makeCertificate(directory, 'sink', ...addresses);
+    const secure = ['--tls', certPath, join(directory, 'sink.key')];
+    sink = await startReporter<SinkEvent>(network.internet, script('sink.ts'), [...SMARTHOSTS, ...secure]);
+    gateway = startGateway(network.gateway, directory, config(certPath));
+    await untilReady(gateway, AbortSignal.timeout(60_000));
+  },
+  { timeout: 120_000 },
+);
+
+after(
+  async () => {
+    await gateway?.stop();
+    await Promise.all([names?.stop(), sink?.stop()]);
+    await network?.destroy();
+    rmSync(directory, { recursive: true, force: true });
+  },
+  { timeout: 60_000 },
+);
+
+for (const sender of senders) {
+  const three = sender.oneMessageAConnection ? '3 messages' : '3 in one connection';
+  const title = `Shows 5: ${sender.name} delivers to 1 and 100 recipients, ${three}, null sender, 8-bit, 25 MB, over IPv4 and IPv6`;
+  test(title, { skip: needsRoot, timeout: SENDER_TIMEOUT_MS }, async (t) => {
+    assert.ok(network);
+    const opened = await sender.open(network.inside);
+    try {
+      for (const family of [4, 6] as const) {
+        for (const { name, mails } of CASES) {
+          await t.test(`${name}, IPv${family}`, async () => {
+            const more = mails.length > 1 ? Array.from({ length: sender.aloneAtFirst ?? 0 }, () => ({})) : [];
+            const made = [...more, ...mails].map((mail, n) =>
+              mailOf({ ...mail, family, subject: `${sender.name}, ${name}, IPv${family}, ${n + 1}` }),
+            );
+            const ids = await delivers(sender, opened, made, family);
+            if (mails.length === 1 || sender.oneMessageAConnection) return;
+            const sessions = await sessionsOf(ids);
+            const most = Math.max(...sessions.map((one) => sessions.filter((other) => other === one).length));
+            assert.equal(most, mails.length, `in one connection, of these: ${sessions.join(', ')}`);
+          });
+        }
+      }
+    } finally {
+      await opened.close();
+    }
+  });
+}
+
+/** Sends them and looks at each as it arrived. Returns the gateway's ids, in the order of the mails. */
+async function delivers(sender: Sender, opened: Opened, mails: readonly Mail[], family: Family): Promise<string[]> {
+  try {
+    await opened.send(mails, family);
+  } catch (error) {
+    throw new Error(`not delivered; the gateway's log:\n${lastLines(gateway?.logPath ?? '')}`, { cause: error });
+  }
+  const ids: string[] = [];
+  for (const mail of mails) {
+    const transactions = await arrivedOf(mail);
+    assert.deepEqual(
+      transactions.flatMap(({ rcpts }) => rcpts.map(addressOf)).sort(),
+      [...mail.to].sort(),
+      'every recipient once',
+    );
+    for (const transaction of transactions) ids.push(compare(sender, mail, transaction, family));
+  }
+  return ids;
+}
+
+/** One transaction at the smarthost against what was handed to the sender. Returns the gateway's id of it. */
+function compare(sender: Sender, mail: Mail, arrived: SinkMessage, family: Family): string {
+  const [ours, id] = OURS.exec(arrived.header) ?? [];
+  assert.ok(ours && id, `our Received is on top of:\n${arrived.header.slice(0, 500)}`);
+  assert.ok(ours.includes(`(${HOST[family]})`), `it names the host: ${ours}`);
+  const below = arrived.header.slice(ours.length);
+  assert.ok(!below.includes(GATEWAY_NAME), 'nothing else of ours in the header');
+  assert.equal(addressOf(arrived.mail), mail.from);
+  assert.equal(arrived.tls, true);
+  assert.equal(arrived.strayBytes, 0);
+  assert.equal(arrived.bodySizeBytes, mail.body.length);
+  assert.equal(arrived.bodySha256, sha256(mail.body), 'the body is equal');
+  if (sender.verbatim) {
+    const whole = sha256(Buffer.concat([Buffer.from(ours, 'latin1'), bytesOf(mail)]));
+    assert.equal(arrived.sha256, whole, 'the whole message below our Received is equal');
+  } else {
+    const lines = `\r\n${below}`;
+    for (const line of mail.header.split('\r\n').slice(0, -1))
+      assert.ok(lines.includes(`\r\n${line}\r\n`), `${JSON.stringify(line)} is in:\n${below}`);
+  }
+  return id;
+}
+
+/** `<a@b> PARAMETERS` without brackets and parameters. */
+function addressOf(path: string): string {
+  return /^<([^>]*)>/.exec(path)?.[1] ?? path;
+}
+
+/** The transactions that brought this mail: more than one where a sender splits the recipients. */
+async function arrivedOf(mail: Mail): Promise<SinkMessage[]> {
+  const subject = /^Subject: .*\r\n/m.exec(mail.header)?.[0] ?? '';
+  const found = (): SinkMessage[] =>
+    (sink?.lines ?? []).filter((line): line is SinkMessage => line.kind === 'message' && line.header.includes(subject));
+  const isComplete = (): boolean => found().reduce((sum, { rcpts }) => sum + rcpts.length, 0) >= mail.to.length;
+  await sink?.waitFor(isComplete, ARRIVAL_TIMEOUT_MS);
+  return found();
+}
+
+/** The connection from the host that each of these transactions came over, from the gateway's log. */
+async function sessionsOf(ids: readonly string[]): Promise<string[]> {
+  assert.ok(gateway);
+  const deadline = performance.now() + LOGGED_TIMEOUT_MS;
+  for (;;) {
+    const text = readFileSync(gateway.logPath, 'utf8');
+    const lines = text.split('\n').filter((line) => line.includes('"attempt"'));
+    const sessions = ids.map((id) => {
+      const line = lines.find((one) => one.includes(`"${id}"`));
+      return line === undefined ? undefined : (JSON.parse(line) as { session: string }).session;
+    });
+    if (sessions.every((session) => session !== undefined)) return sessions;
+    if (performance.now() > deadline) assert.fail(`not in the log: ${ids.filter((_, n) => !sessions[n]).join(', ')}`);
+    await sleep(50);
+  }
+}
