@@ -35,7 +35,7 @@ export type KernelReport = {
   readonly alive: boolean;
   readonly aliveSince: number;
   readonly repaired: number;
-  /** `unrouted` is the network of sources in no network; reasons: unrouted, locked, block, smarthost-only, rate, fence, dead, output */
+  /** `unrouted` is the network of sources in no network; reasons: unrouted, locked, block, smarthost-only, rate, fence, dead, output, direct */
   readonly refused: readonly { readonly network: string; readonly reason: string; readonly packets: number }[];
   readonly exemptTo: readonly { readonly prefix: string; readonly packets: number }[];
   readonly topRefused: readonly { readonly source: string; readonly packets: number }[];

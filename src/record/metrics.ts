@@ -26,7 +26,7 @@ export type Sources = {
 /** Stands for a network or reason that the configuration does not know (any more). */
 const OTHER = 'other';
 const UNROUTED = 'unrouted';
-const REASONS = new Set(['unrouted', 'locked', 'block', 'smarthost-only', 'rate', 'fence', 'dead', 'output']);
+const REASONS = new Set(['unrouted', 'locked', 'block', 'smarthost-only', 'rate', 'fence', 'dead', 'output', 'direct']);
 const RELAY_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 const VERDICT_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
