@@ -18,6 +18,10 @@ export const commands: Readonly<Record<string, Entry>> = {
   log: { summary: 'search the journal of attempts', load: () => import('./log.ts') },
   explain: { summary: 'say what a class, a reply code or an id means', load: () => import('./explain.ts') },
   lab: { summary: 'send real mail through the gateway in a network of namespaces', load: () => import('./lab.ts') },
+  units: {
+    summary: 'print what the configuration means to systemd: how many workers, on which port',
+    load: () => import('./units.ts'),
+  },
   guard: { summary: "role: keep the kernel rules, feed the dead-man's switch", load: () => import('./guard.ts') },
   keeper: { summary: 'role: counters, locks, journal, metrics', load: () => import('./keeper.ts') },
   worker: { summary: 'role: take connections and relay mail', load: () => import('./worker.ts') },
