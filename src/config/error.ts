@@ -24,7 +24,7 @@ const MAX_ERRORS = 500;
 export function configError(error: Omit<ConfigError, 'message'>): ConfigError {
   const { file, line, key, value, expected } = error;
   const where = line > 0 ? `${file}:${line}` : file;
-  const what = value === undefined ? key : `${key} = ${value}`;
+  const what = value === undefined ? cut(key) : `${cut(key)} = ${value}`;
   return { ...error, message: `${where}: ${what === '' ? '' : `${what}: `}expected ${expected}` };
 }
 
@@ -55,7 +55,10 @@ export function shownValue(key: string, value: unknown): string {
   if (/passw|passphrase|secret|token|credential/i.test(lastPart(key)) && !String(value).startsWith('/'))
     return '(hidden)';
   if (typeof value === 'number' || typeof value === 'bigint') return String(value);
-  const text = safeJson(value);
+  return cut(safeJson(value));
+}
+
+function cut(text: string): string {
   return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
 }
 

@@ -30,8 +30,8 @@ export type Reload = {
 };
 
 /**
- * A reload for the role that runs with `config`, loaded from `path`. `apply` takes a new configuration into effect; when
- * it throws, the old one counts as still in effect. `outside` is what the role checks besides the text, by default
+ * A reload for the role that was started with `config`, loaded from `path`. `apply` takes a new configuration into
+ * effect; when it throws, that is logged and counted. `outside` is what the role checks besides the text, by default
  * nothing: names are for `postern check` and the supervisor, so that all roles come to the same answer.
  */
 export function createReloader(
@@ -41,7 +41,6 @@ export function createReloader(
   apply: (config: Config) => void | Promise<void>,
   outside: Outside = {},
 ): Reload {
-  let current = config;
   let errors = 0;
   let running: Promise<void> | undefined;
   let again = false;
@@ -56,9 +55,8 @@ export function createReloader(
       log.write('error', 'config.kept', { errors: result.errors.length });
       return;
     }
-    const next = keepRunning(current, result.config, log);
+    const next = keepRunning(config, result.config, log);
     await apply(next);
-    current = next;
     log.write('info', 'config.reloaded', { file: path });
   };
 

@@ -24,6 +24,7 @@ const HEADER = /^[ \t]*\[(?!.*,[ \t]*(#.*)?\r?$)/;
 const CLEARER: Readonly<Record<string, string>> = {
   'invalid value': 'no value of TOML; a text stands in double quotes',
   'trying to redefine an already defined table or value': 'this key or table is already there further up',
+  'illegal character in numeric literal': 'no number; a value with a unit stands in double quotes',
   'unfinished string': 'the text has no closing quote',
   'control characters are not allowed in strings':
     'the text has no closing quote on its line, or a control character in it',
@@ -48,7 +49,6 @@ export function readToml(text: string): Toml {
       if (!(error instanceof TomlError)) throw error;
       const { fault, from, end } = locate(lines, error);
       faults.push(fault);
-      if (lines.slice(from, end).every((line) => line === '')) break;
       lines.fill('', from, end);
     }
   }

@@ -102,6 +102,13 @@ test('names are looked up once each and all at the same time; addresses are not 
   assert.deepEqual(asked.toSorted(), ['a.example.net', 'b.example.net', 'c.example.net']);
 });
 
+test('a server that is this gateway is known by name as well', async () => {
+  for (const server of ['localhost:2525', 'GW1.example.net:2525', '0.0.0.0:2525']) {
+    const result = await parseConfig(goodToml.replace('smtp.example.net:587', server), 'x');
+    assert.match(messages(result).join(), /^x:8: smarthost.servers\[0\] = .* expected another server/, server);
+  }
+});
+
 test('an error has its parts and the same in one line', async () => {
   const result = await parseConfig(goodToml.replace('lan0', 'lan+'), 'postern.toml');
   assert.ok(!result.ok);

@@ -45,6 +45,10 @@ test('what is printed is TOML that loads to the same configuration', async () =>
     const { config, origins } = await load(text, 'a.toml');
     const printed = printToml(config, origins, 'a.toml');
     assert.deepEqual((await load(printed, 'b.toml')).config, config, printed);
+    assert.ok(
+      printed.split('\n').every((line) => line.length <= 120),
+      'a long list stands on several lines',
+    );
   }
 });
 

@@ -80,3 +80,12 @@ test('a header that cannot be read takes its keys with it', () => {
 test('more than 20 faults are cut to 20', () => {
   assert.equal(readToml('bad = gw1\n'.repeat(100)).faults.length, 20);
 });
+
+test('a list with a fault in it is left out whole, since the rest of it says something else', () => {
+  const { data, faults } = readToml('a = [\n  "x",\n  gw1,\n]\nb = 1\n');
+  assert.deepEqual(
+    faults.map(({ line }) => line),
+    [3],
+  );
+  assert.equal(JSON.stringify(data), '{"b":1}');
+});

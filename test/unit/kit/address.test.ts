@@ -123,6 +123,7 @@ test('a prefix with host bits, or with a length that is none, is refused', () =>
     '192.0.2.0/24/24',
     '/24',
     '::ffff:192.0.2.0/24',
+    '::ffff:0.0.0.0/24',
     '::ffff:192.0.2.0/129',
     '192.0.2.0/2e1',
   ]) {
