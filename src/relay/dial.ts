@@ -25,7 +25,13 @@ export type DialOptions = {
   readonly signal?: AbortSignal;
 };
 
-export type DialFailure = { readonly kind: 'failure'; readonly class: Class; readonly detail: string };
+export type DialFailure = {
+  readonly kind: 'failure';
+  readonly class: Class;
+  readonly detail: string;
+  /** it answered, with a "not now": it may be that it has enough connections of ours */
+  readonly isBusy?: boolean;
+};
 export type Dialled = { readonly kind: 'connected'; readonly upstream: Upstream } | DialFailure;
 
 /** Dials one server. Resolves in `timeoutMs` at the latest; the socket of a failure is closed. */
@@ -68,8 +74,8 @@ class Dial {
   }
 
   /** The first failure counts. */
-  #fail(of: Class, detail: string): undefined {
-    this.#failure ??= failure(of, detail);
+  #fail(of: Class, detail: string, isBusy = false): undefined {
+    this.#failure ??= { ...failure(of, detail), isBusy };
     return undefined;
   }
 
@@ -209,8 +215,8 @@ class Dial {
   }
 
   #isGood(answer: Answer, what: string): boolean {
-    if (answer.kind === 'fault') this.#fail(answer.class, `${what}: ${answer.detail}`);
-    else if (answer.code >= 400) this.#fail('upstream.down', `${what}: ${oneLine(answer)}`);
+    if (answer.kind === 'fault') this.#fail(answer.class, `${what}: ${answer.detail}`, answer.code === 421);
+    else if (answer.code >= 400) this.#fail('upstream.down', `${what}: ${oneLine(answer)}`, answer.code < 500);
     else return true;
     return false;
   }

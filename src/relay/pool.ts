@@ -205,12 +205,14 @@ export class Pool {
   async #dial(server: Server, signal?: AbortSignal): Promise<Upstream | undefined> {
     const { clock, log } = this.#options;
     this.#open++;
+    server.dialling++;
     const dialled = await this.#options.dial(server, signal);
+    server.dialling--;
     if (dialled.kind === 'failure') {
       this.#open--;
       this.#ended();
       if (signal?.aborted) return undefined;
-      if (server.connected.size > 0) {
+      if (server.connected.size > 0 || (dialled.isBusy && server.dialling > 0)) {
         log.write('info', 'upstream.full', { server: server.name, detail: dialled.detail });
         server.noDialBeforeMs = clock.monotonicMs() + FULL_MS;
         this.#later(`full ${server.name}`, FULL_MS, () => this.#serve());

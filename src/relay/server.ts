@@ -41,6 +41,8 @@ export class Server {
   readonly idle: Upstream[] = [];
   /** connections that have reached their EHLO, idle and lent */
   readonly connected = new Set<Upstream>();
+  /** dials under way */
+  dialling = 0;
   isProbing = false;
   isProbeDue = false;
   #backoffMs = FIRST_BACKOFF_MS;

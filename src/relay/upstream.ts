@@ -209,7 +209,7 @@ export class Upstream {
     // stray one, and none is given to a command.
     if (open < 0 || (open === 0 && this.#parser.isMidReply)) {
       const stray = replies.at(-1);
-      if (stray?.code === 421) return this.#closing(stray);
+      if (stray?.code === 421 && this.#questions.length === 0) return this.#closing(stray);
       return this.poison('upstream.garbage', `a reply nobody asked for${stray ? `: ${oneLine(stray)}` : ''}`);
     }
     for (const [i, reply] of replies.entries()) {

@@ -47,13 +47,15 @@ export type Misbehaviour =
   | 'extra-first'
   /** a success that answers something else: 250 to DATA, 354 to all others */
   | 'wrong-code'
-  /** at `data`: 354 and already the reply to the message */
+  /** the same as `extra`; at `data` it is 354 and already the reply to the message */
   | 'early'
   /** at `dot`: takes the message, then resets or says nothing */
   | 'accept-rst'
   | 'accept-hang'
   /** any reply; 421 closes; success is a success */
-  | { readonly reply: string };
+  | { readonly reply: string }
+  /** like `extra` and `extra-first` with other words */
+  | { readonly extra: string; readonly isFirst: boolean };
 
 export type Moment = {
   readonly stage: Stage;
@@ -504,6 +506,7 @@ class Connection {
         this.#drip(`${answer}\r\n`, effect);
         break;
       case 'extra':
+      case 'early':
         effect();
         this.#write(`${answer}\r\n250 2.0.0 extra\r\n`);
         break;
@@ -514,10 +517,6 @@ class Connection {
       case 'wrong-code':
         this.#say(stage === 'data' ? '250 2.0.0 wrong' : '354 wrong');
         break;
-      case 'early':
-        effect();
-        this.#write(`${answer}\r\n250 2.0.0 early\r\n`);
-        break;
       case 'accept-rst':
         effect();
         bare(this.#socket).resetAndDestroy();
@@ -527,6 +526,11 @@ class Connection {
         this.#hang(stage);
         break;
       default:
+        if ('extra' in how) {
+          effect();
+          this.#write(how.isFirst ? `${how.extra}\r\n${answer}\r\n` : `${answer}\r\n${how.extra}\r\n`);
+          break;
+        }
         if (/^[23]/.test(how.reply)) effect();
         this.#say(how.reply);
         if (how.reply.startsWith('421')) {

@@ -94,6 +94,14 @@ export function bodyOf(bytes: Buffer): SpooledBody {
   return body;
 }
 
+/** Resolves when it is so, looked at in each turn of the loop. */
+export async function until(isSo: () => boolean): Promise<void> {
+  for (const began = performance.now(); !isSo(); ) {
+    if (performance.now() - began > 10_000) throw new Error(`never so: ${isSo.toString()}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
 export function from(path = '<a@example.net>', needs: readonly Extension[] = [], parameters = '') {
   return { path, parameters, needs };
 }
