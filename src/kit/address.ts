@@ -128,6 +128,13 @@ export function isPrivate(text: string): boolean {
   return address !== undefined && PRIVATE.some((prefix) => contains(prefix, address));
 }
 
-const PRIVATE = ['127.0.0.0/8', '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '169.254.0.0/16', '::1', 'fc00::/7', 'fe80::/10'].map(
-  (text) => parsePrefix(text) as Prefix,
-);
+const PRIVATE = [
+  '127.0.0.0/8',
+  '10.0.0.0/8',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  '169.254.0.0/16',
+  '::1',
+  'fc00::/7',
+  'fe80::/10',
+].map((text) => parsePrefix(text) as Prefix);
