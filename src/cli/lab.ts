@@ -8,7 +8,7 @@ import { type Lab, startLab } from '../lab/lab.ts';
 import { type Outcome, perform } from '../lab/perform.ts';
 import { prompt, promptHelp } from '../lab/prompt.ts';
 import { theScript } from '../lab/script.ts';
-import { bold, colour, dim, outcomeTable, refusedByKernel } from '../lab/table.ts';
+import { bold, colour, dim, outcomeTable, refusedByKernel, verdict } from '../lab/table.ts';
 import { type Command, type Io, UsageError } from './command.ts';
 
 export const command: Command = {
@@ -63,7 +63,8 @@ async function run(io: Io, { once, keep }: Options): Promise<number> {
     io.out(whereToLook(here, io, once));
     if (once) return asExpected ? 0 : 1;
     io.out(`\n${bold('Things to try', io)}\n${promptHelp()}`);
-    await prompt(here, { out: io.out, again, signal });
+    const interrupt = (): void => interrupted.abort(new Error('SIGINT'));
+    await prompt(here, { out: io.out, again, interrupt, signal });
     return signal.aborted ? 130 : 0;
   } catch (error) {
     progress.clear();
@@ -104,11 +105,10 @@ function sum(outcomes: readonly Outcome[], checked: readonly Checked[], seconds:
 
 function checkedList(checked: readonly Checked[], io: Io): string {
   return checked
-    .map(({ says, wrong }) =>
-      wrong.length === 0
-        ? `ok     ${says}`
-        : colour(`WRONG  ${says}\n${wrong.map((each) => `    ${each}`).join('\n')}`, 31, io),
-    )
+    .map(({ says, wrong }) => {
+      const lines = [`${verdict(wrong).padEnd(5)}  ${says}`, ...wrong.map((each) => `    ${each}`)];
+      return colour(lines.join('\n'), wrong.length === 0 ? undefined : 31, io);
+    })
     .join('\n');
 }
 

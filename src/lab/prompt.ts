@@ -14,6 +14,8 @@ export type PromptOptions = {
   readonly out: (text: string) => void;
   /** run the whole script again and print its table */
   readonly again: () => Promise<unknown>;
+  /** Ctrl-C, which a terminal gives to the prompt instead of raising a signal: must abort `signal` */
+  readonly interrupt: () => void;
   readonly signal: AbortSignal;
 };
 
@@ -110,7 +112,7 @@ export async function prompt(lab: Lab, options: PromptOptions): Promise<void> {
   });
   const stop = (): void => lines.close();
   options.signal.addEventListener('abort', stop, { once: true });
-  lines.on('SIGINT', stop);
+  lines.on('SIGINT', options.interrupt);
   try {
     if (options.signal.aborted) return;
     lines.prompt();

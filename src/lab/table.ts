@@ -9,7 +9,7 @@ export type Style = {
   readonly isTerminal: boolean;
 };
 
-const HEAD = ['network', 'host', 'tried', 'saw', 'arrived at', ''] as const;
+const HEAD = ['', 'network', 'host', 'tried', 'saw', 'arrived at'] as const;
 
 /** One line for each trial; under those that are not as expected, what is wrong. */
 export function outcomeTable(rounds: readonly Round[], outcomes: readonly Outcome[], style: Style): string {
@@ -36,14 +36,12 @@ export function outcomeTable(rounds: readonly Round[], outcomes: readonly Outcom
 }
 
 function row({ trial, saw, arrived, wrong }: Outcome): readonly string[] {
-  return [
-    trial.network,
-    trial.source,
-    trial.tries,
-    shortly(saw),
-    arrived,
-    wrong.length === 0 ? 'as expected' : 'WRONG',
-  ];
+  return [verdict(wrong), trial.network, trial.source, trial.tries, shortly(saw), arrived];
+}
+
+/** The first word of a line: is it as expected? */
+export function verdict(wrong: readonly string[]): string {
+  return wrong.length === 0 ? 'ok' : 'WRONG';
 }
 
 /**
