@@ -21,7 +21,7 @@ default. When it is not, prints everything that is wrong with it, one line each,
 
 Exit status: 0 good, 1 not.
 
-Example: postern check --config ./postern.toml && systemctl reload postern.target
+Example: postern check --config ./postern.toml && systemctl reload postern-guard
 `,
   async run(args, io) {
     const { values } = parseArgs({
