@@ -32,7 +32,7 @@ function parse6(text: string): bigint {
     const v4 = parse4(rest.slice(dot + 1));
     rest = `${rest.slice(0, dot)}:${(v4 >> 16n).toString(16)}:${(v4 & 0xffffn).toString(16)}`;
   }
-  const [head = '', tail] = rest.split('::') as [string, string | undefined];
+  const [head, tail] = rest.split('::') as [string, string | undefined];
   const left = head === '' ? [] : head.split(':');
   const right = tail === undefined || tail === '' ? [] : tail.split(':');
   const groups =
