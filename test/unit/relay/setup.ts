@@ -88,8 +88,9 @@ export function configFor(servers: readonly string[], smarthost: Partial<Config[
 export const TRACE = Buffer.from('Received: from host by gw1.example.net; now\r\n');
 export const BODY = Buffer.from('From: <a@example.net>\r\nMessage-ID: <1@example.net>\r\n\r\n..dot\r\nend\r\n');
 
-export function bodyOf(bytes: Buffer): SpooledBody {
-  const body = new SpooledBody(new SpoolBudget(2 ** 30), 256 * 1024, tmpdir());
+/** A spooled body; all of it in memory, or what is beyond `memoryBytes` in a file. */
+export function bodyOf(bytes: Buffer, memoryBytes = bytes.length): SpooledBody {
+  const body = new SpooledBody(new SpoolBudget(2 ** 30), memoryBytes, tmpdir());
   for (let at = 0; at < bytes.length; at += 65_536) body.append(bytes.subarray(at, at + 65_536));
   return body;
 }
