@@ -113,12 +113,18 @@ export async function prompt(lab: Lab, options: PromptOptions): Promise<void> {
   const stop = (): void => lines.close();
   options.signal.addEventListener('abort', stop, { once: true });
   lines.on('SIGINT', options.interrupt);
+  // Commands from a pipe are all there before the first is done: the input has then ended, and there is nobody to ask.
+  let isOver = false;
+  lines.once('close', () => (isOver = true));
+  const ask = (): void => {
+    if (!isOver) lines.prompt();
+  };
   try {
     if (options.signal.aborted) return;
-    lines.prompt();
+    ask();
     for await (const line of lines) {
       if (!(await obey(lab, line, options, lines))) return;
-      lines.prompt();
+      ask();
     }
   } finally {
     options.signal.removeEventListener('abort', stop);
