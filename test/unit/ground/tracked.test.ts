@@ -62,12 +62,29 @@ test('each of these is found when it is there', () => {
     assert.deepEqual(faults('x', line.replace('~', '')), [`x:1: ${what}`], line);
 });
 
-test('node_modules cannot be committed, and the lock file pins every package', () => {
-  const lock = JSON.parse(readFileSync(join(top, 'package-lock.json'), 'utf8')) as {
-    packages: Record<string, { version?: string; integrity?: string }>;
+type Locked = {
+  readonly version?: string;
+  readonly integrity?: string;
+  readonly os?: readonly string[] | string;
+  readonly cpu?: readonly string[] | string;
+  readonly libc?: readonly string[];
+  readonly optionalDependencies?: Readonly<Record<string, string>>;
+};
+
+/** Linux on x64 or arm64 with glibc: what Postern runs on. */
+const isOurs = ({ os = 'linux', cpu = ['x64', 'arm64'], libc = ['glibc'] }: Locked): boolean =>
+  os.includes('linux') && ['x64', 'arm64'].some((one) => cpu.includes(one)) && libc.includes('glibc');
+
+test('the lock file pins every package, and those of other machines as well, without which npm ci refuses it', () => {
+  const { packages } = JSON.parse(readFileSync(join(top, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, Locked>;
   };
-  for (const [path, entry] of Object.entries(lock.packages))
-    if (path !== '') assert.ok(entry.version && entry.integrity, path);
+  for (const [path, entry] of Object.entries(packages)) {
+    assert.ok(path === '' || entry.version, path);
+    assert.ok(path === '' || entry.integrity || !isOurs(entry), `${path}: a checksum`);
+    for (const [name, version] of Object.entries(entry.optionalDependencies ?? {}))
+      assert.equal(packages[`node_modules/${name}`]?.version, version, `${path} may need ${name}`);
+  }
   const manifest = JSON.parse(readFileSync(join(top, 'package.json'), 'utf8')) as Record<
     string,
     Record<string, string>
