@@ -6,7 +6,7 @@
  * what concerns the queue alone: a larger size limit, and one delivery at a time so that messages share a connection.
  */
 import type { ChildProcess } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type Namespace, PLACES } from '../../src/lab/network.ts';
@@ -102,6 +102,10 @@ class Log {
 
   get size(): number {
     return this.#lines.length;
+  }
+
+  get text(): string {
+    return this.#lines.slice(-60).join('\n');
   }
 
   /** The lines from this place on, once so many match; rejects with them at the deadline, or when the server ended. */
@@ -221,14 +225,16 @@ const openSmtpd: Sender = {
       ['opensmtpd', ...TOOLS],
       `
       chgrp opensmtpq /usr/sbin/smtpctl
-      chmod 2755 /usr/sbin/smtpctl`,
+      chmod 2755 /usr/sbin/smtpctl
+      # Its own resolver does not always find "localhost" in the hosts file, and then it does not start.
+      sed -i 's/^listen on localhost/listen on 127.0.0.1/' /etc/smtpd.conf`,
     );
     const log = new Log(box.spawn(['smtpd', '-d']));
     try {
-      await box.run(['sh', '-c', 'until smtpctl show status >/dev/null 2>&1; do sleep 0.05; done']);
+      await box.run(['sh', '-c', 'until timeout 5 smtpctl show status >/dev/null 2>&1; do sleep 0.05; done']);
     } catch (error) {
       await box.close();
-      throw error;
+      throw new Error(`OpenSMTPD does not start:\n${log.text}`, { cause: error });
     }
     return {
       async send(mails) {
@@ -355,6 +361,7 @@ const nodemailer: Sender = {
   name: 'nodemailer',
   verbatim: true,
   async open(inside) {
+    await mkdir(cacheDir, { recursive: true });
     const directory = await mkdtemp(join(cacheDir, 'nodemailer-'));
     return {
       async send(mails, family) {

@@ -65,9 +65,10 @@ export async function chrootOf(name: string, packages: readonly string[]): Promi
     await makeTree(fresh);
     for (const part of closure) await unpack(part, fresh);
     await rename(fresh, root);
-    await removeUnused(name);
   }
+  // A directory's time is that of its last use; unpacking has given it one of the packages'.
   await utimes(root, new Date(), new Date());
+  await removeUnused(name);
   return root;
 }
 
