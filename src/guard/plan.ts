@@ -7,6 +7,8 @@
  * - mangle/PREROUTING decides; whatever it did not let through has no mark for that;
  * - filter/FORWARD refuses packets to port 25 from inside without that mark;
  * - a routing rule, outside of all tables, refuses the same, so that nothing leaves when every table has been flushed.
+ *   It finds no port in a fragment; packets are whole as long as any table of ours stands, since tracking connections
+ *   puts them together. What is left is a SYN cut in two, in the seconds between a flush of everything and the repair.
  */
 import type { Config } from '../config/schema.ts';
 import type { Family } from '../kit/address.ts';

@@ -123,7 +123,8 @@ export class Switch {
       .refresh()
       .then(
         () => {
-          this.#aliveUntil = now + ELEMENT_TIMEOUT_S * 1000;
+          // From now and not from when we asked: what we call lapsed has lapsed in the kernel, too.
+          this.#aliveUntil = this.#options.clock.monotonicMs() + ELEMENT_TIMEOUT_S * 1000;
           this.#turn(true);
         },
         // The next tick tries again. The kernel's own clock runs meanwhile.

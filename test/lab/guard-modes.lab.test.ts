@@ -1,0 +1,203 @@
+/** Where a connection ends up: every mode, both families, workers alive and dead; and what was counted of it. */
+import assert from 'node:assert/strict';
+import { after, before, suite, test } from 'node:test';
+import { userOf } from '../../src/kit/users.ts';
+import { PLACES } from '../../src/lab/network.ts';
+import { Agent } from '../kit/agent.ts';
+import { EXEMPT_SERVER, everyMode, GuardLab, must, SERVER, SOURCES, type Source, VERSIONS } from '../kit/guard-lab.ts';
+import { needsRoot } from '../kit/tier.ts';
+
+const REFUSED = 'ECONNREFUSED';
+
+suite('the kernel decides', { skip: needsRoot }, () => {
+  let lab: GuardLab;
+  before(async () => {
+    lab = await GuardLab.create();
+    lab.configure(everyMode, 'exempt_to = ["203.0.113.99/32", "2001:db8:2::99/128"]');
+    await lab.applyRules();
+  });
+  after(() => lab.destroy());
+
+  /** What each source sees when it connects to the server, as `source version`. */
+  async function seen(server: { v4: string; v6: string }): Promise<Record<string, string>> {
+    const cases = (Object.keys(SOURCES) as Source[]).flatMap((source) => VERSIONS.map((v) => ({ source, v })));
+    const results = await Promise.all(
+      cases.map(async ({ source, v }) => {
+        // shorter than the host's second SYN, so that a dropped one counts once
+        const outcome = await lab.inside.connect(server[v], 25, { from: SOURCES[source][v], timeoutMs: 800 });
+        return [`${source} ${v}`, outcome] as const;
+      }),
+    );
+    return Object.fromEntries(results);
+  }
+
+  const bothVersions = (of: Readonly<Record<Source, string>>): Record<string, string> =>
+    Object.fromEntries(Object.entries(of).flatMap(([source, what]) => VERSIONS.map((v) => [`${source} ${v}`, what])));
+
+  const alike = { own: 'internet', submission: REFUSED, printers: 'timeout', unrouted: REFUSED } as const;
+
+  test('what is applied is what was planned, in words that need no learning', async () => {
+    const verified = await lab.postern('rules', '--verify');
+    assert.equal(verified.stdout, 'The kernel is as planned.\n');
+  });
+
+  test('before any worker has answered: closed refuses, open lets through', async () => {
+    assert.deepEqual(await seen(SERVER), bothVersions({ customers: REFUSED, trial: 'internet', ...alike }));
+    assert.deepEqual(await lab.refused(), {
+      'customers dead': 2,
+      'submission smarthost-only': 2,
+      'printers block': 2,
+      'unrouted unrouted': 2,
+    });
+  });
+
+  test('with workers: intercepted, and each refusal counted once more', async () => {
+    await lab.setAlive(true);
+    assert.deepEqual(await seen(SERVER), bothVersions({ customers: 'gateway', trial: 'gateway', ...alike }));
+    assert.deepEqual(await lab.refused(), {
+      'customers dead': 2,
+      'submission smarthost-only': 4,
+      'printers block': 4,
+      'unrouted unrouted': 4,
+    });
+  });
+
+  test('refused connections are counted by source, IPv6 by /64', async () => {
+    const { topRefused } = await lab.counted();
+    const of = Object.fromEntries(topRefused.map(({ source, packets }) => [source, packets]));
+    assert.deepEqual(of, {
+      '198.51.100.10': 1,
+      '2001:db8:1::/64': 1,
+      '198.51.100.40': 2,
+      '2001:db8:1:40::/64': 2,
+      '198.51.100.50': 2,
+      '2001:db8:1:50::/64': 2,
+      '198.51.100.200': 2,
+      '2001:db8:1:1::/64': 2,
+    });
+  });
+
+  test('an exempt destination is reached directly, counted by prefix; modes that refuse and strangers win', async () => {
+    const expected = { customers: 'internet', trial: 'internet', ...alike };
+    assert.deepEqual(await seen(EXEMPT_SERVER), bothVersions(expected));
+    assert.deepEqual((await lab.counted()).exemptTo, [
+      { prefix: '2001:db8:2::99/128', packets: 3 },
+      { prefix: '203.0.113.99/32', packets: 3 },
+    ]);
+  });
+
+  test('a locked source reaches nothing on port 25, whatever its mode and the destination', async () => {
+    await lab.sh('ipset add postern-locked-4 198.51.100.30; ipset add postern-locked-6 2001:db8:1:30::/64');
+    for (const v of VERSIONS) {
+      for (const server of [SERVER, EXEMPT_SERVER]) {
+        assert.equal(await lab.inside.connect(server[v], 25, { from: SOURCES.own[v] }), REFUSED);
+      }
+    }
+    assert.equal((await lab.refused())['own locked'], 4);
+    await lab.sh('ipset flush postern-locked-4; ipset flush postern-locked-6');
+  });
+
+  test('a worker sees the true ends of a connection', async () => {
+    await lab.gateway.accepted();
+    await lab.inside.connect(SERVER.v4, 25, { from: SOURCES.customers.v4 });
+    await lab.inside.connect('203.0.113.77', 25, { from: SOURCES.customers.v4 });
+    assert.deepEqual(await lab.gateway.accepted(), [
+      { from: SOURCES.customers.v4, to: SERVER.v4, port: 25 },
+      { from: SOURCES.customers.v4, to: '203.0.113.77', port: 25 },
+    ]);
+  });
+
+  test('the port 25 of the gateway itself is intercepted like any other', async () => {
+    for (const to of [...Object.values(PLACES.gatewayInside), ...Object.values(PLACES.gatewayOutside)]) {
+      assert.equal(await lab.inside.connect(to, 25), 'gateway', to);
+    }
+  });
+
+  test("the workers' port cannot be called by its number, from neither side nor from the gateway itself", async () => {
+    const { v4, v6 } = PLACES.gatewayOutside;
+    for (const to of [v4, v6]) {
+      assert.equal(await lab.internet.connect(to, 2525), REFUSED);
+      assert.equal(await lab.inside.connect(to, 2525), REFUSED);
+      assert.equal(await lab.gateway.connect(to, 2525), REFUSED);
+      // somebody else's port of that number is nobody's business
+      assert.equal(await lab.inside.connect(to === v4 ? SERVER.v4 : SERVER.v6, 2525), 'internet');
+    }
+    assert.equal((await lab.refused())['- direct'], 6);
+  });
+
+  test('submission ports and mail from outside to hosts inside are never touched', async () => {
+    for (const source of Object.values(SOURCES)) {
+      for (const v of VERSIONS) {
+        assert.equal(await lab.inside.connect(SERVER[v], 587, { from: source[v] }), 'internet');
+        assert.equal(await lab.internet.connect(source[v], 25), 'inside');
+      }
+    }
+  });
+
+  test('a server outside that calls from its own port 25 gets its answers', async () => {
+    const from = PLACES.smarthost.v4;
+    assert.equal(await lab.internet.connect(SOURCES.customers.v4, 25, { from, fromPort: 25 }), 'inside');
+  });
+
+  test('a SYN to port 25 is no answer, even where the tracked connection began from there', async () => {
+    // Both ends call each other from the very ports they call: to the connection tracking, the host's SYN is an answer to
+    // the server's, and TCP would make one connection of both.
+    const server = { address: PLACES.smarthost.v4, port: 25 };
+    const host = { address: PLACES.hosts[2].v4, port: 2600 };
+    must(await lab.network.inside.run('iptables', `-A INPUT -p tcp --dport ${host.port} --syn -j DROP`.split(' ')));
+    const capture = await lab.capture();
+    const options = { timeoutMs: 4_000 };
+    const fromServer = lab.internet.connect(host.address, host.port, {
+      ...options,
+      from: server.address,
+      fromPort: server.port,
+    });
+    await lab.sh(`until conntrack -L -p tcp --sport 25 2>/dev/null | grep -q SYN_SENT; do sleep 0.05; done`);
+    const fromHost = await lab.inside.connect(server.address, server.port, {
+      ...options,
+      from: host.address,
+      fromPort: host.port,
+    });
+    assert.notEqual(fromHost, 'internet');
+    assert.deepEqual(await capture.packets(), []);
+    assert.equal(await fromServer, 'timeout');
+    capture.stop();
+  });
+
+  test('from the gateway itself only the workers reach port 25, counted', async () => {
+    const worker = await Agent.start(lab.network.gateway, userOf('worker').uid);
+    const other = await Agent.start(lab.network.gateway, userOf('keeper').uid);
+    for (const v of VERSIONS) {
+      assert.equal(await worker.connect(SERVER[v], 25), 'internet');
+      assert.equal(await other.connect(SERVER[v], 25), REFUSED);
+      assert.equal(await lab.gateway.connect(SERVER[v], 25), REFUSED);
+      assert.equal(await other.connect(SERVER[v], 587), 'internet');
+    }
+    assert.equal((await lab.refused())['- output'], 4);
+    // Loopback is not "out": what listens there may be talked to.
+    await lab.gateway.listen('127.0.0.1', 25, 'loopback');
+    assert.equal(await other.connect('127.0.0.1', 25), 'loopback');
+  });
+
+  test('a flood is refused before accept: the burst passes, the rest is refused and counted', async () => {
+    lab.configure(everyMode, 'connection_rate = "1/m"\nconnection_burst = 5');
+    await lab.applyRules();
+    for (const v of VERSIONS) {
+      const results: string[] = [];
+      for (let i = 0; i < 9; i++) results.push(await lab.inside.connect(SERVER[v], 25));
+      assert.deepEqual(results, [...Array(5).fill('gateway'), ...Array(4).fill(REFUSED)]);
+      assert.equal(await lab.inside.connect(SERVER[v], 25, { from: SOURCES.trial[v] }), 'gateway', 'another source');
+    }
+    assert.equal((await lab.refused())['customers rate'], 8);
+  });
+
+  test('two networks inside, routed to each other by the gateway: intercepted like any other', async () => {
+    lab.configure(`${everyMode}[[network]]\nname = "others"\nprefixes = ["203.0.113.0/24", "2001:db8:2::/64"]\n`, '');
+    await lab.sh(`sed -i 's/inside = .*/inside = ["lan0", "wan0"]/' ${lab.configPath}`);
+    await lab.applyRules();
+    for (const v of VERSIONS) {
+      assert.equal(await lab.inside.connect(SERVER[v], 25, { from: SOURCES.customers[v] }), 'gateway');
+      assert.equal(await lab.internet.connect(SOURCES.customers[v], 25), 'gateway');
+    }
+  });
+});

@@ -1,0 +1,152 @@
+/** The dead-man's switch: it lapses when workers or the guard are gone, comes back with them, and not otherwise. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { availableParallelism } from 'node:os';
+import { after, before, beforeEach, suite, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { everyMode, GuardLab, type GuardProcess, SERVER, SOURCES, VERSIONS } from '../kit/guard-lab.ts';
+import { count, needsRoot } from '../kit/tier.ts';
+
+const REFUSED = 'ECONNREFUSED';
+/** 2.5 s for which an old answer counts, 3 s for which the element lives, and a second between two refreshes */
+const LAPSE_MS = 7_000;
+const BACK_MS = 2_000;
+
+suite("the dead-man's switch", { skip: needsRoot }, () => {
+  let lab: GuardLab;
+  let guard: GuardProcess;
+  before(async () => {
+    lab = await GuardLab.create();
+    lab.configure(everyMode, 'connection_rate = "10000/s"\nconnection_burst = 10000');
+    await lab.startProbes();
+    guard = await lab.startGuard();
+    await guard.logged('intercept.alive');
+  });
+  after(() => lab.destroy());
+  beforeEach(() => {
+    guard.lines.forget();
+    guard.told.forget();
+  });
+
+  const from = { customers: SOURCES.customers, trial: SOURCES.trial };
+  async function seen(): Promise<Record<string, string>> {
+    const list = await Promise.all(
+      VERSIONS.flatMap((v) => [
+        lab.inside.connect(SERVER[v], 25, { from: from.customers[v] }).then((got) => [`closed ${v}`, got] as const),
+        lab.inside.connect(SERVER[v], 25, { from: from.trial[v] }).then((got) => [`open ${v}`, got] as const),
+      ]),
+    );
+    return Object.fromEntries(list);
+  }
+  const alive = { 'closed v4': 'gateway', 'closed v6': 'gateway', 'open v4': 'gateway', 'open v6': 'gateway' };
+  const lapsed = { 'closed v4': REFUSED, 'closed v6': REFUSED, 'open v4': 'internet', 'open v6': 'internet' };
+
+  test('one of two workers falls silent: reported within 3 s, at most once a second, and nothing lapses', async () => {
+    const began = performance.now();
+    await lab.answerProbes(false, [2]);
+    assert.equal(await guard.told.next(() => true, 3_000), '{"silent":2}');
+    assert.ok(performance.now() - began < 2_700, 'time is left to replace it');
+    await sleep(3_000);
+    assert.ok(guard.told.all.length <= 3, guard.told.all.join());
+    assert.ok(guard.told.all.every((line) => line === '{"silent":2}'));
+    assert.deepEqual(await seen(), alive);
+    assert.deepEqual(guard.lines.all, []);
+    await lab.answerProbes(true);
+  });
+
+  test('no worker answers: closed networks are refused, open ones pass; with the workers interception returns', async () => {
+    await lab.answerProbes(false);
+    await guard.logged('intercept.lapsed', LAPSE_MS);
+    assert.deepEqual(await seen(), lapsed);
+    await lab.answerProbes(true);
+    await guard.logged('intercept.alive', BACK_MS);
+    assert.deepEqual(await seen(), alive);
+  });
+
+  test('the guard is killed: the same, with nobody there to say so; a new guard brings interception back', async () => {
+    guard.child.kill('SIGKILL');
+    const began = performance.now();
+    for (; (await seen())['closed v4'] !== REFUSED; await sleep(50)) assert.ok(performance.now() - began < LAPSE_MS);
+    assert.deepEqual(await seen(), lapsed);
+    guard = await lab.startGuard();
+    await guard.logged('intercept.alive', BACK_MS);
+    assert.deepEqual(await seen(), alive);
+  });
+
+  test('a guard that is restarted in time lets nothing lapse', async () => {
+    assert.equal(await guard.end('SIGTERM'), 0);
+    guard = await lab.startGuard();
+    assert.deepEqual(await seen(), alive);
+    await guard.logged('intercept.alive', BACK_MS);
+  });
+
+  test('intercept, open, intercept under load: flows of either kind run on, none is reset, none stalls', async () => {
+    // Every source port is used in each phase, so that a flow meets what the one before it has left behind.
+    const ports = Array.from({ length: 40 }, (_, i) => 40_000 + i);
+    const held: { readonly hold: number; readonly where: string }[] = [];
+    let next = 1;
+    const open = async (
+      v: 'v4' | 'v6',
+      options: { fromPort?: number; keep: boolean },
+      expected: string,
+    ): Promise<void> => {
+      const hold = next++;
+      const { fromPort } = options;
+      const got = await lab.inside.connect(SERVER[v], 25, {
+        from: from.trial[v],
+        hold,
+        timeoutMs: 900,
+        ...(fromPort === undefined ? {} : { fromPort }),
+      });
+      assert.equal(got, expected, `new flow over ${v} from port ${fromPort}`);
+      if (options.keep) held.push({ hold, where: expected });
+      else {
+        assert.equal(await lab.inside.say(hold, 900), 'again');
+        // Whoever took it closes first, and so keeps what is left of it.
+        assert.equal(await lab.inside.bye(hold, 900), 'closed');
+      }
+    };
+    const phase = async (expected: string): Promise<void> => {
+      for (const v of VERSIONS) {
+        for (let i = 0; i < 10; i++) await open(v, { keep: true }, expected);
+        await Promise.all(ports.map((fromPort) => open(v, { fromPort, keep: false }, expected)));
+      }
+    };
+    const allCarry = async (): Promise<void> => {
+      const carried = await Promise.all(
+        held.map(async ({ hold, where }) => `${where} ${await lab.inside.say(hold, 900)}`),
+      );
+      assert.deepEqual(
+        carried,
+        held.map(({ where }) => `${where} again`),
+      );
+    };
+
+    await phase('gateway');
+    await lab.answerProbes(false);
+    await guard.logged('intercept.lapsed', LAPSE_MS);
+    await allCarry();
+    await phase('internet');
+    await allCarry();
+    await lab.answerProbes(true);
+    await guard.logged('intercept.alive', BACK_MS);
+    await allCarry();
+    await phase('gateway');
+    await allCarry();
+    assert.equal(held.length, 60);
+  });
+
+  test('with every processor busy nothing lapses and nobody is reported silent', { timeout: 700_000 }, async () => {
+    const busy: ChildProcess[] = [];
+    try {
+      for (let i = 0; i < 2 * availableParallelism(); i++) {
+        busy.push(spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' }));
+      }
+      await sleep(count(8_000, 600_000));
+    } finally {
+      for (const child of busy) child.kill('SIGKILL');
+    }
+    assert.deepEqual([...guard.lines.all, ...guard.told.all], []);
+    assert.deepEqual(await seen(), alive);
+  });
+});
