@@ -131,7 +131,7 @@ export class Pool {
 
   /** Hands out what there is: to due probes first, then to the line in order. */
   #serve(): void {
-    for (const server of this.#options.servers) {
+    for (const server of this.#closing.signal.aborted ? [] : this.#options.servers) {
       if (server.isProbeDue && !server.isProbing && this.#hasRoom) void this.#probe(server);
     }
     for (let waiter = this.#queue[0]; waiter; waiter = this.#queue[0]) {

@@ -274,6 +274,7 @@ class Connection {
       this.#runCommands(segment);
     } finally {
       this.#socket.uncork();
+      this.#fake.look();
     }
   }
 
