@@ -73,6 +73,8 @@ export function parseAddress(text: string): { family: Family; value: bigint } | 
 
 /** The one spelling of an address (RFC 5952; IPv4-mapped becomes IPv4); undefined when the text is none. */
 export function canonical(text: string): string | undefined {
+  // isIPv4 takes no other spelling than the canonical one.
+  if (isIPv4(text)) return text;
   const address = parseAddress(text);
   return address && format(address.family, address.value);
 }
@@ -117,6 +119,7 @@ export function overlaps(a: Prefix, b: Prefix): boolean {
  * choose from. `192.0.2.1`, `2001:db8:1:2::/64`. An address that cannot be read is its own source.
  */
 export function sourceOf(text: string): string {
+  if (isIPv4(text)) return text;
   const address = parseAddress(text);
   if (!address) return text;
   return address.family === 4 ? format(4, address.value) : makePrefix(6, address.value, 64).text;

@@ -5,14 +5,13 @@
  * that the first host after a start is not told that nothing was reached yet.
  */
 import type { Config } from '../config/schema.ts';
-import { loadConfig } from '../config/load.ts';
 import { fileState } from '../config/outside.ts';
 import { createReloader } from '../config/reload.ts';
 import { allFilters } from '../filter/all.ts';
 import { Gateway } from '../gateway/gateway.ts';
 import { sessionCounts } from '../gateway/report.ts';
 import { Counts, type Rooms } from '../gateway/rooms.ts';
-import { Networks } from '../identity/networks.ts';
+import { networksOf } from '../identity/networks.ts';
 import { Descriptors } from '../intercept/descriptors.ts';
 import { adoptListeners } from '../intercept/listen.ts';
 import { systemClock } from '../kit/clock.ts';
@@ -22,6 +21,7 @@ import { createLedger } from '../ledger/client.ts';
 import { createSmarthost } from '../relay/smarthost.ts';
 import { SpoolBudget } from '../wire/spool.ts';
 import { notify } from './notify.ts';
+import { loadAtStart } from './start-config.ts';
 
 const FIRST_CONTACT_MS = 1000;
 const REPORT_MS = 1000;
@@ -30,7 +30,7 @@ const REPORT_MS = 1000;
 export async function worker(configPath: string, index: number): Promise<number> {
   const log = stdoutLog(`worker ${index}`);
   // A worker must start while no name resolves; the password it has to be able to read.
-  const loaded = await loadConfig(configPath, { file: fileState });
+  const loaded = await loadAtStart(configPath, log, { file: fileState });
   if (!loaded.ok) {
     for (const error of loaded.errors) process.stderr.write(`${error.message}\n`);
     return 1;
@@ -72,7 +72,7 @@ function makeRooms(config: Config, index: number, log: Log, signal: AbortSignal)
   const rooms: Rooms = {
     worker: index,
     config,
-    networks: new Networks(config.network),
+    networks: networksOf(config.network),
     relay: createSmarthost(config, { log, clock: systemClock, workerCount: config.gateway.workers }),
     ledger: createLedger(
       {
@@ -103,7 +103,7 @@ function makeRooms(config: Config, index: number, log: Log, signal: AbortSignal)
 function adopt(rooms: Rooms, config: Config, log: Log): void {
   const before = rooms.config;
   rooms.config = config;
-  rooms.networks = new Networks(config.network);
+  rooms.networks = networksOf(config.network);
   rooms.ledger.configure({ workers: config.gateway.workers, keeperFailure: config.gateway.keeperFailure });
   if (JSON.stringify(before.smarthost) === JSON.stringify(config.smarthost)) return;
   const old = rooms.relay;

@@ -13,7 +13,7 @@ import { allFilters } from '../../src/filter/all.ts';
 import type { Filter } from '../../src/filter/filter.ts';
 import { Gateway } from '../../src/gateway/gateway.ts';
 import { Counts, type Rooms } from '../../src/gateway/rooms.ts';
-import { Networks } from '../../src/identity/networks.ts';
+import { networksOf } from '../../src/identity/networks.ts';
 import { Descriptors } from '../../src/intercept/descriptors.ts';
 import { systemClock } from '../../src/kit/clock.ts';
 import { type Log, silentLog } from '../../src/kit/log.ts';
@@ -111,7 +111,7 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
   const rooms: Rooms = {
     worker: 1,
     config,
-    networks: new Networks(config.network),
+    networks: networksOf(config.network),
     relay,
     ledger,
     budget: new SpoolBudget(config.limits.bodyTotal),

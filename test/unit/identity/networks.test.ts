@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Network } from '../../../src/config/schema.ts';
-import { Networks } from '../../../src/identity/networks.ts';
+import { networksOf } from '../../../src/identity/networks.ts';
 import { parsePrefix, type Prefix } from '../../../src/kit/address.ts';
 
 function network(name: string, ...prefixes: string[]): Network {
@@ -9,7 +9,7 @@ function network(name: string, ...prefixes: string[]): Network {
 }
 
 test('the longest prefix that holds an address', () => {
-  const networks = new Networks([
+  const networks = networksOf([
     network('wide', '198.51.100.0/24', '2001:db8::/32'),
     network('host', '198.51.100.7/32', '2001:db8:1:2::/64'),
     network('all', '0.0.0.0/0'),
