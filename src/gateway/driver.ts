@@ -149,7 +149,8 @@ export class Connection {
     while (this.#feedOne());
     if (this.#rooms.draining && !this.isBusy) this.#step({ kind: 'stop', class: 'session.shutdown' });
     this.#feeding = false;
-    this.#flush();
+    // A pipelining host waits for the whole group: while one of its answers is out, what is said already can wait too.
+    if (this.#session.wants !== 'answer') this.#flush();
     if (this.#isOver()) return;
     const full = this.#lines.pendingBytes > MAX_WAITING_BYTES || this.#socket.writableLength > MAX_WAITING_BYTES;
     if (full) this.#socket.pause();
@@ -212,6 +213,8 @@ export class Connection {
       return;
     }
     this.#step({ kind: 'outcome', reply: outcome });
+    // At once, whatever was pipelined behind it: a 250 that is held back is a message that may be sent twice.
+    this.#flush();
     this.#feed();
   }
 
