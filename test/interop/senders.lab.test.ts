@@ -16,8 +16,10 @@ import { createNetwork, type LabNetwork, PLACES } from '../../src/lab/network.ts
 import { type Reporter, startReporter } from '../../src/lab/reporter.ts';
 import { makeCertificate } from '../fake/certificate.ts';
 import { needsRoot } from '../kit/tier.ts';
+import { nodemailer, smtplib, swaks } from './clients.ts';
 import { bytesOf, eightBitBody, type Family, largeBody, type Mail, mailOf, sha256 } from './mail.ts';
-import { type Opened, type Sender, senders } from './senders.ts';
+import type { Opened, Sender } from './sender.ts';
+import { exim, openSmtpd, postfix, sendmail } from './servers.ts';
 import type { SinkEvent, SinkMessage } from './sink.ts';
 
 /** The first run fetches Debian packages, some 6 s for each sender. */
@@ -30,6 +32,8 @@ const HOST: Readonly<Record<Family, string>> = { 4: `[${PLACES.hosts[0].v4}]`, 6
 const OURS = new RegExp(
   `^Received: from [^\\r]*\\r\\n\\tby ${GATEWAY_NAME} \\(Postern\\) with \\w+ id (\\w+);?(?:\\r\\n\\t[^\\r]*)+\\r\\n`,
 );
+
+const senders = [swaks, smtplib, nodemailer, postfix, exim, openSmtpd, sendmail];
 
 const large = largeBody();
 

@@ -1,0 +1,62 @@
+/** A box that a sender can run in: what there is on any Debian machine, and what packages' scripts would have made. */
+import { type Namespace, PLACES } from '../../src/lab/network.ts';
+import { chrootOf } from '../kit/debian.ts';
+import { type Box, openBox } from './box.ts';
+
+export const NAME = 'mail.customers.example';
+export const SEND_TIMEOUT_MS = 60_000;
+export const OPTIONS = { deadlineMs: SEND_TIMEOUT_MS };
+
+/** What is there on any machine, whoever set it up. */
+const MACHINE: Readonly<Record<string, string>> = {
+  '/etc/hosts': `127.0.0.1 localhost\n::1 localhost\n${PLACES.hosts[0].v4} ${NAME} mail\n${PLACES.hosts[0].v6} ${NAME} mail\n`,
+  '/etc/hostname': `${NAME}\n`,
+  '/etc/mailname': `${NAME}\n`,
+  '/etc/resolv.conf': 'nameserver 127.0.0.1\n',
+  '/etc/nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\nservices: files\n',
+  '/etc/aliases': 'postmaster: root\nmailer-daemon: root\n',
+};
+
+/** The accounts that the packages' scripts would have made. */
+const ACCOUNTS = ['postfix', 'Debian-exim', 'opensmtpd', 'opensmtpq', 'smmta', 'smmsp'];
+const GROUPS = [...ACCOUNTS, 'postdrop'];
+const BASE = `
+echo ${NAME} >/proc/sys/kernel/hostname
+cp /usr/share/base-passwd/passwd.master /etc/passwd
+cp /usr/share/base-passwd/group.master /etc/group
+${ACCOUNTS.map((name, n) => `echo '${name}:x:${101 + n}:${101 + n}::/:/usr/sbin/nologin' >>/etc/passwd`).join('\n')}
+${GROUPS.map((name, n) => `echo '${name}:x:${101 + n}:' >>/etc/group`).join('\n')}
+mkdir -p /var/log /var/spool /var/mail /run/lock
+[ -e /var/run ] || ln -s /run /var/run
+`;
+
+/** A system's base, and what every mail server's own scripts use. */
+export const TOOLS = [
+  'base-files',
+  'base-passwd',
+  'netbase',
+  'dash',
+  'coreutils',
+  'sed',
+  'grep',
+  'findutils',
+  'util-linux',
+];
+
+/** Opens one with these packages; `setUp` is run in it as a shell script. Whoever opens it closes it. */
+export async function machine(
+  inside: Namespace,
+  name: string,
+  packages: readonly string[],
+  setUp: string,
+): Promise<Box> {
+  const box = await openBox(await chrootOf(name, packages), inside);
+  try {
+    await box.write(MACHINE);
+    await box.run(['sh', '-ec', BASE + setUp]);
+    return box;
+  } catch (error) {
+    await box.close();
+    throw error;
+  }
+}
