@@ -99,17 +99,20 @@ function makeRooms(config: Config, index: number, log: Log, signal: AbortSignal)
   return rooms;
 }
 
-/** Sessions that run keep what they began with; the relay is replaced when what it was made from has changed. */
+/**
+ * Sessions that run keep what they began with. The relay is always replaced: a password or a CA file can have changed
+ * behind the same configuration.
+ */
 function adopt(rooms: Rooms, config: Config, log: Log): void {
-  const before = rooms.config;
   rooms.config = config;
   rooms.networks = networksOf(config.network);
   rooms.ledger.configure({ workers: config.gateway.workers, keeperFailure: config.gateway.keeperFailure });
-  if (JSON.stringify(before.smarthost) === JSON.stringify(config.smarthost)) return;
-  const old = rooms.relay;
   const next = createSmarthost(config, { log, clock: systemClock, workerCount: config.gateway.workers });
   // The new one takes over when it knows what it can offer; until then the old one serves.
   void next.start().then(() => {
+    // Another reload has come meanwhile: its relay is the one.
+    if (rooms.config !== config) return next.close();
+    const old = rooms.relay;
     rooms.relay = next;
     return old.close();
   });
