@@ -6,7 +6,7 @@
  * The program goes to /usr/lib/postern (its own Node with it), the units to /usr/lib/systemd. Accounts and directories are
  * made on the machine itself: systemd-sysusers, systemd-tmpfiles --create.
  */
-import { chmodSync, copyFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 const top = join(import.meta.dirname, '..');
@@ -29,8 +29,8 @@ export function install(root: string, nodePath: string = process.execPath): void
   put(nodePath, join(lib, 'node'), 0o755);
   cpSync(join(top, 'src'), join(lib, 'src'), { recursive: true });
   put(join(top, 'package.json'), join(lib, 'package.json'), 0o644);
-  for (const path of productionPackages())
-    cpSync(join(top, path), join(lib, path), { recursive: true, filter: isWanted });
+  put(join(import.meta.dirname, 'keep-config'), join(lib, 'keep-config'), 0o755);
+  for (const path of productionPackages()) cpSync(join(top, path), join(lib, path), { recursive: true });
 
   installUnits(root);
   const wrapper = join(root, 'usr/bin/postern');
@@ -70,13 +70,10 @@ function fits(wanted: string | readonly string[] | undefined, is: string): boole
   return wanted === undefined || wanted.includes(is);
 }
 
-/** Sources and documentation of a native package are larger than the package. */
-function isWanted(path: string): boolean {
-  return !/\/koffi\/(doc|src|vendor)(\/|$)/.test(path);
-}
-
 function put(from: string, to: string, mode: number): void {
   mkdirSync(dirname(to), { recursive: true });
+  // A program that runs cannot be written over; its place can be given to another file.
+  rmSync(to, { force: true });
   copyFileSync(from, to);
   chmodSync(to, mode);
 }

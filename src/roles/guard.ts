@@ -5,7 +5,6 @@
  * If it dies the rules stand, and after 3 s the dead-man's switch lapses. SIGTERM leaves the rules where they are.
  */
 import { Socket } from 'node:net';
-import { loadConfig } from '../config/load.ts';
 import { createReloader } from '../config/reload.ts';
 import type { Config } from '../config/schema.ts';
 import { applyOnce } from '../guard/apply.ts';
@@ -20,6 +19,7 @@ import { userOf } from '../kit/users.ts';
 import { checkFromKeeper, type FromKeeper, type KernelReport, type ToKeeper, VERSION } from '../ledger/language.ts';
 import { eachLine } from './lines.ts';
 import { notify } from './notify.ts';
+import { loadAtStart } from './start-config.ts';
 
 const REPORT_EVERY_MS = 1_000;
 
@@ -27,10 +27,11 @@ const planOf = (config: Config) => plan(config, { workerUid: userOf('worker').ui
 
 /** Puts the rules into the kernel and ends: for the unit that runs before the network comes up. */
 export async function applyRules(configPath: string): Promise<number> {
-  const loaded = await loadConfig(configPath, {});
+  const log = stdoutLog('guard');
+  const loaded = await loadAtStart(configPath, log);
   if (!loaded.ok) return refuse(loaded.errors);
   const steps = await applyOnce(planOf(loaded.config));
-  stdoutLog('guard').write('info', 'rules.applied', { changes: steps.flatMap(({ because }) => because).length });
+  log.write('info', 'rules.applied', { changes: steps.flatMap(({ because }) => because).length });
   return 0;
 }
 
@@ -38,7 +39,7 @@ export async function applyRules(configPath: string): Promise<number> {
 export async function guard(configPath: string): Promise<number> {
   process.title = 'postern: guard';
   const log = stdoutLog('guard');
-  const loaded = await loadConfig(configPath, {});
+  const loaded = await loadAtStart(configPath, log);
   if (!loaded.ok) return refuse(loaded.errors);
   const { config } = loaded;
   const abort = new AbortController();

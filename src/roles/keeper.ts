@@ -5,7 +5,6 @@
  */
 import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { loadConfig } from '../config/load.ts';
 import { createReloader } from '../config/reload.ts';
 import type { Config } from '../config/schema.ts';
 import { type Clock, systemClock } from '../kit/clock.ts';
@@ -23,6 +22,7 @@ import { type Keeping, Privacy } from '../record/privacy.ts';
 import type { LogFilter } from '../record/query.ts';
 import { type Seen, statusOf } from './keeper-status.ts';
 import { notify } from './notify.ts';
+import { loadAtStart } from './start-config.ts';
 
 const TIDY_MS = 1_000;
 /** how long the socket and its connections may take to close */
@@ -39,7 +39,7 @@ export async function keeper(configPath: string): Promise<number> {
   process.umask(0o077);
   const log = stdoutLog('keeper');
   // Names, certificates and the password are the workers' to look at.
-  const loaded = await loadConfig(configPath, {});
+  const loaded = await loadAtStart(configPath, log);
   if (!loaded.ok) {
     for (const error of loaded.errors) process.stderr.write(`${error.message}\n`);
     return 1;

@@ -1,0 +1,361 @@
+/** The units under the real systemd: users, capabilities, mail, restarts under load, a worker that hangs, a reload. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { after, afterEach, before, describe, type TestContext, test } from 'node:test';
+import { type Reached, startDirect } from '../../src/lab/direct.ts';
+import { createNetwork, type LabNetwork, PLACES } from '../../src/lab/network.ts';
+import type { Reporter } from '../../src/lab/reporter.ts';
+import { type Smarthost, startSmarthost } from '../../src/lab/smarthost.ts';
+import { withSwaks } from '../../src/lab/send.ts';
+import { needsRoot } from '../kit/tier.ts';
+import type { Sent } from './load.ts';
+import { bootMachine, type Machine, sweepMachines } from './machine.ts';
+
+const missing = ['mmdebstrap', 'systemd-nspawn', 'swaks'].find((tool) => spawnSync(tool, ['--version']).error);
+const skip = needsRoot || (missing === undefined ? false : `needs ${missing}`);
+
+/** With nothing in the cache a Debian is fetched first. */
+const START_TIMEOUT_MS = 600_000;
+
+describe('systemd', { skip }, () => {
+  let network: LabNetwork;
+  let smarthost: Smarthost;
+  let machine: Machine;
+  /** the server that hosts call; it answers, so whoever gets past the gateway is seen */
+  let direct: Reporter<Reached>;
+  const cleanups: (() => unknown)[] = [];
+
+  before(
+    async () => {
+      sweepMachines();
+      network = await createNetwork();
+      cleanups.push(network.destroy);
+      const directory = mkdtempSync(join(tmpdir(), 'postern-nspawn-'));
+      cleanups.push(() => rmSync(directory, { recursive: true }));
+      smarthost = await startSmarthost(network.internet, { directory });
+      cleanups.push(() => smarthost.stop());
+      direct = await startDirect(network.internet);
+      cleanups.push(() => direct.stop());
+      machine = await bootMachine({
+        netns: network.gateway.name,
+        files: {
+          '/etc/postern/postern.toml': configText(smarthost.servers),
+          '/etc/postern/smarthost.pem': readFileSync(smarthost.caFile, 'utf8'),
+        },
+        enable: ['postern.target'],
+      });
+      cleanups.push(machine.stop);
+    },
+    { timeout: START_TIMEOUT_MS },
+  );
+  after(async () => {
+    for (const clean of cleanups.reverse()) await clean();
+  });
+  afterEach(async (t) => {
+    // What the units said, for whoever has to find out why.
+    if ((t as TestContext).error === null) return;
+    const { stdout } = await machine.run('journalctl', '-b', '-n', '200', '-o', 'cat', '-u', 'postern*');
+    const lines = stdout.split('\n').filter((line) => !line.includes('"event":"attempt"'));
+    (t as TestContext).diagnostic(lines.slice(-60).join('\n'));
+  });
+
+  /** Writes the configuration with a change; without one, as it was at first. */
+  const configure = (change: (text: string) => string = (text) => text): void =>
+    writeFileSync(machine.path('/etc/postern/postern.toml'), change(configText(smarthost.servers)));
+
+  const mainPid = async (unit: string): Promise<number> =>
+    Number(await machine.ask('systemctl', 'show', '-P', 'MainPID', unit));
+
+  const isActive = async (unit: string): Promise<boolean> =>
+    (await machine.run('systemctl', 'is-active', '-q', unit)).code === 0;
+
+  async function until(what: string, isSo: () => Promise<boolean>, withinMs: number): Promise<void> {
+    for (const deadline = performance.now() + withinMs; !(await isSo()); await sleep(50))
+      assert.ok(performance.now() < deadline, `not within ${withinMs} ms: ${what}`);
+  }
+
+  test('the units are as systemd wants them', async () => {
+    const units = [
+      'postern.target',
+      'postern-rules.service',
+      'postern-guard.service',
+      'postern-keeper.service',
+      'postern-worker@1.socket',
+      'postern-worker@1.service',
+    ];
+    // It says what it does not understand and ends with 0 all the same.
+    const { code, stdout, stderr } = await machine.run('systemd-analyze', '--man=no', 'verify', ...units);
+    assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: '', stderr: '' });
+  });
+
+  test('Shows 8: everything is up: rules, guard, keeper, as many workers as configured, and nothing has failed', async () => {
+    const list = await machine.ask('systemctl', 'list-units', '--all', '--plain', '--no-legend', 'postern*');
+    const states = Object.fromEntries(list.split('\n').map((line) => [line.split(/\s+/)[0], line.split(/\s+/)[2]]));
+    const names = ['postern.target', 'postern-rules.service', 'postern-guard.service', 'postern-keeper.service'];
+    for (const worker of [1, 2]) names.push(`postern-worker@${worker}.socket`, `postern-worker@${worker}.service`);
+    assert.deepEqual(states, Object.fromEntries(names.map((name) => [name, 'active'])));
+    assert.equal(await machine.ask('systemctl', 'is-system-running'), 'running');
+    for (const name of names.filter((unit) => unit.endsWith('.service')))
+      assert.equal(await machine.ask('systemctl', 'show', '-P', 'NRestarts', name), '0', `${name} was started once`);
+  });
+
+  test('Shows 8: each role has its own user and the capabilities of its work, by /proc/PID/status', async () => {
+    const NOTHING = '0000000000000000';
+    for (const [unit, user, caps] of [
+      // CAP_NET_ADMIN (12) and CAP_NET_RAW (13)
+      ['postern-guard', 'postern-guard', '0000000000003000'],
+      ['postern-keeper', 'postern-keeper', NOTHING],
+      ['postern-worker@1', 'postern-worker', NOTHING],
+      ['postern-worker@2', 'postern-worker', NOTHING],
+    ] as const) {
+      const pid = String(await mainPid(unit));
+      const status = await machine.ask('cat', `/proc/${pid}/status`);
+      const seen = Object.fromEntries(
+        [...status.matchAll(/^(\w+):\s*(.*?)\s*$/gm)].map(([, key, value]) => [key, value]),
+      );
+      const id = await machine.ask('id', '-u', user);
+      const groups = (await machine.ask('id', '-G', user)).split(' ').sort();
+      assert.deepEqual(
+        ['Uid', 'Gid', 'NoNewPrivs', 'Seccomp', 'CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'].map(
+          (key) => seen[key],
+        ),
+        [
+          Array(4).fill(id).join('\t'),
+          Array(4)
+            .fill(await machine.ask('id', '-g', user))
+            .join('\t'),
+          '1',
+          '2',
+          caps,
+          caps,
+          caps,
+          caps,
+          caps,
+        ],
+        unit,
+      );
+      assert.deepEqual(seen['Groups']?.split(' ').sort(), groups, unit);
+      assert.equal(groups.length, 2, `${user} is in its own group and in the shared one`);
+      const line = (await machine.ask('cat', `/proc/${pid}/cmdline`)).split('\0')[0];
+      assert.equal(line, `postern: ${unit.replace('postern-', '').replace('@', ' ')}`);
+    }
+  });
+
+  test('Shows 8: mail flows, IPv4 and IPv6, and the gateway says that it intercepts', async () => {
+    await until(
+      'intercepting',
+      async () => /Intercepting: yes/.test((await machine.run('postern', 'status')).stdout),
+      10_000,
+    );
+    for (const family of ['v4', 'v6'] as const) {
+      const source = PLACES.hosts[0][family];
+      const from = `${family}@customer.example`;
+      const message = Buffer.from(
+        `From: <${from}>\r\nDate: Mon, 02 Nov 2026 10:00:00 +0000\r\nMessage-ID: <${family}@customer.example>\r\nSubject: ${family}\r\n\r\nHello\r\n`,
+      );
+      const saw = await withSwaks(network.inside, {
+        server: PLACES.direct[family],
+        port: 25,
+        source,
+        helo: 'host.customer.example',
+        from,
+        to: ['someone@example.org'],
+        message,
+      });
+      assert.match(saw.reply, /^250 /, JSON.stringify(saw));
+      const arrived = await smarthost.waitFor(({ messageId }) => messageId === `<${family}@customer.example>`, 5_000);
+      assert.equal(arrived?.receivedByUs, true);
+    }
+  });
+
+  test('Shows 8: a worker restarted under load refuses nothing, loses nothing, and nobody waits 5 s', async (t) => {
+    const load = startLoad(network, 50);
+    await sleep(1_000);
+    for (const worker of [1, 2, 1]) {
+      const before = await mainPid(`postern-worker@${worker}`);
+      await machine.ask('systemctl', 'restart', `postern-worker@${worker}`);
+      assert.notEqual(await mainPid(`postern-worker@${worker}`), before);
+      await sleep(500);
+    }
+    const sent = await load.end();
+    reconcile(t, sent, smarthost, []);
+  });
+
+  test('Shows 8: a worker killed under load: its listener takes connections all the same', async (t) => {
+    const load = startLoad(network, 50);
+    await sleep(500);
+    for (let kill = 0; kill < 3; kill++) {
+      const pid = await mainPid('postern-worker@1');
+      await machine.ask('kill', '-KILL', String(pid));
+      await until('a new worker 1', async () => ![0, pid].includes(await mainPid('postern-worker@1')), 5_000);
+      await until('it is ready', () => isActive('postern-worker@1'), 5_000);
+    }
+    const sent = await load.end();
+    // What it had accepted dies with it; the host hears no 250 and sends again.
+    reconcile(t, sent, smarthost, ['ECONNRESET', 'closed']);
+  });
+
+  test('a worker that hangs is replaced within 3 s of silence, and interception goes on with the other', async () => {
+    const pid = await mainPid('postern-worker@2');
+    const at = performance.now();
+    await machine.ask('kill', '-STOP', String(pid));
+    await until('a new worker 2', async () => ![0, pid].includes(await mainPid('postern-worker@2')), 10_000);
+    const tookMs = performance.now() - at;
+    assert.ok(tookMs < 4_500, `took ${tookMs} ms`);
+    await until('it is ready', () => isActive('postern-worker@2'), 10_000);
+    const { stdout } = await machine.run('journalctl', '-b', '-o', 'cat', '-u', 'postern-guard');
+    assert.doesNotMatch(stdout, /intercept\.lapsed/);
+  });
+
+  test('reloading the guard reloads every role; what was wrong in the file changes nothing', async () => {
+    const reloads = async (event: string): Promise<string[]> => {
+      const { stdout } = await machine.run('journalctl', '-b', '-o', 'cat', '-u', 'postern*');
+      const lines = stdout.split('\n').filter((line) => line.startsWith('{') && line.includes(`"event":"${event}"`));
+      return lines.map((line) => (JSON.parse(line) as { role: string }).role).sort();
+    };
+    const everybody = ['guard', 'keeper', 'worker 1', 'worker 2'];
+    configure((text) => `${text}nonsense = 1\n`);
+    const reload = await machine.run('systemctl', 'reload', 'postern-guard');
+    assert.notEqual(reload.code, 0, 'whoever reloads is told');
+    await until('refused by all', async () => new Set(await reloads('config.kept')).size === 4, 5_000);
+    assert.deepEqual(await reloads('config.reloaded'), []);
+    configure((text) => `${text}max_connections = 7\n`);
+    await machine.ask('systemctl', 'reload', 'postern-guard');
+    await until('taken by all', async () => (await reloads('config.reloaded')).join() === everybody.join(), 5_000);
+    assert.match(await machine.ask('postern', 'status'), /customers .* 7 /);
+    configure();
+  });
+
+  test('while the file is wrong, a role that has to start takes the last one that was right', async () => {
+    configure((text) => text.slice(0, text.indexOf('servers')));
+    for (const unit of ['postern-guard', 'postern-keeper', 'postern-worker@1']) {
+      const pid = await mainPid(unit);
+      await machine.ask('kill', '-KILL', String(pid));
+      await until(`a new ${unit}`, async () => ![0, pid].includes(await mainPid(unit)), 5_000);
+      await until('it is ready', () => isActive(unit), 10_000);
+    }
+    await until(
+      'intercepting',
+      async () =>
+        /Workers: 2 of 2/.test(
+          (await machine.run('postern', 'status', '--config', '/var/cache/postern/postern.toml')).stdout,
+        ),
+      10_000,
+    );
+    assert.match(
+      await machine.ask('cat', '/var/cache/postern/postern.toml'),
+      /^\[gateway\]/,
+      'it is still the right one',
+    );
+    configure();
+  });
+
+  test('another number of workers and another port: daemon-reload and a restart, and mail flows', async () => {
+    configure((text) => text.replace('workers = 2', 'workers = 3').replace('[intercept]', '[intercept]\nport = 2626'));
+    await machine.ask('systemctl', 'daemon-reload');
+    await machine.ask('systemctl', 'restart', 'postern.target');
+    await until(
+      'three workers',
+      async () => /Workers: 3 of 3/.test((await machine.run('postern', 'status')).stdout),
+      15_000,
+    );
+    await until(
+      'intercepting',
+      async () => /Intercepting: yes/.test((await machine.run('postern', 'status')).stdout),
+      10_000,
+    );
+    const sent = await startLoad(network, 12).end();
+    assert.deepEqual(
+      sent.filter(({ outcome }) => !outcome.startsWith('250 ')),
+      [],
+    );
+  });
+
+  test('stopped, the rules stand: hosts are refused, and nobody reaches the internet past us', async () => {
+    await machine.ask('systemctl', 'stop', 'postern.target');
+    const state = async (unit: string): Promise<string> =>
+      (await machine.run('systemctl', 'is-active', unit)).stdout.trim();
+    for (const unit of ['postern-guard', 'postern-keeper', 'postern-worker@1', 'postern-worker@1.socket'])
+      await until(`${unit} has ended`, async () => (await state(unit)) === 'inactive', 10_000);
+    assert.equal((await machine.run('postern', 'rules', '--verify')).stdout.trim(), 'The kernel is as planned.');
+    // The dead-man's switch lapses 3 s after the guard's last word; until then connections find no listener.
+    await until('refused', async () => (await outcomeOfOne(network)) === 'ECONNREFUSED', 10_000);
+    // All that this file has sent went to a server that answers.
+    assert.deepEqual(direct.lines, []);
+  });
+
+  test('at boot the rules are in force before the network is set up', async () => {
+    const at = async (unit: string): Promise<number> =>
+      Number(await machine.ask('systemctl', 'show', '-P', 'ActiveEnterTimestampMonotonic', unit));
+    const [rules, network] = [await at('postern-rules.service'), await at('network-pre.target')];
+    assert.ok(rules > 0 && rules <= network, `rules at ${rules}, network-pre.target at ${network}`);
+  });
+});
+
+function startLoad(network: LabNetwork, least: number): { end: () => Promise<readonly Sent[]> } {
+  const sources = PLACES.hosts.flatMap(({ v4, v6 }) => [v4, v6]);
+  const args = [join(import.meta.dirname, 'load.ts'), String(least), PLACES.direct.v4, PLACES.direct.v6, ...sources];
+  const child = network.inside.spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const said = child.stdout ? text(child.stdout) : Promise.resolve('[]');
+  return {
+    end: async () => {
+      child.stdin?.end();
+      await once(child, 'close');
+      return JSON.parse(await said) as readonly Sent[];
+    },
+  };
+}
+
+async function outcomeOfOne(network: LabNetwork): Promise<string> {
+  return (await startLoad(network, 1).end())[0]?.outcome ?? '';
+}
+
+/** What hosts were told against what arrived. `alsoFine`: outcomes besides a 250 and an orderly 421. */
+function reconcile(t: TestContext, sent: readonly Sent[], smarthost: Smarthost, alsoFine: readonly string[]): void {
+  const counts = new Map<string, number>();
+  for (const { outcome } of sent) {
+    const kind = outcome.replace(/^(\d{3} \S+).*/, '$1');
+    counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  }
+  const worstMs = Math.max(...sent.map(({ waitedMs }) => waitedMs ?? 0));
+  t.diagnostic(
+    `${sent.length} sent: ${JSON.stringify(Object.fromEntries(counts))}, longest wait ${Math.round(worstMs)} ms`,
+  );
+  const isFine = (outcome: string): boolean => /^(250|421) /.test(outcome) || alsoFine.includes(outcome);
+  assert.deepEqual(
+    sent.filter(({ outcome }) => !isFine(outcome)),
+    [],
+  );
+  assert.ok(worstMs < 5_000, `somebody waited ${worstMs} ms for a banner`);
+  const accepted = sent.filter(({ outcome }) => outcome.startsWith('250 ')).map(({ id }) => `<${id}@customer.example>`);
+  assert.ok(accepted.length > sent.length / 2, `${accepted.length} of ${sent.length} were accepted`);
+  const arrived = smarthost.lines.map(({ messageId }) => messageId);
+  assert.deepEqual(
+    accepted.filter((id) => !arrived.includes(id)),
+    [],
+    'told 250, and not arrived',
+  );
+  assert.equal(new Set(arrived).size, arrived.length, 'nothing arrived twice');
+}
+
+function configText(servers: readonly string[]): string {
+  return `[gateway]
+name = "gw1.example.net"
+workers = 2
+drain = "2s"
+[intercept]
+inside = ["lan0"]
+[smarthost]
+servers = ${JSON.stringify(servers)}
+ca_file = "/etc/postern/smarthost.pem"
+[[network]]
+name = "customers"
+prefixes = ["198.51.100.0/25", "2001:db8:1::/64"]
+`;
+}
