@@ -40,7 +40,7 @@ export class Guard {
   /** Rejects when the rules cannot be put into the kernel now. Afterwards failures are logged and tried again. */
   async start(): Promise<void> {
     await this.#adopt(this.#desired);
-    this.#schedule(ROUND_EVERY_MS);
+    this.#schedule(0);
   }
 
   /** A new plan, in force when this resolves; when it rejects the old one holds. */

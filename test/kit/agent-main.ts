@@ -10,12 +10,17 @@ const held = new Map<number, Socket>();
 const silent = new Set<string>();
 const accepted: Accepted[] = [];
 
-/** Greets, then says every line again, but at `bye` closes: enough to see that a connection carries both ways. */
+/** Greets, then says every line again, which shows that a connection carries both ways; ends at `bye` and `forget`. */
 function serve(socket: Socket, greeting: string): void {
   socket.on('error', () => {});
   accepted.push({ from: socket.remoteAddress ?? '', to: socket.localAddress ?? '', port: socket.localPort ?? 0 });
   socket.write(`220 ${greeting} ${socket.localAddress} ${socket.localPort}\r\n`);
-  socket.on('data', (chunk) => (chunk.includes('bye') ? socket.end() : socket.write(chunk)));
+  socket.on('data', (chunk) => {
+    const line = String(chunk).trim();
+    if (line === 'bye') socket.end();
+    else if (line === 'forget') socket.resetAndDestroy();
+    else socket.write(chunk);
+  });
 }
 
 function connect(order: Extract<Order, { do: 'connect' }>): Promise<Outcome> {
@@ -90,6 +95,9 @@ async function obey(order: Order): Promise<Answer> {
       return connect(order);
     case 'say':
       return say(order);
+    case 'reset':
+      held.get(order.hold)?.resetAndDestroy();
+      return held.delete(order.hold);
     case 'accepted':
       break;
   }

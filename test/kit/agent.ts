@@ -25,6 +25,7 @@ export type Order =
       readonly timeoutMs: number;
     }
   | { readonly do: 'say'; readonly hold: number; readonly line: string; readonly timeoutMs: number }
+  | { readonly do: 'reset'; readonly hold: number }
   | { readonly do: 'accepted' };
 
 /** What came first: something to read, or an end. */
@@ -95,6 +96,12 @@ export class Agent {
   /** Has the other end close a held connection first; `closed`, or the code of the error. */
   async bye(hold: number, timeoutMs = 5_000): Promise<string> {
     return this.#say(hold, 'bye', timeoutMs);
+  }
+
+  /** Both ends of a held connection are gone at once; each sends a reset, which the test may hold back. */
+  async forget(hold: number): Promise<void> {
+    await this.#say(hold, 'forget', 200);
+    await this.#order({ do: 'reset', hold });
   }
 
   async #say(hold: number, line: string, timeoutMs: number): Promise<string> {

@@ -111,6 +111,7 @@ export class GuardLab {
   readonly gateway: Agent;
   readonly internet: Agent;
   readonly #counters = new Counters();
+  #refused: ReadonlyMap<string, number> = new Map();
 
   private constructor(network: LabNetwork, directory: string, agents: readonly [Agent, Agent, Agent]) {
     this.network = network;
@@ -242,14 +243,13 @@ export class GuardLab {
     });
   }
 
-  /** Refused packets as `network reason`, without the zeros. */
+  /** Packets refused since this was last asked, as `network reason`, without the zeros. */
   async refused(): Promise<Readonly<Record<string, number>>> {
     const { refused } = await this.counted();
-    return Object.fromEntries(
-      refused
-        .filter(({ packets }) => packets > 0)
-        .map(({ network, reason, packets }) => [`${network} ${reason}`, packets]),
-    );
+    const before = this.#refused;
+    this.#refused = new Map(refused.map(({ network, reason, packets }) => [`${network} ${reason}`, packets]));
+    const more = [...this.#refused].map(([what, packets]) => [what, packets - (before.get(what) ?? 0)] as const);
+    return Object.fromEntries(more.filter(([, packets]) => packets > 0));
   }
 
   /** What is sent to port 25 on the internet's side from now on. */

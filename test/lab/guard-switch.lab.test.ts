@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { after, before, beforeEach, suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { everyMode, GuardLab, type GuardProcess, SERVER, SOURCES, VERSIONS } from '../kit/guard-lab.ts';
+import { everyMode, GuardLab, type GuardProcess, must, SERVER, SOURCES, VERSIONS } from '../kit/guard-lab.ts';
 import { count, needsRoot } from '../kit/tier.ts';
 
 const REFUSED = 'ECONNREFUSED';
@@ -134,6 +134,22 @@ suite("the dead-man's switch", { skip: needsRoot }, () => {
     await phase('gateway');
     await allCarry();
     assert.equal(held.length, 60);
+  });
+
+  test('a new connection with the very ends of one that was let through is decided anew', async () => {
+    const ends = { from: from.trial.v4, fromPort: 41_000 };
+    await lab.answerProbes(false);
+    await guard.logged('intercept.lapsed', LAPSE_MS);
+    assert.equal(await lab.inside.connect(SERVER.v4, 25, { ...ends, hold: 999 }), 'internet');
+    await lab.answerProbes(true);
+    await guard.logged('intercept.alive', BACK_MS);
+    // Both ends have been restarted, and nobody has told the connection tracking, which keeps the mark for days.
+    const noReset = ['-A', 'OUTPUT', '-p', 'tcp', '--tcp-flags', 'RST', 'RST', '-j', 'DROP'];
+    for (const side of [lab.network.inside, lab.network.internet]) must(await side.run('iptables', noReset));
+    await lab.inside.forget(999);
+    for (const side of [lab.network.inside, lab.network.internet]) must(await side.run('iptables', ['-F']));
+    assert.match(await lab.sh('conntrack -L -p tcp --orig-port-src 41000 2>/dev/null'), /ESTABLISHED/);
+    assert.equal(await lab.inside.connect(SERVER.v4, 25, ends), 'gateway');
   });
 
   test('with every processor busy nothing lapses and nobody is reported silent', { timeout: 700_000 }, async () => {
