@@ -1,0 +1,60 @@
+/** The supervisor with the real roles: what its stand-ins (run.lab.test.ts) cannot show. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, before, describe, test } from 'node:test';
+import { userOf } from '../../src/kit/users.ts';
+import { untilReady } from '../../src/lab/gateway.ts';
+import { needsRoot } from '../kit/tier.ts';
+import { until } from '../kit/wait.ts';
+import { startWhole, type Whole } from '../kit/whole.ts';
+
+describe('postern run, whole', { skip: needsRoot }, () => {
+  let whole: Whole;
+  before(async () => {
+    whole = await startWhole();
+  });
+  after(() => whole.close());
+
+  const pidOf = (title: string): number | undefined => whole.processes().get(title);
+
+  test('Shows 8: the real roles run as their users, with the capabilities of their work and no more', () => {
+    const NOTHING = '0000000000000000';
+    for (const [title, role, caps] of [
+      ['postern: guard', 'guard', '0000000000003000'],
+      ['postern: keeper', 'keeper', NOTHING],
+      ['postern: worker 1', 'worker', NOTHING],
+      ['postern: worker 2', 'worker', NOTHING],
+    ] as const) {
+      const status = readFileSync(`/proc/${String(pidOf(title))}/status`, 'utf8');
+      const seen = ['Uid', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb', 'NoNewPrivs'].map(
+        (key) => new RegExp(`^${key}:\\s*(\\S+)`, 'm').exec(status)?.[1],
+      );
+      assert.deepEqual(seen, [String(userOf(role).uid), caps, caps, caps, caps, '1'], title);
+    }
+  });
+
+  test('one hung worker of two is killed and replaced within 3 s, and interception never lapses', async () => {
+    const before = await whole.gateway.status();
+    assert.ok(before?.intercepting);
+    const hung = pidOf('postern: worker 2') as number;
+    // While it is young it is not killed: until then the guard would only repeat itself.
+    await until(() => ageMs(hung) > 5_500, 'worker 2 is old enough');
+    process.kill(hung, 'SIGSTOP');
+    const at = performance.now();
+    await until(() => ![undefined, hung].includes(pidOf('postern: worker 2')), 'a new worker 2', 5_000);
+    const tookMs = performance.now() - at;
+    assert.ok(tookMs < 3_000, `replaced after ${Math.round(tookMs)} ms`);
+    const now = await untilReady(whole.gateway, AbortSignal.timeout(10_000));
+    assert.equal(now.workers.connected.length, 2);
+    assert.doesNotMatch(readFileSync(whole.gateway.logPath, 'utf8'), /intercept\.lapsed/);
+  });
+});
+
+/** How long a process has been running. */
+function ageMs(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  // field 22, start time in ticks of 10 ms since boot; the name before it may hold spaces
+  const startTicks = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
+  const uptimeMs = Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1000;
+  return uptimeMs - startTicks * 10;
+}
