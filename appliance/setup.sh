@@ -1,8 +1,8 @@
 #!/bin/sh
-# sh appliance/setup.sh lab|test
+# sh appliance/setup.sh lab|test|bench
 #
-# Makes a bare Debian 12 ready for `npm run lab` or `npm test`: installs the Debian packages whose programs are missing
-# and the npm packages of package-lock.json. Says what it installs and why; says nothing when nothing is missing.
+# Makes a bare Debian 12 ready for `npm run lab`, `npm test` or `npm run bench`: installs the Debian packages whose
+# programs are missing and the npm packages of package-lock.json. Says what it installs and why; says nothing when nothing is missing.
 # Starts no service, and builds nothing: the npm packages need no install script.
 set -eu
 
@@ -36,6 +36,13 @@ tcpdump tcpdump captures that show what leaves the gateway
 python3 python3 Python's smtplib as a sender
 mmdebstrap mmdebstrap a root file system to try the units in
 systemd-nspawn systemd-container booting it
+END
+}
+for_bench() {
+  for_lab
+  cat <<'END'
+gcc gcc the load generator and the sink
+/usr/include/stdio.h libc6-dev the load generator and the sink
 END
 }
 
@@ -128,6 +135,7 @@ install_npm() {
 case ${1:-} in
   lab) install_debian lab ;;
   test) install_debian test; unpack_promtool ;;
-  *) echo 'usage: sh appliance/setup.sh lab|test' >&2; exit 2 ;;
+  bench) install_debian bench ;;
+  *) echo 'usage: sh appliance/setup.sh lab|test|bench' >&2; exit 2 ;;
 esac
 install_npm

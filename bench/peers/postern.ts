@@ -1,0 +1,62 @@
+/** Postern itself: kernel rules, TPROXY, guard, keeper and two workers, with everything on that is on by default. */
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Gateway, startGateway, untilReady } from '../../src/lab/gateway.ts';
+import { CALLED, CUSTOMERS, SMARTHOST, type Stage } from '../stage.ts';
+import { type Peer, type PeerKind, untilServes } from './peer.ts';
+
+const START_MS = 60_000;
+
+export type PosternOptions = {
+  readonly workers?: number;
+  /** more lines for a table of the configuration */
+  readonly tables?: Readonly<
+    Partial<Record<'intercept' | 'smarthost' | 'journal' | 'limits' | 'network' | 'more', string>>
+  >;
+  /** starts it otherwise than by `postern run` */
+  readonly start?: typeof startGateway;
+};
+
+export type Postern = Peer & { readonly gateway: Gateway; readonly directory: string };
+
+/** What is not a default: two workers, names and addresses, and as many connections to the smarthost as there are clients. */
+function benchConfig(directory: string, stateDir: string, { workers = 2, tables = {} }: PosternOptions): string {
+  return [
+    `[gateway]\nname = "gw1.example.net"\nstate_dir = "${stateDir}"\nrun_dir = "${directory}/run"\nworkers = ${workers}\ndrain = "1s"`,
+    `[intercept]\ninside = ["lan0"]\n${tables.intercept ?? ''}`,
+    `[smarthost]\nservers = ["${SMARTHOST.v4}"]\ntls = "opportunistic"\nmax_connections = 500\n${tables.smarthost ?? ''}`,
+    `[limits]\n${tables.limits ?? ''}`,
+    `[journal]\n${tables.journal ?? ''}`,
+    `[[network]]\nname = "customers"\nprefixes = ${JSON.stringify(CUSTOMERS)}\n${tables.network ?? ''}`,
+    tables.more ?? '',
+  ].join('\n');
+}
+
+export async function startPostern(stage: Stage, options: PosternOptions = {}): Promise<Postern> {
+  // run_dir on a tmpfs, as /run is; state_dir on a disk.
+  const directory = mkdtempSync('/dev/shm/postern-bench-');
+  const stateDir = mkdtempSync(join(tmpdir(), 'postern-bench-'));
+  // The roles' users must be able to enter these.
+  for (const path of [directory, stateDir]) chmodSync(path, 0o755);
+  const start = options.start ?? startGateway;
+  const gateway = start(stage.network.gateway, directory, benchConfig(directory, `${stateDir}/state`, options));
+  const close = async (): Promise<void> => {
+    await gateway.stop();
+    for (const path of [directory, stateDir]) rmSync(path, { recursive: true, force: true });
+  };
+  try {
+    await untilReady(gateway, AbortSignal.timeout(START_MS));
+    await untilServes(stage.network.inside, CALLED.v4);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { version: process.version, target: CALLED, gateway, directory, close };
+}
+
+export const postern: PeerKind = {
+  name: 'postern',
+  about: 'Postern, 2 workers, through TPROXY, with everything on',
+  start: (stage) => startPostern(stage),
+};
