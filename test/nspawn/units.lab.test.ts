@@ -14,6 +14,7 @@ import type { Reporter } from '../../src/lab/reporter.ts';
 import { type Smarthost, startSmarthost } from '../../src/lab/smarthost.ts';
 import { withSwaks } from '../../src/lab/send.ts';
 import { needsRoot } from '../kit/tier.ts';
+import { Client, type Line } from '../lab/run/running.ts';
 import type { Sent } from './load.ts';
 import { bootMachine, type Machine, sweepMachines } from './machine.ts';
 
@@ -29,6 +30,7 @@ describe('systemd', { skip }, () => {
   let machine: Machine;
   /** the server that hosts call; it answers, so whoever gets past the gateway is seen */
   let direct: Reporter<Reached>;
+  let client: Client;
   const cleanups: (() => unknown)[] = [];
 
   before(
@@ -42,6 +44,8 @@ describe('systemd', { skip }, () => {
       cleanups.push(() => smarthost.stop());
       direct = await startDirect(network.internet);
       cleanups.push(() => direct.stop());
+      client = new Client(network.inside);
+      cleanups.push(() => client.end());
       machine = await bootMachine({
         netns: network.gateway.name,
         files: {
@@ -176,6 +180,9 @@ describe('systemd', { skip }, () => {
 
   test('Shows 8: a worker restarted under load refuses nothing, loses nothing, and nobody waits 5 s', async (t) => {
     const load = startLoad(network, 50);
+    // Hosts in the middle of a body that does not go on: each worker that has one waits its gateway.drain for it.
+    const slow = Array.from({ length: 6 }, () => openSlowSession(client));
+    await Promise.all(slow.map(({ banner }) => banner));
     await sleep(1_000);
     for (const worker of [1, 2, 1]) {
       const before = await mainPid(`postern-worker@${worker}`);
@@ -185,6 +192,7 @@ describe('systemd', { skip }, () => {
     }
     const sent = await load.end();
     reconcile(t, sent, smarthost, []);
+    for (const { closed } of slow) assert.match(String((await closed)['closed']), /^421 /);
   });
 
   test('Shows 8: a worker killed under load: its listener takes connections all the same', async (t) => {
@@ -297,6 +305,17 @@ describe('systemd', { skip }, () => {
     assert.ok(rules > 0 && rules <= network, `rules at ${rules}, network-pre.target at ${network}`);
   });
 });
+
+/** A host that says DATA and then nothing. */
+function openSlowSession(client: Client): { banner: Promise<unknown>; closed: Promise<Line> } {
+  const { id, outcome, closed } = client.open(`${PLACES.direct.v4} 25`);
+  const banner = outcome.then(() => {
+    const from = 'MAIL FROM:<slow@customer.example>';
+    for (const line of ['EHLO slow.customer.example', from, 'RCPT TO:<someone@example.org>', 'DATA'])
+      client.say(id, line);
+  });
+  return { banner, closed };
+}
 
 function startLoad(network: LabNetwork, least: number): { end: () => Promise<readonly Sent[]> } {
   const sources = PLACES.hosts.flatMap(({ v4, v6 }) => [v4, v6]);

@@ -10,9 +10,9 @@ const sockets = new Map<string, Socket>();
 const report = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
 
 for await (const line of createInterface(process.stdin)) {
-  const [verb, id = '', where = '', port] = line.split(' ');
+  const [verb = '', id = '', where = '', port] = line.split(' ');
   if (verb === 'send') {
-    sockets.get(id)?.write(`${where}\r\n`);
+    sockets.get(id)?.write(`${line.slice(verb.length + id.length + 2)}\r\n`);
     continue;
   }
   const startedAt = performance.now();
