@@ -33,7 +33,7 @@ export class LineReader {
     const length = this.#input.length;
     // A CR may stand last: its LF may be in the next segment.
     const stop = lf >= 0 ? lf - 1 : length > this.#at && this.#input[length - 1] === CR ? length - 1 : length;
-    if (stop - this.#at + 2 > this.#maxBytes) return { fault: 'line-length' };
+    if (stop - this.#at + 2 > this.#maxBytes) return { fault: this.#faultOfLongLine() };
     if (lf < 0) {
       const cr = this.#input.indexOf(CR, this.#at);
       return (cr >= 0 && cr < stop) || this.#input.indexOf(0, this.#at) >= 0 ? { fault: 'line-end' } : undefined;
@@ -43,6 +43,14 @@ export class LineReader {
       return { fault: 'line-end' };
     this.#at = lf + 1;
     return line.toString('latin1');
+  }
+
+  /** What would have been found first had each octet come alone: the fault must not hang on how segments are cut. */
+  #faultOfLongLine(): LineFault {
+    const line = this.#input.subarray(this.#at, this.#at + this.#maxBytes - 2);
+    const cr = line.indexOf(CR);
+    const isBare = cr >= 0 && (cr < line.length - 1 || this.#input[this.#at + line.length] === CR);
+    return isBare || line.includes(0) ? 'line-end' : 'line-length';
   }
 
   /** Everything that waits, taken out: the beginning of a body. */
