@@ -7,7 +7,9 @@
  */
 import type { SpooledBody } from './spool.ts';
 
-export type BodyFault = 'line-end' | 'nul' | 'line-length' | 'size' | 'memory';
+/** The worst first: of several the worst is told, whichever came first, so that nothing hangs on how segments are cut. */
+const FAULTS = ['line-end', 'nul', 'line-length', 'size', 'memory'] as const;
+export type BodyFault = (typeof FAULTS)[number];
 
 const CR = 13;
 const LF = 10;
@@ -38,7 +40,7 @@ export class BodyReader {
     this.#maxSizeBytes = limits.maxSizeBytes;
   }
 
-  /** The first thing that made the body impossible to carry. The rest is read and dropped, to stay in step. */
+  /** What makes the body impossible to carry. The rest is read and dropped, to stay in step. */
   get fault(): BodyFault | undefined {
     return this.#fault;
   }
@@ -89,7 +91,7 @@ export class BodyReader {
   }
 
   #fail(fault: BodyFault): void {
-    if (this.#fault !== undefined) return;
+    if (this.#fault !== undefined && FAULTS.indexOf(this.#fault) <= FAULTS.indexOf(fault)) return;
     this.#fault = fault;
     this.spool.release();
   }
@@ -118,8 +120,8 @@ export class BodyReader {
       const lf = chunk.indexOf(LF, at);
       const stop = lf < 0 ? chunk.length : lf + 1;
       const pieceBytes = stop - at;
-      // One fault is enough; asking on would let a body without any CR be searched to its end for every line.
-      if (this.#fault === undefined) {
+      // Once is enough; asking on would let a body without any CR be searched to its end for every line.
+      if (this.#fault !== 'line-end') {
         const cr = chunk.indexOf(CR, at);
         if (cr >= 0 && cr < (lf < 0 ? chunk.length - 1 : lf - 1)) this.#fail('line-end');
       }
