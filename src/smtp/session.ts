@@ -52,8 +52,8 @@ export type SessionCommand =
 /** A reply's place in the order of the commands. */
 export type Slot = { reply: Reply | undefined; readonly recipientIndex: number };
 
-/** A pipelined group larger than this waits: the bound of what one session may have asked at once. */
-const MAX_OUTSTANDING = 200;
+/** A pipelined group larger than this waits: the bound of what one session may have asked, or said behind it, at once. */
+const MAX_SLOTS = 200;
 
 type Handler = (dialog: Dialog, argument: string) => void;
 
@@ -95,6 +95,8 @@ export class Session implements Dialog {
   #outstanding = 0;
   #heldLine: string | undefined;
   #errors = 0;
+  /** the last reply is said, or waits behind the answers that are due before it: nothing more is read */
+  #isEnding = false;
   #state: 'new' | 'ready' | 'body' | 'closed' = 'new';
   /** after a refused DATA the next line may be a body that the host sends all the same */
   #bodyMayFollow = false;
@@ -115,7 +117,8 @@ export class Session implements Dialog {
   get wants(): 'line' | 'outcome' | 'answer' | 'nothing' {
     if (this.#state === 'body') return 'outcome';
     if (this.#state !== 'ready') return 'nothing';
-    return this.#heldLine !== undefined || this.#outstanding >= MAX_OUTSTANDING ? 'answer' : 'line';
+    const mustWait = this.#heldLine !== undefined || this.#isEnding || this.#slots.length >= MAX_SLOTS;
+    return mustWait ? 'answer' : 'line';
   }
 
   step(event: SessionEvent): readonly SessionCommand[] {
@@ -170,6 +173,7 @@ export class Session implements Dialog {
   /** Says something in the order of the commands. */
   say(what: Reply): void {
     this.#slots.push({ reply: what, recipientIndex: -1 });
+    if (what.close) this.#isEnding = true;
     this.#flush();
   }
 
@@ -177,7 +181,7 @@ export class Session implements Dialog {
     const id = this.transaction?.id ?? this.options.id;
     if (!this.transaction) this.lastRefusal = of;
     this.#errors++;
-    const tooMany = !close && this.#errors >= this.options.maxErrors;
+    const tooMany = !close && this.#errors >= this.options.maxErrors && !this.#isEnding;
     this.say(refusal(of, id, this.options.helpUrl, { close }));
     if (tooMany) this.say(refusal('protocol.errors', id, this.options.helpUrl, { close: true }));
   }
