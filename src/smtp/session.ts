@@ -180,10 +180,16 @@ export class Session implements Dialog {
   refuse(of: Class, close = false): void {
     const id = this.transaction?.id ?? this.options.id;
     if (!this.transaction) this.lastRefusal = of;
+    const said = refusal(of, id, this.options.helpUrl, { close });
+    this.say(said);
+    this.#countError(said, id);
+  }
+
+  /** A 4xx is no error of the host: one recipient too many, for example, is what it could not know. */
+  #countError({ code }: Reply, id: string): void {
+    if (code < 500 || this.#isEnding) return;
     this.#errors++;
-    const tooMany = !close && this.#errors >= this.options.maxErrors && !this.#isEnding;
-    this.say(refusal(of, id, this.options.helpUrl, { close }));
-    if (tooMany) this.say(refusal('protocol.errors', id, this.options.helpUrl, { close: true }));
+    if (this.#errors >= this.options.maxErrors) this.say(refusal('protocol.errors', id, this.options.helpUrl));
   }
 
   begin(transaction: Transaction): void {
@@ -226,9 +232,9 @@ export class Session implements Dialog {
 
   #outcome(answer: Reply): void {
     this.#state = 'ready';
-    if (answer.code >= 400 && answer.class !== 'upstream.reply') this.#errors++;
     this.endTransaction(answer.class ?? 'accepted.clean', answer);
     this.say(answer);
+    if (answer.class !== 'upstream.reply') this.#countError(answer, this.options.id);
   }
 
   /** RSET, EHLO, QUIT, the end of DATA: the object is let go whole. */
