@@ -307,8 +307,8 @@ export class Connection {
     this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
     const refused = this.#session.lastRefusal;
     if (this.#transactions === 0 && refused !== undefined) this.#recordRefusal(refused);
+    // Never destroyed here: replies may wait for a host that sends no more but still reads.
     if (this.#out.length > 0) this.#flush();
-    else if (this.#ended) this.#socket.destroy();
     else this.#socket.end();
     this.#lines.takeRest();
     if (this.#socket.isPaused()) this.#socket.resume();
