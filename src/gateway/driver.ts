@@ -130,7 +130,7 @@ export class Connection {
       const tookMs = nowMs - this.#bodySinceMs;
       const slow = tookMs > RATE_GRACE_MS && this.#body.receivedBytes < (tookMs / 1000) * limits.dataRate;
       if (slow || tookMs > limits.dataTimeout * factor) this.stop('limit.time');
-    } else if (this.#session.wants === 'line' && nowMs - this.#waitsSinceMs > limits.commandTimeout * factor) {
+    } else if (this.#isHostsTurn() && nowMs - this.#waitsSinceMs > limits.commandTimeout * factor) {
       this.stop('limit.time');
     }
   }
@@ -168,12 +168,18 @@ export class Connection {
     if (this.#session.wants !== 'line' || this.#socket.writableLength > MAX_WAITING_BYTES) return false;
     const line = this.#lines.next();
     if (line === undefined) {
-      if (this.#ended) this.#step({ kind: 'gone' });
+      // One that sends no more may still read: it gets the answers it has asked for.
+      if (this.#ended && !this.#session.isAsking) this.#step({ kind: 'gone' });
       return false;
     }
     this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
     this.#step(typeof line === 'string' ? { kind: 'line', line } : { kind: 'line-fault', fault: line.fault });
     return true;
+  }
+
+  /** While it waits for our answers no time of its own runs. */
+  #isHostsTurn(): boolean {
+    return this.#session.wants === 'line' && !this.#session.isAsking;
   }
 
   #inBody(): boolean {

@@ -121,6 +121,11 @@ export class Session implements Dialog {
     return mustWait ? 'answer' : 'line';
   }
 
+  /** Answers are due to the host: it is not its turn, even when it may go on speaking. */
+  get isAsking(): boolean {
+    return this.#outstanding > 0;
+  }
+
   step(event: SessionEvent): readonly SessionCommand[] {
     this.#commands = [];
     if (this.#state !== 'closed') this.#take(event);
