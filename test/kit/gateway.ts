@@ -133,6 +133,10 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
     connect(from = '198.51.100.10', to = '203.0.113.25') {
       const [host, ours] = duplexPair();
       Object.assign(ours, { remoteAddress: from, remotePort: port++, localAddress: to, localPort: 25 });
+      // A host that is destroyed resets its connection; in memory nothing would tell.
+      host.once('close', () => {
+        if (!ours.writableFinished) ours.destroy(new Error('read ECONNRESET'));
+      });
       gateway.accept(ours as unknown as Socket);
       return host;
     },
