@@ -34,6 +34,6 @@ export function about(standings: readonly Standing[], how: string): string {
     .map(({ kind, peer }) => `${kind.name} ${kind.name === 'postern' ? `on Node ${peer.version}` : peer.version}`);
   return [
     `${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC, commit ${commit()}. ${machine()}. Load average before: ${busyness()}.`,
-    `${how}. ${versions.join(', ')}.`,
+    `${[how, ...versions].join(', ')}.`,
   ].join('\n');
 }

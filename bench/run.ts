@@ -6,6 +6,7 @@ import { direct } from './peers/direct.ts';
 import { haproxy } from './peers/haproxy.ts';
 import type { PeerKind } from './peers/peer.ts';
 import { postern } from './peers/postern.ts';
+import { profile } from './profile.ts';
 import { buildPrograms } from './programs.ts';
 import { RESULTS, writeSection } from './report.ts';
 import { REFERENCE, runRounds } from './rounds.ts';
@@ -17,6 +18,8 @@ import { figureTable, type Measured, ratioTables, targetTable } from './tables.t
 const PEERS: readonly PeerKind[] = [direct, haproxy, postern];
 const QUICK = ['a', 'b', 'c', 'e', 'p', 'l'];
 
+const PROFILE_S = 4;
+
 const usage = `npm run bench -- [OPTIONS]
   --quick            few and short rounds, under 3 minutes in all
   --scenario a,b     only these of ${SCENARIOS.map(({ name }) => name).join(', ')}
@@ -24,6 +27,7 @@ const usage = `npm run bench -- [OPTIONS]
   --rounds N         default 5; 2 when quick
   --seconds S        of one sample; default 2; 0.7 when quick
   --family v4|v6     default v4
+  --profile          where the time goes, in a and c unless --scenario says otherwise
   --dry              print the tables, leave bench/RESULTS.md alone
 `;
 
@@ -35,16 +39,31 @@ const { values: options } = parseArgs({
     rounds: { type: 'string' },
     seconds: { type: 'string' },
     family: { type: 'string', default: 'v4' },
+    profile: { type: 'boolean', default: false },
     dry: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 });
 
+process.env['PATH'] = [process.env['PATH'], '/usr/sbin', '/sbin'].join(delimiter);
 if (options.help) process.stdout.write(usage);
+else if (options.profile) process.exitCode = await runProfiles();
 else process.exitCode = await run();
 
+async function runProfiles(): Promise<number> {
+  buildPrograms();
+  const texts = [`## Where the time goes\n\n${about([], `One run of ${PROFILE_S} s each`)}`];
+  for (const scenario of chosenFrom(SCENARIOS, options.scenario ?? 'a,c')) {
+    say(`profiling ${scenario.name}`);
+    texts.push(await profile(scenario, { seconds: Number(options.seconds ?? PROFILE_S), family: 'v4' }));
+  }
+  const text = texts.join('\n\n');
+  process.stdout.write(`${text}\n`);
+  if (!options.dry) writeSection('profile', text);
+  return 0;
+}
+
 async function run(): Promise<number> {
-  process.env['PATH'] = [process.env['PATH'], '/usr/sbin', '/sbin'].join(delimiter);
   const chosen = chosenFrom(SCENARIOS, options.scenario ?? (options.quick ? QUICK.join() : undefined));
   const peers = chosenFrom(PEERS, options.peers && `${options.peers},postern,${REFERENCE}`);
   const rounds = Number(options.rounds ?? (options.quick ? 2 : 5));

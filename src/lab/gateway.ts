@@ -52,13 +52,13 @@ export function labConfig(directory: string, smarthost: { servers: readonly stri
   ].join('\n');
 }
 
-/** Write the configuration and start the gateway. Use `untilReady` to wait for it. */
-export function startGateway(where: Namespace, directory: string, config: string): Gateway {
+/** Write the configuration and start the gateway, `main` being its program. Use `untilReady` to wait for it. */
+export function startGateway(where: Namespace, directory: string, config: string, main = MAIN): Gateway {
   const configPath = join(directory, 'postern.toml');
   const logPath = join(directory, 'gateway.log');
   writeFileSync(configPath, config);
   const log = openSync(logPath, 'a');
-  const child = where.spawn(process.execPath, [MAIN, 'run', '--config', configPath], { stdio: ['ignore', log, log] });
+  const child = where.spawn(process.execPath, [main, 'run', '--config', configPath], { stdio: ['ignore', log, log] });
   closeSync(log);
   const ended = new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(error.message));
