@@ -13,12 +13,15 @@ import { Spelling } from './spelling.ts';
 
 /**
  * Does what is missing and returns it; nothing when the kernel was as planned. `kernel` is what was just read of it.
- * Rejects at the first step that fails: what was done stands, and the next round takes it from there.
+ * A step that fails does not hold up the others, since each is some protection by itself; then it rejects with what
+ * failed. What was done stands, and the next call takes it from there.
  */
 export async function apply(desired: DesiredState, kernel: KernelState, spelling: Spelling): Promise<Step[]> {
   const steps = changes(desired, kernel, spelling);
-  for (const step of steps) await execute(step);
+  const failures: string[] = [];
+  for (const step of steps) await execute(step).catch((error: Error) => failures.push(error.message));
   if (steps.some(({ kind }) => kind === 'tables')) learnSpelling(desired, await readKernel(), spelling);
+  if (failures.length > 0) throw new Error(`the kernel did not take all of the rules: ${failures.join('; ')}`);
   return steps;
 }
 
@@ -33,7 +36,7 @@ export async function execute(step: Step): Promise<void> {
       writeFileSync(`/proc/sys/${step.key}`, `${step.value}\n`);
       return;
     case 'routing':
-      await mustRun('ip', [`-${step.family}`, '-batch', '-'], { input: step.text });
+      await mustRun('ip', [`-${step.family}`, '-force', '-batch', '-'], { input: step.text });
       return;
     case 'sets':
       await mustRun('ipset', ['restore'], { input: step.text });

@@ -31,12 +31,23 @@ export type Step = {
 export function changes(desired: DesiredState, kernel: KernelState, spelling: Spelling): Step[] {
   const families = [...kernel.families];
   const sets = setChanges(desired.sets, kernel.sets);
+  // One run of ipset for all of a kind: networks may be many.
+  const inOne = (steps: readonly SetStep[]): Step[] =>
+    steps.length === 0
+      ? []
+      : [
+          {
+            kind: 'sets',
+            because: steps.flatMap(({ because }) => because),
+            text: steps.map(({ text }) => text).join(''),
+          },
+        ];
   return [
     ...sysctlChanges(desired.sysctls, kernel),
     ...families.flatMap(([family, has]) => routingAdditions(desired, family, has)),
-    ...sets.additions,
+    ...inOne(sets.additions),
     ...families.flatMap(([family, has]) => tableChanges(desired, family, has, spelling)),
-    ...sets.removals,
+    ...inOne(sets.removals),
     ...families.flatMap(([family, has]) => routingRemovals(desired, family, has)),
     ...sysctlChanges(desired.forwarding, kernel),
   ];
@@ -64,29 +75,28 @@ function routingRemovals({ families }: DesiredState, family: Family, has: Kernel
     : [{ kind: 'routing', family, because, text: renderRoutingRemoval({ routes, rules }) }];
 }
 
+type SetStep = { readonly because: readonly string[]; readonly text: string };
+
 function setChanges(
   desired: readonly IpSet[],
   kernel: ReadonlyMap<string, KernelSet>,
-): { readonly additions: Step[]; readonly removals: Step[] } {
-  const additions: Step[] = [];
-  const removals: Step[] = [];
+): { readonly additions: SetStep[]; readonly removals: SetStep[] } {
+  const additions: SetStep[] = [];
+  const removals: SetStep[] = [];
   for (const set of desired) {
     const has = kernel.get(set.name);
-    if (!has) additions.push({ kind: 'sets', because: [`set ${set.name}`], text: renderSet(set) });
-    else if (has.type !== set.type)
-      additions.push({ kind: 'sets', because: [`options of set ${set.name}`], text: renderSwap(set) });
+    if (!has) additions.push({ because: [`set ${set.name}`], text: renderSet(set) });
+    else if (has.type !== set.type) additions.push({ because: [`options of set ${set.name}`], text: renderSwap(set) });
     else if (set.members) {
       const { missing, surplus } = compareMembers(set.members, has);
       const because = [`members of set ${set.name}`];
       if (missing.length > 0)
         additions.push({
-          kind: 'sets',
           because,
           text: missing.map((one) => `add ${set.name} ${one} -exist\n`).join(''),
         });
       if (surplus.length > 0)
         removals.push({
-          kind: 'sets',
           because,
           text: surplus.map((one) => `del ${set.name} ${one} -exist\n`).join(''),
         });
@@ -94,8 +104,7 @@ function setChanges(
   }
   const planned = new Set(desired.map(({ name }) => name));
   for (const name of kernel.keys()) {
-    if (!planned.has(name))
-      removals.push({ kind: 'sets', because: [`set ${name} not planned`], text: `destroy ${name}\n` });
+    if (!planned.has(name)) removals.push({ because: [`set ${name} not planned`], text: `destroy ${name}\n` });
   }
   return { additions, removals };
 }

@@ -100,7 +100,11 @@ export function parseRules(text: string): string[] {
 /** The keys of a rule and the words they become, in the order in which our own rules are written. */
 const RULE_WORDS: readonly (readonly [key: string, say: (value: string, rule: Json) => string])[] = [
   ['priority', (value) => `pref ${value}`],
-  ['src', (value) => (value === 'all' ? '' : `from ${value}`)],
+  ['not', () => 'not'],
+  ['src', (value, { srclen }) => (value === 'all' ? '' : `from ${value}/${srclen ?? 32}`)],
+  ['srclen', () => ''],
+  ['dst', (value, { dstlen }) => `to ${value}/${dstlen ?? 32}`],
+  ['dstlen', () => ''],
   ['fwmark', (value, { fwmask }) => `fwmark ${value}/${fwmask ?? '0xffffffff'}`],
   ['fwmask', () => ''],
   ['iif', (value) => `iif ${value}`],

@@ -45,7 +45,7 @@ export const ROUTE_PROTOCOL = 25;
  * send a packet out. Rules whose order matters have different ones, since a rule that is put back comes last among
  * its equals.
  */
-export const PREFERENCE = { output: 25, local: 26, marks: 27, fence: 28, end: 29 } as const;
+export const PREFERENCE = { output: 25, local: 26, marks: 27, others: 28, open: 29, fence: 30, end: 31 } as const;
 
 /** The comment of a rule that counts refusals; `-` is the network of what no network is asked for. */
 export const refusalComment = (network: string, reason: string): string => `postern:${network}:${reason}`;

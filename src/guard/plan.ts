@@ -11,7 +11,7 @@
  *   puts them together. What is left is a SYN cut in two, in the seconds between a flush of everything and the repair.
  */
 import type { Config } from '../config/schema.ts';
-import type { Family } from '../kit/address.ts';
+import type { Family, Prefix } from '../kit/address.ts';
 import { filterTable, mangleTable } from './chains.ts';
 import { type DesiredState, type FamilyState, type IpSet, setMembers } from './desired.ts';
 import { FAMILIES, MARK, PREFERENCE, ROUTE_TABLE, SETS } from './names.ts';
@@ -24,7 +24,7 @@ export type PlanOptions = {
 export function plan(config: Config, options: PlanOptions): DesiredState {
   const family = (family: Family): FamilyState => ({
     tables: [mangleTable(config, family), filterTable(config, options.workerUid)],
-    rules: routingRules(config.intercept.inside, options.workerUid),
+    rules: routingRules(config, family, options.workerUid),
     // The source is for connections of this machine's own that are sent here to be refused: without it the kernel would
     // take the destination's address for one and fail before OUTPUT has counted.
     routes: [`local default dev lo src ${family === 4 ? '127.0.0.1' : '::1'}`],
@@ -68,7 +68,7 @@ function setsOf(config: Config, family: Family): IpSet[] {
   ];
 }
 
-function routingRules(inside: readonly string[], workerUid: number): string[] {
+function routingRules(config: Config, family: Family, workerUid: number): string[] {
   const local = `lookup ${ROUTE_TABLE}`;
   return [
     // Behind filter/OUTPUT for what this machine itself sends. Root's packets are left out, since the kernel's own answers
@@ -82,8 +82,36 @@ function routingRules(inside: readonly string[], workerUid: number): string[] {
     `pref ${PREFERENCE.marks} fwmark ${MARK.letThrough} goto ${PREFERENCE.end}`,
     `pref ${PREFERENCE.marks} fwmark ${MARK.proxy} ${local}`,
     `pref ${PREFERENCE.marks} fwmark ${MARK.refuse} ${local}`,
-    ...inside.map((name) => `pref ${PREFERENCE.fence} iif ${name} ipproto tcp dport 25 prohibit`),
+    ...(family === 4 ? openInRouting(config) : []),
+    ...config.intercept.inside.map((name) => `pref ${PREFERENCE.fence} iif ${name} ipproto tcp dport 25 prohibit`),
     `pref ${PREFERENCE.end} nop`,
+  ];
+}
+
+/**
+ * What the routing fence does not hold: hosts and destinations that this configuration may let through. IPv4 alone.
+ *
+ * With rp_filter, strict or loose, the kernel asks of each answer that is forwarded how its receiver would be routed to
+ * its sender. It asks without a mark and as if from inside to port 25, which is just what the fence is for, and a
+ * refusal there drops the answer: nobody who was let through would get one. Strangers and closed networks are never let
+ * through, so they stay behind all three; the others behind two. (What else asks so and is refused: answers of a
+ * connection that was let through before its network was closed, and a server's that connects from its own port 25.)
+ */
+function openInRouting({ network, intercept }: Config): string[] {
+  const canPass = network.filter(
+    ({ mode, fail }) => mode === 'exempt' || (fail === 'open' && (mode === 'enforce' || mode === 'observe')),
+  );
+  const prefixes = (list: readonly Prefix[]): string[] => setMembers(list, 4);
+  const open = [
+    ...canPass.flatMap((each) => prefixes(each.prefixes)).map((prefix) => `from ${prefix}`),
+    ...prefixes(intercept.exemptTo).map((prefix) => `to ${prefix}`),
+  ];
+  if (open.length === 0) return [];
+  const end = `goto ${PREFERENCE.end}`;
+  return [
+    // So that only packets to port 25 are compared with a list that may be long.
+    `pref ${PREFERENCE.others} not ipproto tcp dport 25 ${end}`,
+    ...open.map((which) => `pref ${PREFERENCE.open} ${which} ${end}`),
   ];
 }
 

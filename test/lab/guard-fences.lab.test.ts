@@ -12,7 +12,7 @@ import { needsRoot } from '../kit/tier.ts';
 const BOTH = (rest: string): string => `iptables ${rest}; ip6tables ${rest}`;
 const ALL_TABLES = ['raw', 'mangle', 'nat', 'filter', 'security'];
 const FLUSH_ALL = ALL_TABLES.map((table) => BOTH(`-t ${table} -F`)).join('; ');
-const FENCE = 'pref 28 iif lan0 ipproto tcp dport 25 prohibit protocol 25';
+const FENCE = 'pref 30 iif lan0 ipproto tcp dport 25 prohibit protocol 25';
 
 /** What somebody, or a program of the system, may do to us. */
 const DAMAGE: Readonly<Record<string, string>> = {
@@ -21,7 +21,7 @@ const DAMAGE: Readonly<Record<string, string>> = {
   'every table flushed and every chain deleted': `${FLUSH_ALL}; ${ALL_TABLES.map((table) => BOTH(`-t ${table} -X`)).join('; ')}`,
   'connection tracking emptied': 'conntrack -F',
   'the routing fence removed': `ip rule del ${FENCE}; ip -6 rule del ${FENCE}`,
-  'all of our routing rules removed': [25, 25, 26, 27, 27, 27, 28, 29]
+  'all of our routing rules removed': [25, 25, 26, 27, 27, 27, 28, 29, 29, 30, 31]
     .map((pref) => `ip rule del pref ${pref}; ip -6 rule del pref ${pref}`)
     .join('; '),
   'our routing table emptied': 'ip route flush table 25252; ip -6 route flush table 25252',

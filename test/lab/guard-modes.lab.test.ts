@@ -179,6 +179,28 @@ suite('the kernel decides', { skip: needsRoot }, () => {
     assert.equal(await other.connect('127.0.0.1', 25), 'loopback');
   });
 
+  for (const [how, check] of [
+    ['strict', 1],
+    ['loose', 2],
+  ] as const) {
+    test(`settings that others may need change nothing: ${how} reverse path checks, marks that are reflected`, async () => {
+      const set = (on: boolean): Promise<string> =>
+        lab.sh(
+          `for link in all lan0 wan0; do sysctl -qw net.ipv4.conf.$link.rp_filter=${on ? check : 0}; done; ` +
+            `for key in ipv4.conf.all.src_valid_mark ipv4.fwmark_reflect ipv6.fwmark_reflect ipv4.tcp_fwmark_accept; ` +
+            `do sysctl -qw net.$key=${on && check === 1 ? 1 : 0}; done`,
+        );
+      await set(true);
+      assert.deepEqual(await seen(SERVER), bothVersions({ customers: 'gateway', trial: 'gateway', ...alike }));
+      const exempt = { customers: 'internet', trial: 'internet', ...alike };
+      assert.deepEqual(await seen(EXEMPT_SERVER), bothVersions(exempt));
+      await lab.setAlive(false);
+      assert.deepEqual(await seen(SERVER), bothVersions({ customers: REFUSED, trial: 'internet', ...alike }));
+      await lab.setAlive(true);
+      await set(false);
+    });
+  }
+
   test('a flood is refused before accept: the burst passes, the rest is refused and counted', async () => {
     lab.configure(everyMode, 'connection_rate = "1/m"\nconnection_burst = 5');
     await lab.applyRules();

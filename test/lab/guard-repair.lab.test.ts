@@ -24,7 +24,7 @@ const FOREIGN = [
   'iptables -t nat -A POSTROUTING -o wan0 -p udp -j MASQUERADE',
   'ipset create admin-set hash:ip; ipset add admin-set 192.0.2.1',
   'ip rule add pref 1000 fwmark 0x7/0xff lookup 77; ip route add unreachable 192.0.2.128/25 table 77',
-  'ip rule add pref 28 to 192.0.2.200 prohibit',
+  'ip rule add pref 30 to 192.0.2.200 prohibit',
 ].join('; ');
 
 const REPAIRS: Readonly<Record<string, string>> = {
@@ -36,8 +36,8 @@ const REPAIRS: Readonly<Record<string, string>> = {
   'our jump moved behind a foreign rule': BOTH('-t mangle -I PREROUTING 1 -p tcp --dport 2 -j ACCEPT'),
   'our jump doubled': 'iptables -A FORWARD -j POSTERN-FORWARD',
   'the routing rules deleted':
-    'for p in 25 25 26 27 27 27 28; do ip rule del pref $p proto 25; ip -6 rule del pref $p proto 25; done',
-  'the end that others jump to deleted': 'ip rule del pref 29; ip -6 rule del pref 29',
+    'for p in 25 25 26 27 27 27 30; do ip rule del pref $p proto 25; ip -6 rule del pref $p proto 25; done',
+  'the end that others jump to deleted': 'ip rule del pref 31; ip -6 rule del pref 31',
   'the route deleted': 'ip route flush table 25252; ip -6 route flush table 25252',
   'a foreign route in our table': 'ip route add 203.0.113.0/24 dev wan0 table 25252',
   'sets emptied': 'ipset flush postern-net-customers-4; ipset flush postern-net-customers-6',
