@@ -176,14 +176,12 @@ describe('postern run', { skip: needsRoot }, () => {
     await run.up();
     const outcomes: Promise<Line>[] = [];
     for (let kill = 0; kill < 6; kill++) {
-      const starts = run.out.all.filter(
-        (line) => line['what'] === 'start' && String(line['stand']).startsWith('worker'),
-      );
-      const victim = starts.at(-1)?.['pid'] as number;
+      const stand = `worker ${1 + (kill % 2)}`;
+      const victim = run.out.all.findLast((line) => line['what'] === 'start' && line['stand'] === stand);
       const from = run.out.all.length;
-      process.kill(victim, 'SIGKILL');
+      process.kill(victim?.['pid'] as number, 'SIGKILL');
       for (let i = 0; i < 10; i++) outcomes.push(client.open(i % 2 === 0 ? '127.0.0.1 2525' : '::1 2525').outcome);
-      await run.out.find({ what: 'start' }, from);
+      await run.out.find({ stand, what: 'start' }, from);
     }
     const seen = await Promise.all(outcomes);
     // A connection that a worker had already accepted dies with it: that is a reset after the connect, never a refusal.
