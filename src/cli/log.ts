@@ -79,7 +79,7 @@ export function filterOf(given: Given, nowMs: number): LogFilter {
   return {
     ...(since !== undefined && { since: parseTime('--since', since, nowMs) }),
     ...(until !== undefined && { until: parseTime('--until', until, nowMs) }),
-    ...(source !== undefined && { source: canonical(source) ?? source }),
+    ...(source !== undefined && { source }),
     ...(sender !== undefined && { sender }),
     ...(recipient !== undefined && { recipient }),
     ...(of !== undefined && { class: of }),

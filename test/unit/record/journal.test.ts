@@ -257,12 +257,18 @@ for (const [what, spoil] of [
   });
 }
 
-test('damage deep inside is found without anybody asking for it', async () => {
+test('damage deep inside, where nothing is read or written, is found without anybody asking for it', async () => {
   const f = file();
-  for (let batch = 0; batch < 4; batch++) f.write(Array.from({ length: 500 }, (_, n) => numbered(batch * 500 + n)));
+  for (let batch = 0; batch < 4; batch++) {
+    f.write(
+      Array.from({ length: 500 }, (_, n) => numbered(batch * 500 + n, { helo: `row${batch * 500 + n}.example` })),
+    );
+  }
   f.close();
   const bytes = readFileSync(path);
-  bytes.fill(0xa5, 40 * 4096, 60 * 4096);
+  const page = Math.floor(bytes.indexOf('row1000.example') / 4096) * 4096;
+  assert.ok(page > 0);
+  bytes.fill(0xa5, page, page + 64);
   writeFileSync(path, bytes);
   const j = journal();
   await log.seen('journal.damaged');
