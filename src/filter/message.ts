@@ -7,7 +7,7 @@ export type HeaderField = {
   readonly value: string;
 };
 
-/** What is looked at of a header; a longer one is cut, which `headerCut` says. */
+/** What is looked at of a header; the rest of a longer one is no header to us. */
 const MAX_HEADER_BYTES = 256 * 1024;
 const MAX_VALUE = 16 * 1024;
 const END = Buffer.from('\r\n\r\n');
@@ -16,17 +16,10 @@ export class Message {
   readonly sizeBytes: number;
   readonly #body: SpooledBody;
   #fields: readonly HeaderField[] | undefined;
-  #headerCut = false;
 
   constructor(body: SpooledBody) {
     this.#body = body;
     this.sizeBytes = body.sizeBytes;
-  }
-
-  /** The header was longer than what is looked at, or has no end. */
-  get headerCut(): boolean {
-    this.fields();
-    return this.#headerCut;
   }
 
   /** Fields from top to bottom; parsed once. Lines that are no field end the header, as they do for every reader. */
@@ -66,22 +59,23 @@ export class Message {
     return fields;
   }
 
+  /** Up to the empty line; each piece is searched once, with the seam before it. */
   #headerBytes(): Buffer {
     const pieces: Buffer[] = [];
     let length = 0;
+    let seam: Buffer = Buffer.alloc(0);
     for (const piece of this.#body.read()) {
+      const joined = Buffer.concat([seam, piece.subarray(0, END.length - 1)]);
+      const inSeam = joined.indexOf(END);
+      const inPiece = piece.indexOf(END);
+      const end = inSeam >= 0 ? length - seam.length + inSeam : inPiece >= 0 ? length + inPiece : -1;
       pieces.push(piece);
       length += piece.length;
-      const joined = pieces.length === 1 ? piece : Buffer.concat(pieces);
-      const end = joined.indexOf(END);
-      if (end >= 0 && end <= MAX_HEADER_BYTES) return joined.subarray(0, end + 2);
-      if (length >= MAX_HEADER_BYTES) {
-        this.#headerCut = true;
-        return joined.subarray(0, MAX_HEADER_BYTES);
-      }
-      pieces.splice(0, pieces.length, joined);
+      if (end >= 0 && end <= MAX_HEADER_BYTES) return Buffer.concat(pieces, end + 2);
+      if (length >= MAX_HEADER_BYTES) return Buffer.concat(pieces, MAX_HEADER_BYTES);
+      seam = Buffer.concat([seam, piece.subarray(-(END.length - 1))]).subarray(-(END.length - 1));
     }
     // No empty line: all of it is header (RFC 5322 section 2.1 allows a message without a body).
-    return pieces[0] ?? Buffer.alloc(0);
+    return Buffer.concat(pieces, length);
   }
 }

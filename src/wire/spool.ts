@@ -7,7 +7,10 @@ import { closeSync, openSync, readSync, unlinkSync, writeSync } from 'node:fs';
 
 /** How much all bodies of this process hold together; `take` says no when there is no room. */
 export class SpoolBudget {
-  readonly totalBytes: number;
+  /** a reload may change it */
+  totalBytes: number;
+  /** spool files open now: each is a descriptor */
+  openFiles = 0;
   #heldBytes = 0;
 
   constructor(totalBytes: number) {
@@ -30,6 +33,9 @@ export class SpoolBudget {
 }
 
 const READ_BYTES = 256 * 1024;
+/** A host may send a body in segments of one byte: what is smaller than this is copied together, not kept one by one. */
+const SMALL_BYTES = 4096;
+const BLOCK_BYTES = 64 * 1024;
 let files = 0;
 
 export class SpooledBody {
@@ -37,6 +43,9 @@ export class SpooledBody {
   readonly #memoryBytes: number;
   readonly #directory: string;
   #chunks: Buffer[] = [];
+  /** where small chunks are gathered: the last of #chunks is its filled part */
+  #block: Buffer | undefined;
+  #blockUsed = 0;
   #inMemory = 0;
   #fd: number | undefined;
   #sizeBytes = 0;
@@ -52,23 +61,50 @@ export class SpooledBody {
     return this.#sizeBytes;
   }
 
-  /** Keeps the chunk (not a copy of it: the caller gives it away). False when the budget is used up or the file fails. */
+  /**
+   * Keeps the chunk; a large one as it is, so the caller gives it away. False when the budget is used up or the file
+   * fails.
+   */
   append(chunk: Buffer): boolean {
     if (chunk.length === 0) return true;
     if (!this.#budget.take(chunk.length)) return false;
     this.#sizeBytes += chunk.length;
     if (this.#fd === undefined && this.#inMemory + chunk.length <= this.#memoryBytes) {
-      this.#chunks.push(chunk);
+      this.#keep(chunk);
       this.#inMemory += chunk.length;
       return true;
     }
     try {
-      this.#fd ??= openUnlinked(this.#directory);
+      this.#fd ??= this.#openFile();
       for (let at = 0; at < chunk.length; ) at += writeSync(this.#fd, chunk, at);
       return true;
     } catch {
       return false;
     }
+  }
+
+  #keep(chunk: Buffer): void {
+    if (chunk.length >= SMALL_BYTES || this.#chunks.length === 0) {
+      this.#chunks.push(chunk);
+      this.#block = undefined;
+      return;
+    }
+    if (this.#block === undefined || this.#blockUsed + chunk.length > this.#block.length) {
+      // Twice the last one: a few small chunks don't cost a large block, many don't cost many blocks.
+      const bytes = Math.min(BLOCK_BYTES, Math.max(SMALL_BYTES, 2 * (this.#block?.length ?? 0)));
+      this.#block = Buffer.allocUnsafe(bytes);
+      this.#blockUsed = 0;
+      this.#chunks.push(this.#block.subarray(0, 0));
+    }
+    chunk.copy(this.#block, this.#blockUsed);
+    this.#blockUsed += chunk.length;
+    this.#chunks[this.#chunks.length - 1] = this.#block.subarray(0, this.#blockUsed);
+  }
+
+  #openFile(): number {
+    const fd = openUnlinked(this.#directory);
+    this.#budget.openFiles++;
+    return fd;
   }
 
   /** The body from its start, in pieces of at most 256 KiB (memory pieces as they came). */
@@ -90,8 +126,11 @@ export class SpooledBody {
     this.#sizeBytes = 0;
     this.#inMemory = 0;
     this.#chunks = [];
-    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#block = undefined;
+    if (this.#fd === undefined) return;
+    closeSync(this.#fd);
     this.#fd = undefined;
+    this.#budget.openFiles--;
   }
 }
 

@@ -143,3 +143,22 @@ describe('a spooled body', () => {
     assert.equal(spool.append(Buffer.from('xx')), false);
   });
 });
+
+test('a body in segments of one byte costs what it weighs, in memory and in time', () => {
+  const size = 256 * 1024;
+  const reader = new BodyReader(new SpooledBody(new SpoolBudget(1 << 24), 1 << 24, tmpdir()), {
+    maxLineBytes: 1000,
+    maxSizeBytes: 1 << 24,
+  });
+  const line = `X: ${'y'.repeat(60)}\r\n`;
+  const begin = process.cpuUsage();
+  for (let i = 0; i < size; i++) reader.push(Buffer.from(line[i % line.length] as string, 'latin1'), 0);
+  const pieces = [...reader.spool.read()];
+  const { user, system } = process.cpuUsage(begin);
+  assert.ok(pieces.length < 40, `${pieces.length} pieces`);
+  assert.equal(
+    Buffer.concat(pieces).toString('latin1'),
+    line.repeat(size / line.length + 1).slice(0, Buffer.concat(pieces).length),
+  );
+  assert.ok((user + system) / 1000 < 2000, `${(user + system) / 1000} ms`);
+});
