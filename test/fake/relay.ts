@@ -32,6 +32,8 @@ export class FakeRelay implements Relay {
   capabilities: Capabilities | undefined = EVERYTHING;
   /** what a whole message is answered with */
   onMessage: (sent: Sent) => FarReply | Promise<FarReply> = () => far(250, '2.0.0 taken');
+  /** how many turns of the loop the next recipient waits for its answer, whatever becomes of those before it */
+  turns: () => number = () => 0;
   readonly #later: (() => void)[] = [];
 
   start = (): Promise<void> => Promise.resolve();
@@ -51,7 +53,7 @@ export class FakeRelay implements Relay {
   }
 
   begin(from: MailFrom): RelayTransaction {
-    const accepted: string[] = [];
+    const accepted: (string | undefined)[] = [];
     let isOver = false;
     this.open++;
     const end = (): void => {
@@ -60,19 +62,21 @@ export class FakeRelay implements Relay {
     };
     return {
       recipient: async ({ path, parameters }: Recipient) => {
+        const place = accepted.push(undefined) - 1;
         const local = path.slice(1, path.indexOf('@'));
+        for (let turns = this.turns(); turns > 0; turns--) await new Promise((resolve) => setImmediate(resolve));
         if (local === 'later') await new Promise<void>((resolve) => this.#later.push(resolve));
         if (local === 'fail') return { kind: 'failure', class: 'upstream.lost', detail: 'as asked for' };
         const refused = /^<mail(\d{3})@/.exec(from.path)?.[1] ?? /^(\d{3})$/.exec(local)?.[1];
         if (refused !== undefined) return far(Number(refused), '0.0.0 as asked for');
-        accepted.push(path + parameters);
+        accepted[place] = path + parameters;
         return far(250, '2.1.5 fine');
       },
       bodyBegins() {},
       send: async (trace, body) => {
         const sent = {
           from: from.path + from.parameters,
-          recipients: accepted,
+          recipients: accepted.filter((one) => one !== undefined),
           trace: trace.toString('latin1'),
           body: Buffer.concat([...body.read()]),
         };

@@ -36,38 +36,62 @@ const command = fc.oneof(
 );
 
 const bodyLine = fc.oneof(
-  fc.constantFrom(
-    'text',
-    '',
-    '..',
-    '..x',
-    '.x',
-    ' fold',
-    'From: again@a.example',
-    'Date: z',
-    'MAIL FROM:<a@a.example>',
-  ),
-  fc.constantFrom(GTUBE, 'QUIT', 'x'.repeat(700), 'y'.repeat(996), 'z'.repeat(997), '\xff\xfe'),
+  {
+    weight: 12,
+    arbitrary: fc.constantFrom(
+      'text',
+      '',
+      '..',
+      '..x',
+      '.x',
+      '.\xff',
+      ' fold',
+      'QUIT',
+      'MAIL FROM:<a@a.example>',
+      'y'.repeat(996),
+    ),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom('From: again@a.example', 'Date: z', GTUBE, 'z'.repeat(997), 'x'.repeat(900)),
+  },
+);
+const header = fc.oneof(
+  { weight: 6, arbitrary: fc.constantFrom('From: a@a.example\r\nDate: x\r\n\r\n', 'From: a@a.example\r\n') },
+  { weight: 1, arbitrary: fc.constantFrom('Date: x\r\n\r\n', '') },
 );
 const body = fc
-  .tuple(
-    fc.constantFrom('From: a@a.example\r\nDate: x\r\n\r\n', 'From: a@a.example\r\n', 'Date: x\r\n\r\n', ''),
-    fc.array(bodyLine, { maxLength: 8 }),
-  )
-  .map(([header, lines]) => `${header}${lines.map((line) => `${line}\r\n`).join('')}.\r\n`);
+  .tuple(header, fc.array(bodyLine, { maxLength: 6 }))
+  .map(([fields, lines]) => `${fields}${lines.map((line) => `${line}\r\n`).join('')}.\r\n`);
 
+/** What a host may have to say behind its recipients, while their answers are due. */
+const data = fc.oneof(
+  { weight: 12, arbitrary: body.map((text) => `DATA\r\n${text}`) },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom('NO\0OP\r\n', 'GET / HTTP/1.1\r\n', 'BDAT 1 LAST\r\nx', 'RSET\r\n', 'NOOP\n'),
+  },
+);
 /** A message as a good host sends it, so that sessions come as far as a body often enough. */
 const message = fc
-  .tuple(fc.array(fc.constantFrom('b', 'c', '550', '451', 'fail'), { minLength: 1, maxLength: 4 }), body)
+  .tuple(fc.array(fc.constantFrom('b', 'b', 'c', '550', '451', 'fail'), { minLength: 1, maxLength: 4 }), data)
   .map(
-    ([to, text]) =>
-      `MAIL FROM:<a@a.example>\r\n${to.map((one) => `RCPT TO:<${one}@b.example>\r\n`).join('')}DATA\r\n${text}`,
+    ([to, text]) => `MAIL FROM:<a@a.example>\r\n${to.map((one) => `RCPT TO:<${one}@b.example>\r\n`).join('')}${text}`,
   );
 
-const step = fc.oneof(
+/** Nothing that a host would not do. */
+const good = fc.oneof(
+  { weight: 4, arbitrary: message },
+  { weight: 1, arbitrary: fc.constantFrom('NOOP\r\n', 'RSET\r\n', 'EHLO a.example\r\n', 'VRFY a\r\n', 'HELP\r\n') },
+);
+const anything = fc.oneof(
   { weight: 6, arbitrary: command.map((line) => `${line}\r\n`) },
   { weight: 3, arbitrary: message },
   { weight: 1, arbitrary: body },
+);
+const steps = fc.oneof(
+  { weight: 2, arbitrary: fc.array(good, { maxLength: 4 }) },
+  { weight: 1, arbitrary: fc.array(anything, { maxLength: 14 }) },
 );
 
 /** What must not stand anywhere, put anywhere. */
@@ -80,10 +104,10 @@ const damage = fc.record({
 export function sessions(damaged = 2): fc.Arbitrary<string> {
   return fc
     .record({
-      greets: fc.boolean(),
-      steps: fc.array(step, { maxLength: 14 }),
+      greets: fc.oneof({ weight: 5, arbitrary: fc.constant(true) }, { weight: 1, arbitrary: fc.constant(false) }),
+      steps,
       damages: fc.oneof(
-        { weight: 2, arbitrary: fc.constant([]) },
+        { weight: 1, arbitrary: fc.constant([]) },
         { weight: 1, arbitrary: fc.array(damage, { maxLength: damaged }) },
       ),
       quits: fc.boolean(),
@@ -98,10 +122,17 @@ export function sessions(damaged = 2): fc.Arbitrary<string> {
     });
 }
 
-/** Places to cut at, as shares of the length, so that they shrink with the text. */
-export const cuts = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 30 });
+/** Where to cut: at shares of the length, so that they shrink with the text; behind each dot or CR; behind every octet. */
+export type Cuts = readonly number[] | 'dots' | 'crs' | 'octets';
+export const cuts: fc.Arbitrary<Cuts> = fc.oneof(
+  { weight: 2, arbitrary: fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 30 }) },
+  { weight: 1, arbitrary: fc.constantFrom('dots' as const, 'crs' as const, 'octets' as const) },
+);
 
-export function cutAt(text: string, shares: readonly number[]): string[] {
-  const places = [...new Set(shares.map((share) => Math.floor(share * text.length)))].sort((a, b) => a - b);
+export function cutAt(text: string, how: Cuts): string[] {
+  if (how === 'dots') return text.split(/(?<=\.)/);
+  if (how === 'crs') return text.split(/(?<=\r)/);
+  if (how === 'octets') return text.split('');
+  const places = [...new Set(how.map((share) => Math.floor(share * text.length)))].sort((a, b) => a - b);
   return [0, ...places].map((from, i) => text.slice(from, places[i] ?? text.length)).filter((part) => part !== '');
 }
