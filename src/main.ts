@@ -22,10 +22,13 @@ const { version } = JSON.parse(readFileSync(new URL('../package.json', import.me
 
 // A reader that goes away early (`postern log | head`) is no error of ours.
 process.stdout.on('error', () => {});
-process.exit(
-  await dispatch(process.argv.slice(2), io, {
-    commands,
-    version: `${version} (Node ${process.versions.node})`,
-    debug: process.env['POSTERN_DEBUG'] === '1',
-  }),
-);
+const status = await dispatch(process.argv.slice(2), io, {
+  commands,
+  version: `${version} (Node ${process.versions.node})`,
+  debug: process.env['POSTERN_DEBUG'] === '1',
+});
+// An exit does not wait for what a slow reader has not taken yet: "postern rules | less" would show the beginning alone.
+const flushed = (stream: NodeJS.WriteStream): Promise<void> =>
+  new Promise((resolve) => void stream.write('', () => resolve()));
+await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
+process.exit(status);
