@@ -41,7 +41,9 @@ export type KernelReport = {
   readonly topRefused: readonly { readonly source: string; readonly packets: number }[];
   readonly workers: readonly {
     readonly worker: number;
+    /** since its last answer to a probe; undefined before the first */
     readonly answeredMs: number | undefined;
+    /** probes without an answer since the guard's start */
     readonly failures: number;
   }[];
   readonly configErrors: number;
