@@ -2,6 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Namespace } from '../../src/lab/namespace.ts';
+import { shownToAll } from './checkout.ts';
 
 export type Order =
   | {
@@ -60,8 +61,10 @@ export class Agent {
   /** `asUser` is a numeric user id; without it the agent is root. It ends when the namespace is destroyed. */
   static async start(namespace: Namespace, asUser?: number): Promise<Agent> {
     const main = fileURLToPath(new URL('agent-main.ts', import.meta.url));
-    const user = asUser === undefined ? [] : ['setpriv', '--reuid', String(asUser), '--clear-groups'];
-    const child = namespace.spawn('env', [...user, process.execPath, main], {
+    const program = [process.execPath, main];
+    const args =
+      asUser === undefined ? program : shownToAll(['setpriv', '--reuid', String(asUser), '--clear-groups', ...program]);
+    const child = namespace.spawn('env', args, {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
     const agent = new Agent(child);

@@ -17,6 +17,7 @@ import { runPaths } from '../../src/kit/run-dir.ts';
 import { userOf } from '../../src/kit/users.ts';
 import { createNetwork, type LabNetwork, PLACES, type Ran } from '../../src/lab/network.ts';
 import { Agent } from './agent.ts';
+import { shownToAll } from './checkout.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const PORT = 2525;
@@ -196,11 +197,12 @@ export class GuardLab {
     const { uid } = userOf('guard');
     const capabilities = '-all,+net_admin,+net_raw';
     const args = [
+      'setpriv',
       ...['--reuid', String(uid), '--regid', String(uid), '--clear-groups', '--no-new-privs'],
       ...['--inh-caps', capabilities, '--ambient-caps', capabilities, '--bounding-set', capabilities],
       ...[process.execPath, MAIN, 'guard', '--config', this.configPath],
     ];
-    const child = this.network.gateway.spawn('setpriv', args, {
+    const child = this.network.gateway.spawn('env', shownToAll(args), {
       stdio: ['ignore', 'pipe', 'inherit', 'pipe'],
       env: { ...process.env, POSTERN_SUPERVISOR_FD: '3' },
     });
