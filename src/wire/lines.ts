@@ -41,8 +41,11 @@ export class LineReader {
     const line = this.#input.subarray(this.#at, Math.max(stop, this.#at));
     if (lf === this.#at || this.#input[stop] !== CR || line.includes(CR) || line.includes(0))
       return { fault: 'line-end' };
+    const text = line.toString('latin1');
     this.#at = lf + 1;
-    return line.toString('latin1');
+    // An idle host must not hold the large segment that its last command came in.
+    if (this.#at === length) this.takeRest();
+    return text;
   }
 
   /** What would have been found first had each octet come alone: the fault must not hang on how segments are cut. */
