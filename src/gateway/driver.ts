@@ -43,6 +43,7 @@ export class Connection {
   readonly #startMs: number;
   readonly #onEnd: (connection: Connection) => void;
   #out: Buffer[] = [];
+  #outBytes = 0;
   #body: BodyReader | undefined;
   #work: Work | undefined;
   #transactions = 0;
@@ -146,7 +147,8 @@ export class Connection {
   #feed(): void {
     if (this.#feeding || this.#gone) return;
     this.#feeding = true;
-    while (this.#feedOne());
+    // Commands are short and some replies long: what is said must not pile up until all that came is read.
+    while (this.#feedOne()) if (this.#outBytes > MAX_WAITING_BYTES) this.#flush();
     if (this.#rooms.draining && !this.isBusy) this.#step({ kind: 'stop', class: 'session.shutdown' });
     this.#feeding = false;
     // A pipelining host waits for the whole group: while one of its answers is out, what is said already can wait too.
@@ -232,6 +234,7 @@ export class Connection {
     switch (command.kind) {
       case 'reply':
         this.#out.push(command.reply.bytes);
+        this.#outBytes += command.reply.bytes.length;
         return;
       case 'begin':
         return this.#begin(command.transaction);
@@ -302,6 +305,7 @@ export class Connection {
     if (this.#out.length === 0) return;
     const bytes = this.#out.length === 1 ? (this.#out[0] as Buffer) : Buffer.concat(this.#out);
     this.#out = [];
+    this.#outBytes = 0;
     if (this.#gone || !this.#socket.writable) return;
     if (!this.#socket.write(bytes)) this.#unreadSinceMs ??= this.#rooms.clock.monotonicMs();
     if (this.#closing) this.#socket.end();
