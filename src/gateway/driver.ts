@@ -123,7 +123,8 @@ export class Connection {
       return;
     }
     if (this.#unreadSinceMs !== undefined && nowMs - this.#unreadSinceMs > limits.writeTimeout * factor) {
-      // It does not read, so there is no one to tell.
+      // It does not read, so there is no one to tell; but it is recorded.
+      this.#step({ kind: 'stop', class: 'limit.time' });
       this.#socket.destroy();
       return;
     }
