@@ -118,7 +118,9 @@ export class Connection {
     const { limits } = this.#rooms.config;
     const factor = pressed ? PRESSED : 1;
     if (this.#closing) {
-      if (nowMs - this.#waitsSinceMs > LINGER_MS && this.#socket.writableLength === 0) this.#socket.destroy();
+      // Under pressure the descriptor is worth more than a refusal that is surely read.
+      const lingerMs = pressed ? 0 : LINGER_MS;
+      if (nowMs - this.#waitsSinceMs > lingerMs && this.#socket.writableLength === 0) this.#socket.destroy();
       else if (nowMs - this.#waitsSinceMs > limits.writeTimeout * factor) this.#socket.destroy();
       return;
     }
