@@ -99,7 +99,7 @@ typedef struct {
 
 static struct {
   uint64_t started, sessions, messages, failed, in_window, bytes_read;
-  uint64_t codes[PHASES][1000];
+  uint64_t codes[PHASES][1000], unwanted[PHASES][1000];
   uint64_t errors[PHASES][140]; /* by errno; 0 is the far side's end of the connection */
   uint64_t timeouts[PHASES];
   uint64_t late; /* open loop: due, but all connections were in use */
@@ -239,6 +239,7 @@ static bool on_reply(client *c, unsigned code, uint64_t now) {
   count.codes[c->phase][code]++;
   if (c->sent_ns >= window_ns) note(&count.phases[c->phase], now - c->sent_ns);
   if (!is_wanted(c->phase, code)) {
+    count.unwanted[c->phase][code]++;
     if (mode == KNOCK) close_client(c);
     else fail(c);
     return false;
@@ -393,6 +394,11 @@ static void print_result(double window_s) {
       if (count.errors[p][error] > 0) {
         printf("%s\"%s: %s\":%lu", comma, phase_names[p], error == 0 ? "closed by the far side" : strerror(error),
                count.errors[p][error]);
+        comma = ",";
+      }
+    for (int code = 0; code < 1000; code++)
+      if (count.unwanted[p][code] > 0) {
+        printf("%s\"%s: %03d\":%lu", comma, phase_names[p], code, count.unwanted[p][code]);
         comma = ",";
       }
     if (count.timeouts[p] > 0) {

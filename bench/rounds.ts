@@ -26,11 +26,10 @@ export async function runRounds(
   scenario: Scenario,
   options: RoundOptions,
 ): Promise<Row[]> {
-  const reference = standings.find(({ kind }) => kind.name === REFERENCE);
-  const others = standings.filter((standing) => standing !== reference);
-  const rows = new Map(
-    standings.map(({ kind }) => [kind.name, { samples: [] as Sample[], references: [] as Sample[] }]),
-  );
+  const able = standings.filter(({ kind }) => !(kind.rejectsItself && kind.queues && scenario.load.mode === 'reject'));
+  const reference = able.find(({ kind }) => kind.name === REFERENCE);
+  const others = able.filter((standing) => standing !== reference);
+  const rows = new Map(able.map(({ kind }) => [kind.name, { samples: [] as Sample[], references: [] as Sample[] }]));
   for (let round = 0; round < options.rounds; round++) {
     let beside: Sample | undefined;
     for (let i = 0; i < others.length; i++) {

@@ -3,8 +3,11 @@ import { delimiter } from 'node:path';
 import { parseArgs } from 'node:util';
 import { about } from './machine.ts';
 import { direct } from './peers/direct.ts';
+import { haraka } from './peers/haraka.ts';
 import { haproxy } from './peers/haproxy.ts';
+import { naive } from './peers/naive.ts';
 import type { PeerKind } from './peers/peer.ts';
+import { postfix, postfixQueue } from './peers/postfix.ts';
 import { postern } from './peers/postern.ts';
 import { profile } from './profile.ts';
 import { buildPrograms } from './programs.ts';
@@ -15,7 +18,7 @@ import { SCENARIOS } from './scenarios.ts';
 import type { Family } from './stage.ts';
 import { figureTable, type Measured, ratioTables, targetTable } from './tables.ts';
 
-const PEERS: readonly PeerKind[] = [direct, haproxy, postern];
+const PEERS: readonly PeerKind[] = [direct, haproxy, postern, postfix, postfixQueue, haraka, naive];
 const QUICK = ['a', 'b', 'c', 'e', 'p', 'l'];
 
 const PROFILE_S = 4;
