@@ -10,6 +10,8 @@ import { Connection } from './driver.ts';
 import type { Rooms } from './rooms.ts';
 
 const SWEEP_MS = 250;
+/** After the drain: for the answer to what has been sent already. */
+const LAST_ANSWER_MS = 2000;
 
 /** A source that is in no network, or in one that is closed: the kernel refuses these, so this is the second gate. */
 const NOWHERE = 'unrouted';
@@ -18,7 +20,7 @@ export class Gateway {
   readonly #rooms: Rooms;
   readonly #connections = new Set<Connection>();
   readonly #sweeper: NodeJS.Timeout;
-  #whenEmpty: (() => void) | undefined;
+  #whenIdle: (() => void) | undefined;
 
   constructor(rooms: Rooms) {
     this.#rooms = rooms;
@@ -46,18 +48,34 @@ export class Gateway {
     void this.#admit(socket, arrival);
   }
 
-  /** Ends the sessions that are idle now and lets the others finish, at most `drainMs`; then 421 to what is left. */
+  /**
+   * Ends the sessions that have no message under way, and each of the others after its message; at most `drainMs`, then
+   * 421 to what is left. A message on its way to the far side gets its answer within 2 s more or is cut off: never a 250
+   * that was not heard.
+   */
   async drain(drainMs: number): Promise<void> {
     this.#rooms.draining = true;
     for (const connection of this.#connections) if (!connection.isBusy) connection.stop('session.shutdown');
-    const empty = new Promise<void>((resolve) => {
-      this.#whenEmpty = resolve;
-    });
-    if (this.#connections.size > 0) await Promise.race([empty, after(drainMs)]);
+    await this.#idleWithin(drainMs);
     for (const connection of this.#connections) connection.stop('session.shutdown');
-    // What is on its way to the far side gets its answer or is cut off: never a 250 that was not heard.
-    if (this.#connections.size > 0) await Promise.race([empty, after(2000)]);
+    await this.#idleWithin(LAST_ANSWER_MS);
     clearInterval(this.#sweeper);
+  }
+
+  /** Resolves when no session has a message under way, or the time is over. */
+  async #idleWithin(ms: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.#whenIdle = resolve;
+      timer = setTimeout(resolve, ms);
+      this.#checkIdle();
+    });
+    clearTimeout(timer);
+    this.#whenIdle = undefined;
+  }
+
+  #checkIdle(): void {
+    if (this.#whenIdle && ![...this.#connections].some((connection) => connection.isBusy)) this.#whenIdle();
   }
 
   async #admit(socket: Socket, arrival: Arrival): Promise<void> {
@@ -70,7 +88,7 @@ export class Gateway {
       this.#connections.delete(connection);
       rooms.counts.open--;
       if (admitted) rooms.ledger.release(source);
-      if (this.#connections.size === 0) this.#whenEmpty?.();
+      this.#checkIdle();
     });
     this.#connections.add(connection);
     rooms.counts.opened(found?.name ?? NOWHERE);
@@ -86,7 +104,7 @@ export class Gateway {
     }
     const over: Class | undefined =
       answer === 'ok' ? undefined : answer === 'over' ? 'limit.connections' : 'error.keeper';
-    if (over === 'limit.connections' && network.mode === 'observe') return connection.open(undefined, over);
+    if (over !== undefined && network.mode === 'observe') return connection.open(undefined, over);
     connection.open(over, undefined);
   }
 
@@ -105,14 +123,11 @@ export class Gateway {
     const nowMs = this.#rooms.clock.monotonicMs();
     const pressed = this.#rooms.descriptors.isPressed(this.#rooms.config.limits.pressure);
     for (const connection of this.#connections) connection.checkDeadlines(nowMs, pressed);
+    this.#checkIdle();
   }
 }
 
 function nowhere(rooms: Rooms): Network {
   const first = rooms.config.network[0] as Network;
   return { ...first, name: NOWHERE, prefixes: [], mode: 'enforce' };
-}
-
-function after(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

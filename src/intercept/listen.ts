@@ -6,12 +6,25 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { inheritedListeners } from '../kit/inherited.ts';
 
 export type Listeners = {
-  /** Takes no new connection here; those that wait in the kernel stay for the next worker. */
+  /**
+   * Takes no new connection of hosts: those that come wait in the kernel, for `resume` or for the next worker. The
+   * probe goes on being answered, since a worker that drains lives.
+   */
+  pause(): Promise<void>;
+  resume(): void;
+  /** Takes nothing any more. */
   close(): void;
 };
 
+type Handlers = {
+  readonly host: (socket: Socket) => void;
+  readonly probe: (socket: Socket) => void;
+  /** a listener that cannot be used, at the start: nothing else is to be done than to end */
+  readonly failed: (error: Error) => void;
+};
+
 /** Throws when no listeners were handed down to this very process. */
-export function adoptListeners(on: { host: (socket: Socket) => void; probe: (socket: Socket) => void }): Listeners {
+export function adoptListeners(on: Handlers): Listeners {
   const [v4, v6, probe] = inheritedListeners();
   if (v4 === undefined || v6 === undefined || probe === undefined) {
     throw new Error(
@@ -21,13 +34,25 @@ export function adoptListeners(on: { host: (socket: Socket) => void; probe: (soc
   const adopt = (fd: number, onSocket: (socket: Socket) => void): Server => {
     // A host may close its sending side after QUIT and still read.
     const server = createServer({ allowHalfOpen: true, noDelay: true }, onSocket);
-    server.listen({ fd });
-    return server;
+    server.on('error', (error) => on.failed(new Error(`descriptor ${fd} is no listener: ${error.message}`)));
+    return server.listen({ fd });
   };
-  const servers = [adopt(v4, on.host), adopt(v6, on.host), adopt(probe, on.probe)];
+  const probes = adopt(probe, on.probe);
+  let hosts = [v4, v6];
+  let servers = hosts.map((fd) => adopt(fd, on.host));
   return {
-    close() {
+    async pause() {
+      // Closing a server closes its descriptor, and what is to be taken up again needs another.
+      const { duplicate } = await import('../kit/native-socket.ts');
+      hosts = hosts.map(duplicate);
       for (const server of servers) server.close();
+      servers = [];
+    },
+    resume() {
+      servers = hosts.map((fd) => adopt(fd, on.host));
+    },
+    close() {
+      for (const server of [probes, ...servers]) server.close();
     },
   };
 }

@@ -2,7 +2,7 @@
  * The socket calls that Node lacks, through koffi: listeners with options that must be set before bind, and datagrams to
  * a unix socket. Nothing else in the tree calls C.
  *
- * A wrong prototype here corrupts memory, so there are five, each as its manual page has it. Every return value is
+ * A wrong prototype here corrupts memory, so there are six, each as its manual page has it. Every return value is
  * checked; a failure is an Error with `code` (EADDRINUSE …) and `syscall`, as Node's own are.
  */
 import { chmodSync, chownSync, closeSync, rmSync } from 'node:fs';
@@ -16,6 +16,7 @@ const calls = {
   setsockopt: libc.func('int setsockopt(int, int, int, const void *, uint32_t)'),
   bind: libc.func('int bind(int, const void *, uint32_t)'),
   listen: libc.func('int listen(int, int)'),
+  fcntl: libc.func('int fcntl(int, int, int)'),
   sendto: libc.func('long sendto(int, const void *, size_t, int, const void *, uint32_t)'),
 } as const;
 
@@ -34,6 +35,7 @@ const TRANSPARENT = { 4: { level: 0, name: 19 }, 6: { level: IPPROTO_IPV6, name:
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const SUN_PATH_BYTES = 108;
+const F_DUPFD_CLOEXEC = 1030;
 
 export type TcpListener = {
   readonly family: Family;
@@ -67,6 +69,11 @@ export function openListener(of: TcpListener): number {
     checked('bind', what, calls.bind(fd, at, at.length));
     checked('listen', what, calls.listen(fd, of.backlog));
   });
+}
+
+/** A second descriptor of the same socket: closing one leaves the other. */
+export function duplicate(fd: number): number {
+  return checked('fcntl', `descriptor ${fd}`, calls.fcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
 /**

@@ -1,8 +1,8 @@
 /**
  * The worker: sessions, filters, relay. No capability, no database, no kernel: it holds sockets and the message.
  *
- * Ready once the listeners are adopted. It begins to accept when a smarthost has answered or a second has passed, so
- * that the first host after a start is not told that nothing was reached yet.
+ * Ready once the listeners are adopted. It begins to accept when a smarthost has answered and the keeper has told the
+ * locks, or a second has passed.
  */
 import type { Config } from '../config/schema.ts';
 import { fileState } from '../config/outside.ts';
@@ -13,7 +13,7 @@ import { sessionCounts } from '../gateway/report.ts';
 import { Counts, type Rooms } from '../gateway/rooms.ts';
 import { networksOf } from '../identity/networks.ts';
 import { Descriptors } from '../intercept/descriptors.ts';
-import { adoptListeners } from '../intercept/listen.ts';
+import { adoptListeners, type Listeners } from '../intercept/listen.ts';
 import { systemClock } from '../kit/clock.ts';
 import { type Log, stdoutLog } from '../kit/log.ts';
 import { runPaths } from '../kit/run-dir.ts';
@@ -25,6 +25,8 @@ import { loadAtStart } from './start-config.ts';
 
 const FIRST_CONTACT_MS = 1000;
 const REPORT_MS = 1000;
+/** How long a connection may wait in the listener of a worker that drains. */
+const MAX_WAIT_MS = 3000;
 
 /** Runs until SIGTERM; resolves with the exit status. */
 export async function worker(configPath: string, index: number): Promise<number> {
@@ -39,10 +41,15 @@ export async function worker(configPath: string, index: number): Promise<number>
   const rooms = makeRooms(loaded.config, index, log, abort.signal);
   const gateway = new Gateway(rooms);
 
-  await Promise.race([rooms.relay.start(), after(FIRST_CONTACT_MS)]);
+  // The first host after a start is neither told that nothing was reached yet, nor let past a lock.
+  await Promise.race([Promise.all([rooms.relay.start(), rooms.ledger.ready]), after(FIRST_CONTACT_MS)]);
   const listeners = adoptListeners({
     host: (socket) => gateway.accept(socket),
     probe: (socket) => gateway.probe(socket),
+    failed(error) {
+      log.write('error', 'worker.no-listener', { error: error.message });
+      process.exit(1);
+    },
   });
   const report = setInterval(() => rooms.ledger.record(sessionCounts(rooms)), REPORT_MS);
   const watchdog = notify.ready();
@@ -54,8 +61,8 @@ export async function worker(configPath: string, index: number): Promise<number>
 
   await new Promise<void>((resolve) => process.once('SIGTERM', resolve));
   notify.stopping();
+  await drain(gateway, listeners, rooms.config.gateway.drain);
   listeners.close();
-  await gateway.drain(rooms.config.gateway.drain);
   clearInterval(report);
   clearInterval(watchdog);
   rooms.ledger.record(sessionCounts(rooms));
@@ -88,7 +95,10 @@ function makeRooms(config: Config, index: number, log: Log, signal: AbortSignal)
     budget: new SpoolBudget(limits.bodyTotal),
     spoolDir: paths.spoolDir,
     descriptors: new Descriptors(
-      () => counts.open + rooms.relay.servers().reduce((sum, { connections }) => sum + connections, 0),
+      () =>
+        counts.open +
+        rooms.budget.openFiles +
+        rooms.relay.servers().reduce((sum, { connections }) => sum + connections, 0),
     ),
     filters: allFilters,
     log,
@@ -100,12 +110,24 @@ function makeRooms(config: Config, index: number, log: Log, signal: AbortSignal)
 }
 
 /**
+ * What comes while this worker drains waits in the kernel for the next one, but not for long: when running messages keep
+ * us, hosts are told 421 and come again, to another worker or to our successor.
+ */
+async function drain(gateway: Gateway, listeners: Listeners, drainMs: number): Promise<void> {
+  await listeners.pause();
+  const timer = setTimeout(() => listeners.resume(), MAX_WAIT_MS);
+  await gateway.drain(drainMs);
+  clearTimeout(timer);
+}
+
+/**
  * Sessions that run keep what they began with. The relay is always replaced: a password or a CA file can have changed
  * behind the same configuration.
  */
 function adopt(rooms: Rooms, config: Config, log: Log): void {
   rooms.config = config;
   rooms.networks = networksOf(config.network);
+  rooms.budget.totalBytes = config.limits.bodyTotal;
   rooms.ledger.configure({ workers: config.gateway.workers, keeperFailure: config.gateway.keeperFailure });
   const next = createSmarthost(config, { log, clock: systemClock, workerCount: config.gateway.workers });
   // The new one takes over when it knows what it can offer; until then the old one serves.

@@ -18,6 +18,8 @@ export type TestWorker = {
   readonly starts: number;
   /** SIGKILL; it is started again at once, and its listeners stay open. */
   kill(): void;
+  /** Resolves with the status of the worker that runs now when it has ended by itself; the next one is started. */
+  ended(): Promise<number | null>;
   /** Resolves when the worker that runs now, or is being started, is ready. */
   ready(): Promise<void>;
   close(): Promise<void>;
@@ -72,8 +74,8 @@ export async function startWorker(
       });
     });
     own.once('exit', (code) => {
-      // Killed is what tests do to it; that it ends by itself is no test's business.
-      if (!closing && code === null) start();
+      // Killed, or told to end: what tests do to it. Another status is a fault.
+      if (!closing && (code === null || code === 0)) start();
       else if (!closing) throw new Error(`the worker ended with status ${code}`);
     });
   };
@@ -90,6 +92,11 @@ export async function startWorker(
     kill() {
       ready = once(child, 'exit').then(() => {});
       child.kill('SIGKILL');
+    },
+    ended() {
+      const own = child;
+      ready = once(own, 'exit').then(() => {});
+      return once(own, 'exit').then(([code]) => code as number | null);
     },
     async ready() {
       // It may be killed and replaced while one waits.
