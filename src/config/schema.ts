@@ -164,6 +164,12 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
       min: '100ms',
       max: '1h',
     }),
+    idle_timeout: durationMs({
+      doc: 'How long a session may go on without a new message, whatever else it says.',
+      default: '15m',
+      min: '100ms',
+      max: '1d',
+    }),
     data_timeout: durationMs({ doc: 'For a whole DATA.', default: '10m', min: '100ms', max: '2h' }),
     data_rate: sizeBytes({
       doc: 'Least bytes per second of a body, counted after its first 30 seconds.',

@@ -13,7 +13,7 @@ import type { Class } from '../policy/classes.ts';
 import { type Capabilities, noCapabilities } from '../smtp/capabilities.ts';
 import { type Reply, refusal } from '../smtp/reply.ts';
 import { Session, type SessionCommand, type SessionEvent, type Slot } from '../smtp/session.ts';
-import type { Recipient, Transaction } from '../smtp/transaction.ts';
+import { acceptedOf, type Recipient, type Transaction } from '../smtp/transaction.ts';
 import { BodyReader } from '../wire/body.ts';
 import { LineReader } from '../wire/lines.ts';
 import { SpooledBody } from '../wire/spool.ts';
@@ -53,6 +53,8 @@ export class Connection {
   #gone = false;
   #feeding = false;
   #waitsSinceMs: number;
+  /** the beginning, or the end of the last transaction */
+  #idleSinceMs: number;
   #bodySinceMs = 0;
   #unreadSinceMs: number | undefined;
   #overLimit: Class | undefined;
@@ -66,6 +68,7 @@ export class Connection {
     this.#atMs = rooms.clock.nowMs();
     this.#startMs = rooms.clock.monotonicMs();
     this.#waitsSinceMs = this.#startMs;
+    this.#idleSinceMs = this.#startMs;
     this.#id = newId(this.#atMs);
     const { config } = rooms;
     this.#session = new Session({
@@ -76,6 +79,7 @@ export class Connection {
       maxErrors: config.limits.errors,
       maxSizeBytes: config.limits.messageSize,
       offers: () => toHost(rooms.relay.offers()),
+      everOffered: (extension) => rooms.relay.everOffered(extension),
       newId: () => newId(rooms.clock.nowMs()),
     });
     socket.on('data', (chunk: Buffer) => this.#data(chunk));
@@ -135,6 +139,8 @@ export class Connection {
       const slow = tookMs > RATE_GRACE_MS && this.#body.receivedBytes < (tookMs / 1000) * limits.dataRate;
       if (slow || tookMs > limits.dataTimeout * factor) this.stop('limit.time');
     } else if (this.#isHostsTurn() && nowMs - this.#waitsSinceMs > limits.commandTimeout * factor) {
+      this.stop('limit.time');
+    } else if (!this.isBusy && nowMs - this.#idleSinceMs > limits.idleTimeout * factor) {
       this.stop('limit.time');
     }
   }
@@ -294,6 +300,7 @@ export class Connection {
       this.#body = undefined;
     }
     this.#work = undefined;
+    if (acceptedOf(work.transaction).length > 0) this.#idleSinceMs = this.#rooms.clock.monotonicMs();
     if (answer) work.outcome = answer;
     work.relay?.abandon();
     if (!work.inFlight) this.#finish(work, why);

@@ -28,8 +28,11 @@ export function receivedLine(facts: TraceFacts): Buffer {
   );
 }
 
+/** A path is at most 512 octets and its brackets; an EHLO word 255 (smtp/command.ts, smtp/verb/hello.ts). */
+const MAX_WORD = 514;
+
 function plain(text: string, forbidden: RegExp): string {
-  return text.slice(0, 255).replace(forbidden, '?');
+  return text.slice(0, MAX_WORD).replace(forbidden, '?');
 }
 
 function rfc5322Date(nowMs: number): string {

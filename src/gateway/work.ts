@@ -48,9 +48,9 @@ export class Work {
     const { class: decided, verdict } = this.#decision(why);
     return {
       ...attemptBase(this.origin, this.transaction.id, this.atMs, helo, esmtp),
-      sender: this.transaction.from.path,
+      sender: readable(this.transaction.from.path),
       recipients: this.transaction.recipients.map(({ recipient, code }, i) => ({
-        recipient: recipient.path,
+        recipient: readable(recipient.path),
         code: code ?? 0,
         class: this.recipientClasses[i] ?? why,
       })),
@@ -128,10 +128,20 @@ function attemptBase(origin: Origin, id: string, atMs: number, helo: string | un
     sourcePort: arrival.sourcePort,
     destination: arrival.destination,
     destinationPort: arrival.destinationPort,
-    helo,
+    helo: helo === undefined ? undefined : readable(helo),
     esmtp,
     egress: 'smarthost',
   } as const;
+}
+
+/**
+ * What came over the wire, one character for each octet, as people write it: UTF-8 where it is UTF-8 (RFC 6531), the
+ * octets as they are where it is not.
+ */
+export function readable(wire: string): string {
+  if (!/[\x80-\xff]/.test(wire)) return wire;
+  const text = Buffer.from(wire, 'latin1').toString('utf8');
+  return text.includes('\ufffd') ? wire : text;
 }
 
 function kindOf(code: number): Verdict['kind'] {

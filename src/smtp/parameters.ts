@@ -42,19 +42,39 @@ const RCPT: Readonly<Record<string, Rule>> = {
   },
 };
 
+/** BODY=7BIT says what is true without the extension; everything else asks something of the server. */
+function asksFor(name: string, value: string | undefined): boolean {
+  return name !== 'BODY' || value?.toUpperCase() === '8BITMIME';
+}
+
+/** What may be used, and what could have been: whether any server behind us ever offered an extension. */
+export type Offered = { readonly now: Capabilities; readonly ever: (extension: Extension) => boolean };
+
+/**
+ * An extension that was not offered in this session: offered once, it may be again (4xx); never, the code that its RFC
+ * has for it (RFC 6152 section 5, RFC 6531 section 3.5), or else that of an unknown parameter.
+ */
+function notOffered(extension: Extension, { ever }: Offered): Class {
+  if (ever(extension)) return 'upstream.extension';
+  if (extension === '8BITMIME') return 'body.8bit';
+  return extension === 'SMTPUTF8' ? 'body.smtputf8' : 'protocol.parameter';
+}
+
 function read(
   rules: Readonly<Record<string, Rule>>,
   parameters: ReadonlyMap<string, string | undefined>,
-  offers: Capabilities,
+  offered: Offered,
 ): Parameters | { readonly refuse: Class } {
   let text = '';
   const needs = new Set<Extension>();
   for (const [name, value] of parameters) {
     const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
-    if (!rule?.offered(offers)) return { refuse: 'protocol.parameter' };
+    if (!rule) return { refuse: 'protocol.parameter' };
     if (!rule.value.test(value ?? '')) return { refuse: 'protocol.argument' };
-    // BODY=7BIT says what is true without the extension; only 8BITMIME asks something of the server.
-    if (name !== 'BODY' || value?.toUpperCase() === '8BITMIME') needs.add(rule.extension);
+    const asks = asksFor(name, value);
+    if (asks && !rule.offered(offered.now)) return { refuse: notOffered(rule.extension, offered) };
+    if (!asks && !rule.offered(offered.now)) continue;
+    if (asks) needs.add(rule.extension);
     text += value === undefined ? ` ${name}` : ` ${name}=${value}`;
   }
   const size = parameters.get('SIZE');
@@ -66,10 +86,10 @@ function read(
   };
 }
 
-export function readMailParameters(parameters: ReadonlyMap<string, string | undefined>, offers: Capabilities) {
-  return read(MAIL, parameters, offers);
+export function readMailParameters(parameters: ReadonlyMap<string, string | undefined>, offered: Offered) {
+  return read(MAIL, parameters, offered);
 }
 
-export function readRecipientParameters(parameters: ReadonlyMap<string, string | undefined>, offers: Capabilities) {
-  return read(RCPT, parameters, offers);
+export function readRecipientParameters(parameters: ReadonlyMap<string, string | undefined>, offered: Offered) {
+  return read(RCPT, parameters, offered);
 }

@@ -20,7 +20,6 @@ export type Transaction = {
   readonly id: string;
   readonly from: MailFrom;
   readonly smtpUtf8: boolean;
-  readonly declaredBytes: number | undefined;
   /** in the order asked; `code` is undefined until it is answered */
   readonly recipients: { readonly recipient: Recipient; code: number | undefined }[];
 };

@@ -35,6 +35,7 @@ export function newSession(options: Partial<SessionOptions> = {}): Session {
     maxErrors: 20,
     maxSizeBytes: 500_000,
     offers: () => everything,
+    everOffered: () => false,
     newId: () => `T${++ids}`,
     ...options,
   });

@@ -122,6 +122,22 @@ describe('a session', () => {
       < 250 *`);
   });
 
+  test('an extension that is not offered: 4xx when a server once had it, else what its RFC says', () => {
+    const MAIL = [
+      ['BODY=8BITMIME', '554 5.6.3'],
+      ['SMTPUTF8', '550 5.6.7'],
+      ['RET=FULL', '555 5.5.4'],
+    ] as const;
+    for (const [parameter, never] of MAIL) {
+      const refused = (code: string): string =>
+        `> !open\n< 220 *\n> EHLO a\n< 250 *\n> MAIL FROM:<a@b> ${parameter}\n< ${code} *`;
+      play(refused(never), newSession({ offers: () => noCapabilities }));
+      play(refused('451 4.3.3'), newSession({ offers: () => noCapabilities, everOffered: () => true }));
+    }
+    const seven = '> !open\n< 220 *\n> EHLO a\n< 250 *\n> MAIL FROM:<a@b> BODY=7BIT\n< !begin <a@b>\n< 250 *';
+    play(seven, newSession({ offers: () => noCapabilities }));
+  });
+
   test('an address with octets above 127 needs SMTPUTF8', () => {
     play(`${HELLO}
       > MAIL FROM:<\xc3\xbc@a.example>
@@ -202,7 +218,7 @@ describe('a session', () => {
   });
 });
 
-/** FEATURES S14: what each command gets. `at` is where in a session it is said. */
+/** What each command gets. `at` is where in a session it is said. */
 const TABLE: readonly [at: 'start' | 'hello' | 'envelope', line: string, answer: string][] = [
   ['hello', 'FOO', '500 5.5.2'],
   ['hello', '', '500 5.5.2'],

@@ -4,7 +4,10 @@ import { acceptedOf } from '../transaction.ts';
 
 export function data(dialog: Dialog, argument: string): void {
   const transaction = dialog.transaction;
-  if (argument !== '') return dialog.refuse('protocol.argument');
+  if (argument !== '') {
+    dialog.expectStrayBody();
+    return dialog.refuse('protocol.argument');
+  }
   if (!transaction || acceptedOf(transaction).length === 0) {
     dialog.expectStrayBody();
     return dialog.refuse('protocol.sequence');

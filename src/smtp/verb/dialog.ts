@@ -2,7 +2,7 @@
 import type { Class } from '../../policy/classes.ts';
 import type { Capabilities } from '../capabilities.ts';
 import type { Reply } from '../reply.ts';
-import type { Recipient, Transaction } from '../transaction.ts';
+import type { Extension, Recipient, Transaction } from '../transaction.ts';
 
 export type SessionOptions = {
   /** the session's id: in every refusal that belongs to no transaction */
@@ -14,6 +14,8 @@ export type SessionOptions = {
   readonly maxSizeBytes: number;
   /** what may be offered now; asked at each EHLO */
   readonly offers: () => Capabilities;
+  /** whether any server behind us has ever offered it: what decides between 4xx and 5xx */
+  readonly everOffered: (extension: Extension) => boolean;
   /** a fresh id for a transaction */
   readonly newId: () => string;
 };

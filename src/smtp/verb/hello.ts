@@ -5,7 +5,7 @@ import type { Dialog } from './dialog.ts';
 import { noCapabilities } from '../capabilities.ts';
 
 export function hello(dialog: Dialog, argument: string, esmtp: boolean): void {
-  // Hosts send what they like here, underscores and bare addresses among it; only what can't be a word is refused.
+  // Hosts send underscores and bare addresses here; only what is no single word is refused.
   if (!/^[\x21-\x7e\x80-\xff]{1,255}$/.test(argument)) return dialog.refuse('protocol.argument');
   dialog.endTransaction('session.no-message');
   dialog.helo = argument;

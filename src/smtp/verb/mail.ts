@@ -8,7 +8,11 @@ export function mail(dialog: Dialog, argument: string): void {
   if (dialog.helo === undefined || dialog.transaction) return dialog.refuse('protocol.sequence');
   const parsed = parsePath('FROM', argument);
   if (!parsed) return dialog.refuse('protocol.argument');
-  const parameters = readMailParameters(parsed.parameters, dialog.offered);
+  const parameters = readMailParameters(parsed.parameters, {
+    now: dialog.offered,
+    // A host that said HELO was offered nothing and cannot be told to come back for it.
+    ever: (extension) => dialog.esmtp && dialog.options.everOffered(extension),
+  });
   if ('refuse' in parameters) return dialog.refuse(parameters.refuse);
   if (hasEightBit(parsed.path) && !parameters.smtpUtf8) return dialog.refuse('protocol.argument');
   const limitBytes = dialog.offered.size
@@ -19,7 +23,6 @@ export function mail(dialog: Dialog, argument: string): void {
     id: dialog.options.newId(),
     from: { path: parsed.path, parameters: parameters.text, needs: parameters.needs },
     smtpUtf8: parameters.smtpUtf8,
-    declaredBytes: parameters.sizeBytes,
     recipients: [],
   });
   dialog.say(reply(250, '2.1.0 Sender accepted'));

@@ -9,7 +9,11 @@ export function rcpt(dialog: Dialog, argument: string): void {
   if (!transaction) return dialog.refuse('protocol.sequence');
   const parsed = parsePath('TO', argument);
   if (!parsed) return dialog.refuse('protocol.argument');
-  const parameters = readRecipientParameters(parsed.parameters, dialog.offered);
+  const parameters = readRecipientParameters(parsed.parameters, {
+    now: dialog.offered,
+    // A host that said HELO was offered nothing and cannot be told to come back for it.
+    ever: (extension) => dialog.esmtp && dialog.options.everOffered(extension),
+  });
   if ('refuse' in parameters) return dialog.refuse(parameters.refuse);
   if (hasEightBit(parsed.path) && !transaction.smtpUtf8) return dialog.refuse('protocol.argument');
   if (transaction.recipients.length >= dialog.options.maxRecipients) return dialog.refuse('limit.recipients');
