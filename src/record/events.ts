@@ -6,7 +6,7 @@
 import { amount, listOf, mapOf, maybe, object, oneOf, type Shape, text, union, whole, yesNo } from '../kit/shape.ts';
 import { type Class, isClass } from '../policy/classes.ts';
 
-/** What one filter saw (DESIGN words: finding). */
+/** What one filter saw. */
 export type Finding = {
   readonly filter: string;
   readonly name: string;

@@ -1,4 +1,4 @@
-/** RELIABILITY 28 and 29: what a disk can do to the journal, and what the journal does then. */
+/** What a disk can do to the journal, and what the journal does then. */
 import assert from 'node:assert/strict';
 import { type ChildProcessByStdio, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -157,7 +157,7 @@ test('EIO: writes fail with an error of the system; attempts wait; recovers when
 });
 
 const kills = count(10, 50);
-test(`RELIABILITY 28: killed ${kills} times while writing: opens again, with at most the last batch missing`, async () => {
+test(`killed ${kills} times while writing: opens again, with at most the last batch missing`, async () => {
   let before = 0;
   for (let round = 0; round < kills; round++) {
     const { process: it, latest } = child(`R${round}`);

@@ -319,7 +319,7 @@ test('of damaged files the newest three are kept', () => {
   assert.ok(kept[2]?.startsWith(`journal.db.damaged-${new Date().getUTCFullYear()}`));
 });
 
-test('RELIABILITY 33: a journal of a later release is kept aside and a new one begun; its own release takes it back', () => {
+test('a journal of a later release is kept aside and a new one begun; its own release takes it back', () => {
   const f = file();
   f.write([numbered(1)]);
   f.close();

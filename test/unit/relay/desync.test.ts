@@ -1,4 +1,4 @@
-/** RELIABILITY 6: a server that says more than it was asked. No reply is ever given to another command. */
+/** A server that says more than it was asked. No reply is ever given to another command. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { randomFrom } from '../../kit/random.ts';

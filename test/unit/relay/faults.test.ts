@@ -1,4 +1,4 @@
-/** RELIABILITY's fault matrix, towards the relay: whatever the far server does, at whatever stage. */
+/** The fault matrix, towards the relay: whatever the far server does, at whatever stage. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type ChildProcess, spawn } from 'node:child_process';

@@ -1,4 +1,4 @@
-/** RELIABILITY 19 and 21, towards the relay: servers that read slowly, or not at all. */
+/** Servers that read slowly, or not at all. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setFlagsFromString } from 'node:v8';

@@ -84,7 +84,7 @@ test('a lock with an end ends by itself, and the guard is told', async () => {
   assert.deepEqual(await guard.got.next(), { kind: 'locks', locks: [] });
 });
 
-test('RELIABILITY 51: with 1,000 locks one more takes effect at once, and all of them survive', async () => {
+test('with 1,000 locks one more takes effect at once, and all of them survive', async () => {
   const s = await stage();
   const worker = s.worker(1);
   await worker.ready;
