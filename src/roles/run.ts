@@ -62,7 +62,7 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
 
 class Supervisor {
   readonly #options: SuperviseOptions;
-  readonly #config: Config;
+  #config: Config;
   readonly #program: Program;
   readonly #out: LineSink;
   readonly #err: LineSink;
@@ -210,9 +210,11 @@ class Supervisor {
     try {
       const text = readFileSync(configPath, 'utf8');
       const loaded = await loadConfig(configPath);
-      const errors = loaded.ok ? this.#fixedKeyErrors(loaded.config) : loaded.errors.map(({ message }) => message);
+      if (!loaded.ok) return this.#refuseReload(loaded.errors.map(({ message }) => message));
+      const errors = this.#fixedKeyErrors(loaded.config);
       if (errors.length > 0) return this.#refuseReload(errors);
       writeCheckedConfig(this.#program.runDir, text);
+      this.#config = loaded.config;
     } catch (error) {
       return this.#refuseReload([(error as Error).message]);
     }
