@@ -23,7 +23,9 @@ suite("the dead-man's switch", { skip: needsRoot }, () => {
     await guard.logged('intercept.alive');
   });
   after(() => lab.destroy());
-  beforeEach(() => {
+  beforeEach(async () => {
+    await lab.answerProbes(true);
+    while ((await lab.inside.connect(SERVER.v4, 25)) !== 'gateway') await sleep(100);
     guard.lines.forget();
     guard.told.forget();
   });
@@ -81,8 +83,9 @@ suite("the dead-man's switch", { skip: needsRoot }, () => {
   });
 
   test('intercept, open, intercept under load: flows of either kind run on, none is reset, none stalls', async () => {
-    // Every source port is used in each phase, so that a flow meets what the one before it has left behind.
-    const ports = Array.from({ length: 40 }, (_, i) => 40_000 + i);
+    // Below the ports that the host's kernel chooses from. Each is used in every phase, so that a flow meets what the one
+    // before it has left behind.
+    const ports = Array.from({ length: 40 }, (_, i) => 30_000 + i);
     const held: { readonly hold: number; readonly where: string }[] = [];
     let next = 1;
     const open = async (
@@ -137,7 +140,7 @@ suite("the dead-man's switch", { skip: needsRoot }, () => {
   });
 
   test('a new connection with the very ends of one that was let through is decided anew', async () => {
-    const ends = { from: from.trial.v4, fromPort: 41_000 };
+    const ends = { from: from.trial.v4, fromPort: 31_000 };
     await lab.answerProbes(false);
     await guard.logged('intercept.lapsed', LAPSE_MS);
     assert.equal(await lab.inside.connect(SERVER.v4, 25, { ...ends, hold: 999 }), 'internet');
@@ -148,7 +151,7 @@ suite("the dead-man's switch", { skip: needsRoot }, () => {
     for (const side of [lab.network.inside, lab.network.internet]) must(await side.run('iptables', noReset));
     await lab.inside.forget(999);
     for (const side of [lab.network.inside, lab.network.internet]) must(await side.run('iptables', ['-F']));
-    assert.match(await lab.sh('conntrack -L -p tcp --orig-port-src 41000 2>/dev/null'), /ESTABLISHED/);
+    assert.match(await lab.sh('conntrack -L -p tcp --orig-port-src 31000 2>/dev/null'), /ESTABLISHED/);
     assert.equal(await lab.inside.connect(SERVER.v4, 25, ends), 'gateway');
   });
 
