@@ -5,6 +5,9 @@ import { isatty } from 'node:tty';
 import type { Io } from './cli/command.ts';
 import { commands } from './cli/commands.ts';
 import { dispatch } from './cli/dispatch.ts';
+import { logFlushed } from './kit/log.ts';
+
+const LOG_FLUSH_MS = 500;
 
 const io: Io = {
   out: (text) => void process.stdout.write(endLine(text)),
@@ -27,6 +30,8 @@ const status = await dispatch(process.argv.slice(2), io, {
   version: `${version} (Node ${process.versions.node})`,
   debug: process.env['POSTERN_DEBUG'] === '1',
 });
+// A role's last lines; whoever does not read them must not keep it from ending.
+await logFlushed(LOG_FLUSH_MS);
 // An exit does not wait for what a slow reader has not taken yet: "postern rules | less" would show the beginning alone.
 const flushed = (stream: NodeJS.WriteStream): Promise<void> =>
   new Promise((resolve) => void stream.write('', () => resolve()));

@@ -4,7 +4,7 @@
  * Strings are hostile: they may carry what a stranger typed after EHLO. JSON.stringify escapes C0 controls; DEL, C1,
  * line separators and bidirectional controls are escaped here as well, and every string is cut at 1,000 characters.
  */
-import { writeSync } from 'node:fs';
+import { type LineSink, lineSink } from './output.ts';
 
 export type Level = 'debug' | 'info' | 'warn' | 'error';
 export type Fields = Readonly<Record<string, unknown>>;
@@ -14,6 +14,7 @@ export interface Log {
 }
 
 const MAX_STRING = 1000;
+const MOST_A_SECOND = 100;
 // biome-ignore format: one range per group
 const UNSAFE = /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
 
@@ -26,18 +27,75 @@ export function safeJson(value: unknown): string {
   return text.replace(UNSAFE, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
-/** A log that writes each line at once; a full or closed output loses the line, never the caller. */
-export function stdoutLog(role: string): Log {
+/** The one output of this process. */
+let output: LineSink | undefined;
+const repetitions: Repetition[] = [];
+
+/**
+ * A log on standard output. Never waits and never throws: a reader that is slow or gone loses lines, which are counted.
+ * Of one event at most 100 lines a second come out, then how many were left out; `endless` names those that all count.
+ */
+export function stdoutLog(role: string, endless: readonly string[] = []): Log {
+  if (!output) {
+    const sink = lineSink(1, role);
+    output = sink;
+    // Also when an error that nobody caught ends the process.
+    process.once('exit', () => {
+      for (const repetition of repetitions) repetition.end();
+      sink.writeRest();
+    });
+  }
+  const sink = output;
+  const print = (level: Level, event: string, fields?: Fields): void =>
+    sink.line(safeJson({ at: new Date().toISOString(), level, role, event, ...fields }));
+  const repetition = new Repetition((of, lines) => print('warn', 'log.repeated', { of, lines }));
+  repetitions.push(repetition);
   return {
     write(level, event, fields) {
-      const line = safeJson({ at: new Date().toISOString(), level, role, event, ...fields });
-      try {
-        writeSync(1, `${line}\n`);
-      } catch {
-        // standard output gone or full: mail goes on
-      }
+      if (endless.includes(event) || repetition.isWithin(event)) print(level, event, fields);
     },
   };
 }
 
+/** Resolves when what was logged is written, at the latest after `timeoutMs`: before the process is ended. */
+export async function logFlushed(timeoutMs: number): Promise<void> {
+  for (const repetition of repetitions) repetition.end();
+  let timer: NodeJS.Timeout | undefined;
+  await Promise.race([
+    output?.flushed(),
+    new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, timeoutMs);
+    }),
+  ]);
+  clearTimeout(timer);
+}
+
 export const silentLog: Log = { write() {} };
+
+/** Bounds how often an event is told in a second, so that one that comes with every recipient is no flood. */
+class Repetition {
+  readonly #tell: (event: string, leftOut: number) => void;
+  /** by event, of which the code has few */
+  readonly #counts = new Map<string, number>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(tell: (event: string, leftOut: number) => void) {
+    this.#tell = tell;
+  }
+
+  isWithin(event: string): boolean {
+    this.#timer ??= setTimeout(() => this.end(), 1000).unref();
+    const count = (this.#counts.get(event) ?? 0) + 1;
+    this.#counts.set(event, count);
+    return count <= MOST_A_SECOND;
+  }
+
+  /** The second is over. */
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const counts = [...this.#counts];
+    this.#counts.clear();
+    for (const [event, count] of counts) if (count > MOST_A_SECOND) this.#tell(event, count - MOST_A_SECOND);
+  }
+}

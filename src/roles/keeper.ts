@@ -37,7 +37,8 @@ export async function keeper(configPath: string): Promise<number> {
   process.title = 'postern: keeper';
   // What is made here is for the keeper alone; its socket says itself who may connect.
   process.umask(0o077);
-  const log = stdoutLog('keeper');
+  // Each attempt is told of, however many there are.
+  const log = stdoutLog('keeper', ['attempt']);
   // Names, certificates and the password are the workers' to look at.
   const loaded = await loadAtStart(configPath, log);
   if (!loaded.ok) {

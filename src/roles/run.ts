@@ -14,12 +14,13 @@ import { fileState } from '../config/outside.ts';
 import type { Config } from '../config/schema.ts';
 import { openWorkerListeners, portIsTaken, type WorkerListeners } from '../guard/listeners.ts';
 import { type Level, safeJson } from '../kit/log.ts';
+import { type LineSink, lineSink } from '../kit/output.ts';
 import { runPaths } from '../kit/run-dir.ts';
 import { sharedGroup } from '../kit/users.ts';
 import { makeDirectories, refuseUnreadableCode, writeCheckedConfig } from './directories.ts';
 import { Kept } from './kept.ts';
 import { type Launch, launchOf, type Program } from './launch.ts';
-import { eachLine, type LineSink, lineSink } from './lines.ts';
+import { eachLine } from './lines.ts';
 
 const RULES_TIMEOUT_MS = 30_000;
 const PORT_TIMEOUT_MS = 3_000;

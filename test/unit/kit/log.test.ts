@@ -1,9 +1,15 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, constants, mkdtempSync, openSync, readFileSync, readSync, rmSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { test, type TestContext } from 'node:test';
 import { safeJson } from '../../../src/kit/log.ts';
+import { runPaths } from '../../../src/kit/run-dir.ts';
+import { askKeeper } from '../../../src/ledger/ask.ts';
+import { makePlace } from '../../kit/keeper.ts';
+import { until } from '../../kit/wait.ts';
 
 test('no control, line separator or direction character comes through, and the value is the same', () => {
   const hostile = Array.from({ length: 0x3000 }, (_, i) => String.fromCharCode(i)).join('') + '\ufeff\ud83d\ude00';
@@ -27,13 +33,15 @@ test('a bigint is written as its digits', () => {
   assert.equal(safeJson({ n: 12345678901234567890n }), '{"n":"12345678901234567890"}');
 });
 
-const script = `
-  import { stdoutLog } from ${JSON.stringify(join(import.meta.dirname, '../../../src/kit/log.ts'))};
-  const log = stdoutLog('worker 1');
+const head = `
+  import { logFlushed, stdoutLog } from ${JSON.stringify(join(import.meta.dirname, '../../../src/kit/log.ts'))};
+  const log = stdoutLog('worker 1', ['attempt']);
+`;
+const script = `${head}
   for (let i = 0; i < 3; i++) log.write('warn', 'test.event', { i, helo: 'a\\n{"level":"error"}' });
 `;
-const run = (stdout: number | 'pipe') =>
-  spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+const run = (stdout: number | 'pipe', text = script) =>
+  spawnSync(process.execPath, ['--input-type=module', '-e', text], {
     stdio: ['ignore', stdout, 'pipe'],
     encoding: 'utf8',
     timeout: 30_000,
@@ -42,10 +50,7 @@ const run = (stdout: number | 'pipe') =>
 test('one event is one line of JSON on standard output', () => {
   const { stdout, stderr, status } = run('pipe');
   assert.equal(status, 0, stderr);
-  const lines = stdout
-    .trimEnd()
-    .split('\n')
-    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  const lines = linesOf(stdout);
   assert.deepEqual(
     lines.map((line) => [line['level'], line['role'], line['event'], line['i'], line['helo']]),
     [
@@ -64,3 +69,145 @@ test('a full output loses the line, never the caller', () => {
   assert.equal(status, 0, stderr);
   assert.equal(stderr, '');
 });
+
+test('an error that nobody caught, or an exit at once, loses no line', () => {
+  for (const end of ["throw new Error('ours')", 'process.exit(1)']) {
+    const { stdout, status } = run(
+      'pipe',
+      `${head} for (let i = 0; i < 50; i++) log.write('info', 'last', { i }); ${end};`,
+    );
+    assert.equal(status, 1);
+    assert.deepEqual(
+      linesOf(stdout).map(({ i }) => i),
+      Array.from({ length: 50 }, (_, i) => i),
+    );
+  }
+});
+
+test('of one event 100 lines a second come out, and how many were left out; of one that counts, all', () => {
+  const flood = `${head}
+    for (let i = 0; i < 1000; i++) { log.write('warn', 'upstream-failed', { i }); log.write('info', 'attempt'); }
+    log.write('info', 'other');
+    await logFlushed(5000);
+    process.exit(0);`;
+  const lines = linesOf(run('pipe', flood).stdout);
+  const of = (event: string) => lines.filter((line) => line['event'] === event);
+  assert.deepEqual([of('upstream-failed').length, of('attempt').length, of('other').length], [100, 1000, 1]);
+  assert.deepEqual(
+    of('log.repeated').map(({ level, of: what, lines: count }) => [level, what, count]),
+    [['warn', 'upstream-failed', 900]],
+  );
+});
+
+test('in the next second an event is told of again', () => {
+  const flood = `${head}
+    for (let i = 0; i < 101; i++) log.write('warn', 'fault');
+    setTimeout(() => log.write('warn', 'fault', { later: true }), 1100);`;
+  const lines = linesOf(run('pipe', flood).stdout);
+  assert.deepEqual([lines.length, lines[100]?.['event'], lines[101]?.['later']], [102, 'log.repeated', true]);
+});
+
+test('a pipe that nobody reads holds up neither the loop nor the end', async (t) => {
+  const pipe = fullPipe(t);
+  const busy = `${head}
+    const began = performance.now();
+    for (let i = 0; i < 5000; i++) log.write('info', 'attempt', { pad: 'x'.repeat(900) });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    process.stderr.write(String(performance.now() - began));
+    await logFlushed(500);
+    process.exit(7);`;
+  const { status, signal, stderr } = run(pipe.writer, busy);
+  assert.deepEqual([status, signal], [7, null], stderr);
+  assert.ok(Number(stderr) < 5000, stderr);
+});
+
+test('before its end a process waits for a reader who comes late, but not for ever', async (t) => {
+  const pipe = fullPipe(t);
+  const late = `${head}
+    log.write('info', 'last');
+    setTimeout(() => process.stderr.write('full'), 50);
+    await logFlushed(20_000);
+    process.exit(0);`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', late], {
+    stdio: ['ignore', pipe.writer, 'pipe'],
+  });
+  t.after(() => child.kill('SIGKILL'));
+  const exit = once(child, 'exit');
+  assert.ok(child.stderr);
+  await once(child.stderr, 'data');
+  pipe.drain();
+  assert.deepEqual(await exit, [0, null]);
+  assert.match(pipe.drain(), /"event":"last"\}\n$/);
+});
+
+test('a role whose output is full serves, and ends when it is told to; with room, its last line comes out', async (t) => {
+  const place = makePlace(20_000 + (process.pid % 10_000));
+  t.after(() => place.remove());
+  for (const isRead of [false, true]) {
+    const pipe = fullPipe(t);
+    const main = join(import.meta.dirname, '../../../src/main.ts');
+    const child = spawn(process.execPath, [main, 'keeper', '--config', place.configPath], {
+      stdio: ['ignore', pipe.writer, 'inherit'],
+    });
+    t.after(() => child.kill('SIGKILL'));
+    const exit = once(child, 'exit');
+    await until(() => catchesHangup(child.pid ?? 0), 'the signal handlers of the keeper');
+    // Its loop turns.
+    await askKeeper(runPaths(place.runDir).keeperSocket, { of: 'status' });
+    if (isRead) pipe.drain();
+    const began = performance.now();
+    child.kill('SIGTERM');
+    assert.deepEqual(await exit, [0, null]);
+    assert.ok(performance.now() - began < 5000);
+    if (isRead) assert.match(pipe.drain(), /"event":"keeper\.stopped"\}\n$/);
+  }
+});
+
+/** Bit 0 of the caught signals: the role has set up all of its handlers, this one before SIGTERM's. */
+function catchesHangup(pid: number): boolean {
+  const caught = /^SigCgt:\s*([0-9a-f]+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? '0';
+  return (BigInt(`0x${caught}`) & 1n) === 1n;
+}
+
+function linesOf(stdout: string): Record<string, unknown>[] {
+  return stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+/** A FIFO with no room left; its writer's end is a blocking one. */
+function fullPipe(t: TestContext): { readonly writer: number; readonly drain: () => string } {
+  const dir = mkdtempSync(join(tmpdir(), 'pipe-'));
+  const path = join(dir, 'fifo');
+  assert.equal(spawnSync('mkfifo', [path]).status, 0);
+  const reader = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+  const writer = openSync(path, constants.O_WRONLY);
+  t.after(() => {
+    closeSync(reader);
+    closeSync(writer);
+    rmSync(dir, { recursive: true });
+  });
+  const room = Buffer.alloc(4096, 'x');
+  for (;;) {
+    try {
+      writeSync(reader, room);
+    } catch {
+      break;
+    }
+  }
+  return {
+    writer,
+    drain() {
+      let text = '';
+      const bytes = Buffer.alloc(65_536);
+      for (;;) {
+        try {
+          text += bytes.toString('latin1', 0, readSync(reader, bytes));
+        } catch {
+          return text;
+        }
+      }
+    },
+  };
+}

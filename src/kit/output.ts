@@ -1,0 +1,111 @@
+/**
+ * What a process prints, line by line.
+ *
+ * Whoever reads our output may be slow or gone. That must not stop the supervisor or a role, and through full pipes the
+ * workers: writing never blocks, waits in a bounded buffer, and beyond it drops whole lines and says how many.
+ */
+import { write, writeSync } from 'node:fs';
+
+const MAX_WAITING_BYTES = 1024 * 1024;
+const RETRY_MS = 20;
+
+export type LineSink = {
+  /** Takes a line without its end. */
+  readonly line: (text: string | Buffer) => void;
+  /** Resolves when all that waits is written, or cannot be. */
+  readonly flushed: () => Promise<void>;
+  /** In a process that ends now: writes what waits, as far as it is taken at once. */
+  readonly writeRest: () => void;
+};
+
+/** Lines to a descriptor. `role` is who says that lines were dropped; `writeTo` is node:fs's `write` but in tests. */
+export function lineSink(fd: number, role = 'run', writeTo: typeof write = write): LineSink {
+  unblock(fd);
+  let waiting: Buffer[] = [];
+  let waitingBytes = 0;
+  let dropped = 0;
+  let busy = false;
+  /** taken from `waiting` and to be tried again, so in no write just now */
+  let held: Buffer | undefined;
+  let wake: (() => void)[] = [];
+
+  const idle = (): void => {
+    busy = false;
+    for (const resolve of wake) resolve();
+    wake = [];
+  };
+  const sayDropped = (): void => {
+    if (dropped > 0) add(`{"level":"warn","role":"${role}","event":"output.dropped","lines":${dropped}}`);
+    dropped = 0;
+  };
+  const takeAll = (): Buffer => {
+    const chunk = Buffer.concat(waiting);
+    waiting = [];
+    waitingBytes = 0;
+    return chunk;
+  };
+  const next = (): void => {
+    sayDropped();
+    if (waiting.length === 0) return idle();
+    busy = true;
+    writeAll(takeAll());
+  };
+  const writeAll = (chunk: Buffer): void => {
+    writeTo(fd, chunk, 0, chunk.length, null, (error, bytes) => {
+      if (error?.code === 'EAGAIN') {
+        held = chunk;
+        setTimeout(() => {
+          held = undefined;
+          writeAll(chunk);
+        }, RETRY_MS);
+      } else if (error) {
+        // The reader is gone, or the disk is full: the next line tries again.
+        dropped += linesIn(chunk) + waiting.length;
+        takeAll();
+        idle();
+      } else if (bytes < chunk.length) writeAll(chunk.subarray(bytes));
+      else next();
+    });
+  };
+  const add = (text: string | Buffer): void => {
+    const bytes = Buffer.concat([Buffer.from(text), Buffer.from('\n')]);
+    waiting.push(bytes);
+    waitingBytes += bytes.length;
+  };
+
+  return {
+    line: (text) => {
+      if (waitingBytes + Buffer.byteLength(text) > MAX_WAITING_BYTES) {
+        dropped++;
+        return;
+      }
+      sayDropped();
+      add(text);
+      if (!busy) next();
+    },
+    flushed: () => (busy ? new Promise((resolve) => wake.push(resolve)) : Promise.resolve()),
+    writeRest: () => {
+      sayDropped();
+      const rest = Buffer.concat([held ?? Buffer.of(), takeAll()]);
+      try {
+        for (let at = 0; at < rest.length; ) at += writeSync(fd, rest, at);
+      } catch {
+        // full or gone: nobody is left to tell
+      }
+    },
+  };
+}
+
+/**
+ * Makes a pipe or socket at 1 or 2 answer EAGAIN when it is full. Node does so for its own stream over it; without that
+ * a write of ours would hold a thread until somebody reads, and the end of the process with it.
+ */
+function unblock(fd: number): void {
+  void (fd === 1 ? process.stdout : fd === 2 ? process.stderr : undefined);
+}
+
+function linesIn(chunk: Buffer): number {
+  let lines = 0;
+  for (const byte of chunk) if (byte === 0x0a) lines++;
+  return lines;
+}

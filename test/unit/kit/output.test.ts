@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import type { write } from 'node:fs';
+import { test } from 'node:test';
+import { lineSink } from '../../../src/kit/output.ts';
+
+type Done = (error: NodeJS.ErrnoException | null, bytes: number) => void;
+
+/** A descriptor whose reader takes what it is told to take. */
+function reader(): {
+  write: typeof write;
+  taken: () => string;
+  take: (bytes?: number) => void;
+  fail: (code: string) => void;
+} {
+  let taken = '';
+  let pending: { chunk: Buffer; done: Done } | undefined;
+  const answer = (of: (chunk: Buffer) => [NodeJS.ErrnoException | null, number]): void => {
+    assert.ok(pending, 'nothing is being written');
+    const { chunk, done } = pending;
+    pending = undefined;
+    done(...of(chunk));
+  };
+  return {
+    write: ((_fd: number, chunk: Buffer, _at: number, _length: number, _position: null, done: Done) => {
+      pending = { chunk, done };
+    }) as unknown as typeof write,
+    taken: () => taken,
+    take: (bytes) =>
+      answer((chunk) => {
+        const part = chunk.subarray(0, bytes);
+        taken += part.toString();
+        return [null, part.length];
+      }),
+    fail: (code) => answer(() => [Object.assign(new Error(code), { code }), 0]),
+  };
+}
+
+test('lines come out whole and in order, also when they are taken in pieces', async () => {
+  const end = reader();
+  const sink = lineSink(1, 'run', end.write);
+  sink.line('one');
+  sink.line('two');
+  end.take(2);
+  sink.line(Buffer.from('three'));
+  const flushed = sink.flushed();
+  end.take();
+  end.take();
+  await flushed;
+  assert.equal(end.taken(), 'one\ntwo\nthree\n');
+});
+
+test('a reader that is slow loses lines, counted; never more than 1 MiB waits', () => {
+  const end = reader();
+  const sink = lineSink(1, 'run', end.write);
+  sink.line('first');
+  const line = 'x'.repeat(100_000);
+  for (let i = 0; i < 30; i++) sink.line(line);
+  end.take();
+  end.take();
+  // Said as soon as there is room, not only when there is something else to say.
+  assert.match(end.taken(), /"lines":20}\n$/);
+  sink.line('after');
+  end.take();
+  const lines = end.taken().split('\n');
+  assert.equal(lines.filter((text) => text === line).length, 10);
+  assert.deepEqual(lines.slice(-3), ['{"level":"warn","role":"run","event":"output.dropped","lines":20}', 'after', '']);
+});
+
+test('a reader that is gone stops nobody', async () => {
+  const end = reader();
+  const sink = lineSink(1, 'run', end.write);
+  sink.line('one');
+  const flushed = sink.flushed();
+  end.fail('EPIPE');
+  await flushed;
+  sink.line('two');
+  end.fail('EPIPE');
+  await sink.flushed();
+  assert.equal(end.taken(), '');
+});
+
+test('a full pipe is tried again', async () => {
+  const end = reader();
+  let writes = 0;
+  const sink = lineSink(1, 'run', ((...args: Parameters<typeof end.write>) => {
+    writes++;
+    (end.write as (...args: unknown[]) => void)(...args);
+    if (writes === 1) end.fail('EAGAIN');
+    else end.take();
+  }) as unknown as typeof write);
+  sink.line('one');
+  await sink.flushed();
+  assert.deepEqual([end.taken(), writes], ['one\n', 2]);
+});
