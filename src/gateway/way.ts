@@ -107,7 +107,9 @@ function mirrored(rooms: Rooms, work: Work, far: FarReply): Reply {
       id: work.transaction.id,
       class: far.class,
       server: far.server,
-      detail: far.detail,
+      // Not the detail: the far side's text can quote an address, and the network may keep none.
+      step: far.step,
+      code: far.code,
     });
     return refused(rooms, work, far.class);
   }

@@ -17,7 +17,16 @@ export type FarReply =
       readonly bytes: Buffer;
       readonly server: string;
     }
-  | { readonly kind: 'failure'; readonly class: Class; readonly detail: string; readonly server?: string };
+  | {
+      readonly kind: 'failure';
+      readonly class: Class;
+      /** may quote what the far side said, and so an address: for the record, never for the log */
+      readonly detail: string;
+      readonly server?: string;
+      /** the far side's code where its reply was the failure, and what was waited for */
+      readonly code?: number;
+      readonly step?: string;
+    };
 
 export type { Extension, MailFrom, Recipient };
 

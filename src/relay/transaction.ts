@@ -251,7 +251,7 @@ export class SmarthostTransaction implements RelayTransaction {
     const wasStale = lease.isReused && upstream.answered === lease.answeredBefore && fault.class === 'upstream.lost';
     this.#lease = undefined;
     this.#isEnvelopeOpen = false;
-    this.#lastFault = failure(fault.class, fault.detail, lease);
+    this.#lastFault = failure(fault.class, fault.detail, lease, fault);
     const isExcused = (wasIdle || wasStale) && !this.#excused.has(server);
     if (isExcused) {
       this.#excused.add(server);
@@ -265,7 +265,9 @@ export class SmarthostTransaction implements RelayTransaction {
       id: this.#id,
       server: server.name,
       class: fault.class,
-      detail: fault.detail,
+      // Not the detail: the far side's text can quote an address, and the network may keep none.
+      step: fault.step,
+      code: fault.code,
     });
   }
 
@@ -320,7 +322,7 @@ export class SmarthostTransaction implements RelayTransaction {
 
   #failWith(lease: Lease, fault: Fault): FarReply {
     this.#lose(lease, fault);
-    return failure(fault.class, fault.detail, lease);
+    return failure(fault.class, fault.detail, lease, fault);
   }
 
   // --- holding and letting go ---
@@ -399,8 +401,15 @@ function passOn(lease: Lease, { code, bytes }: Answer & { kind: 'reply' }): FarR
   return { kind: 'reply', code, bytes, server: lease.server.name };
 }
 
-function failure(of: Class, detail: string, lease?: Lease): FarReply {
-  return { kind: 'failure', class: of, detail, ...(lease && { server: lease.server.name }) };
+function failure(of: Class, detail: string, lease?: Lease, { code, step }: Partial<Fault> = {}): FarReply {
+  return {
+    kind: 'failure',
+    class: of,
+    detail,
+    ...(lease && { server: lease.server.name }),
+    ...(code !== undefined && { code }),
+    ...(step !== undefined && { step }),
+  };
 }
 
 const GONE = failure('session.gone', 'the transaction was given up');

@@ -14,8 +14,10 @@ export type Fault = {
   readonly kind: 'fault';
   readonly class: 'upstream.timeout' | 'upstream.lost' | 'upstream.garbage';
   readonly detail: string;
-  /** the server said 421: it has not taken what was asked, and closes */
-  readonly code?: 421;
+  /** the server's code where its reply is the fault. 421: it has not taken what was asked, and closes */
+  readonly code?: number;
+  /** what was waited for */
+  readonly step?: Step;
 };
 
 export type Answer = ({ readonly kind: 'reply' } & ParsedReply) | Fault;
@@ -161,9 +163,10 @@ export class Upstream {
   }
 
   /** Ends it for good; every open question is answered with the fault. The first fault counts. */
-  poison(of: Fault['class'], detail: string, code?: 421): void {
+  poison(of: Fault['class'], detail: string, code?: number): void {
     if (this.#isReleased) return;
-    this.#fault ??= { kind: 'fault', class: of, detail, ...(code && { code }) };
+    const step = this.#isMidMessage ? 'message' : this.#questions[0]?.step;
+    this.#fault ??= { kind: 'fault', class: of, detail, ...(code && { code }), ...(step && { step }) };
     this.#disarm();
     this.#socket.destroy();
     const fault = this.#fault;
@@ -210,14 +213,20 @@ export class Upstream {
     if (open < 0 || (open === 0 && this.#parser.isMidReply)) {
       const stray = replies.at(-1);
       if (stray?.code === 421 && this.#questions.length === 0) return this.#closing(stray);
-      return this.poison('upstream.garbage', `a reply nobody asked for${stray ? `: ${oneLine(stray)}` : ''}`);
+      return this.poison(
+        'upstream.garbage',
+        `a reply nobody asked for${stray ? `: ${oneLine(stray)}` : ''}`,
+        stray?.code,
+      );
     }
     for (const [i, reply] of replies.entries()) {
       const { step } = this.#questions[i] as Question;
       const isSenseless = reply.code < 400 && !GOOD[step](reply.code);
       if (reply.code !== 421 && !isSenseless) continue;
       this.#answer(replies.slice(0, i));
-      return isSenseless ? this.poison('upstream.garbage', `to ${step}: ${oneLine(reply)}`) : this.#closing(reply);
+      return isSenseless
+        ? this.poison('upstream.garbage', `to ${step}: ${oneLine(reply)}`, reply.code)
+        : this.#closing(reply);
     }
     if (replies.length > 0) this.#answer(replies);
   };
