@@ -14,7 +14,7 @@ export type Fault = {
   readonly kind: 'fault';
   readonly class: 'upstream.timeout' | 'upstream.lost' | 'upstream.garbage';
   readonly detail: string;
-  /** the server's code where its reply is the fault. 421: it has not taken what was asked, and closes */
+  /** the server's code where a reply is the fault. 421 only where it means that what was asked is not taken */
   readonly code?: number;
   /** what was waited for */
   readonly step?: Step;
@@ -213,11 +213,7 @@ export class Upstream {
     if (open < 0 || (open === 0 && this.#parser.isMidReply)) {
       const stray = replies.at(-1);
       if (stray?.code === 421 && this.#questions.length === 0) return this.#closing(stray);
-      return this.poison(
-        'upstream.garbage',
-        `a reply nobody asked for${stray ? `: ${oneLine(stray)}` : ''}`,
-        stray?.code,
-      );
+      return this.poison('upstream.garbage', `a reply nobody asked for${stray ? `: ${oneLine(stray)}` : ''}`);
     }
     for (const [i, reply] of replies.entries()) {
       const { step } = this.#questions[i] as Question;

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { randomFrom } from '../../kit/random.ts';
 import { count, seed } from '../../kit/tier.ts';
 import type { Misbehaviour, Moment } from '../../fake/upstream.ts';
-import { BODY, bodyOf, codeOf, fakeFor, from, relayFor, said, to, TRACE, until } from './setup.ts';
+import { BODY, bodyOf, codeOf, deliver, fakeFor, from, relayFor, said, to, TRACE, until } from './setup.ts';
 
 const EXTRAS = [
   '250 2.0.0 extra',
@@ -98,3 +98,13 @@ async function inTurn<T, R>(items: readonly T[], work: (item: T) => Promise<R>):
   for (const item of items) results.push(await work(item));
   return results;
 }
+
+test('a 421 that nobody asked for, behind the answer to a message: the message may have been taken', async (t) => {
+  const fake = await fakeFor(t, {
+    misbehave: ({ stage }) => (stage === 'dot' ? { reply: '250 2.0.0 taken\r\n421 4.3.0 bye' } : undefined),
+  });
+  const { relay } = relayFor(t, [fake.endpoint]);
+  const { final } = await deliver(relay);
+  assert.ok(final?.kind === 'failure' && final.class === 'upstream.garbage', final && said(final));
+  assert.equal(relay.counters().possibleDuplicates, 1);
+});
