@@ -1,14 +1,14 @@
 /** The C programs, built at run time into .cache/bench, and what they say as typed values. */
 import { type ChildProcess, execFileSync } from 'node:child_process';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface, type Interface } from 'node:readline';
+import { createInterface } from 'node:readline';
 import type { Namespace } from '../src/lab/network.ts';
 
 export const cacheDir = join(import.meta.dirname, '../.cache/bench');
 
-const SOURCES = ['load', 'sink'] as const;
+const SOURCES = ['load', 'sink', 'syn'] as const;
 const ANSWER_MS = 10_000;
 /** beyond the time a run was asked for: sessions that are under way end by themselves or by their own deadline */
 const LOAD_GRACE_MS = 60_000;
@@ -108,23 +108,31 @@ export function complaints({ errors }: LoadResult): string {
 /** A program that answers a line with a line. */
 export class Talker {
   readonly #child: ChildProcess;
-  readonly #lines: Interface;
+  readonly #lines: string[] = [];
+  readonly #events = new EventEmitter();
 
   constructor(child: ChildProcess) {
     if (!child.stdout) throw new Error('no pipe');
     this.#child = child;
-    this.#lines = createInterface(child.stdout);
+    createInterface(child.stdout).on('line', (line) => {
+      this.#lines.push(line);
+      this.#events.emit('line');
+    });
   }
 
+  /** The next line that nobody has had. */
   async line(deadlineMs = ANSWER_MS): Promise<string> {
-    const [line] = (await once(this.#lines, 'line', { signal: AbortSignal.timeout(deadlineMs) })) as [string];
-    return line;
+    const signal = AbortSignal.timeout(deadlineMs);
+    for (;;) {
+      const line = this.#lines.shift();
+      if (line !== undefined) return line;
+      await once(this.#events, 'line', { signal });
+    }
   }
 
   ask(text: string): Promise<string> {
-    const answer = this.line();
     this.#child.stdin?.write(`${text}\n`);
-    return answer;
+    return this.line();
   }
 
   /** Its input ends, and with it the program. */

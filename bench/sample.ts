@@ -25,7 +25,12 @@ export type Sample = {
   readonly wrong: string;
 };
 
-export type SampleOptions = { readonly seconds: number; readonly family: Family };
+export type SampleOptions = {
+  readonly seconds: number;
+  readonly family: Family;
+  /** hosts that the sessions come from in turn; default 250 */
+  readonly sources?: number;
+};
 
 const SOURCES = 250;
 const DRAIN_MS = 120_000;
@@ -68,7 +73,7 @@ export async function measure(standing: Standing, scenario: Scenario, options: S
   const began = performance.now();
   const result = await load(stage.network.inside, peer.target[options.family], {
     ...scenario.load,
-    sources: stage.sources(options.family, SOURCES),
+    sources: stage.sources(options.family, options.sources ?? SOURCES),
     seconds,
     warmup: queued ? 0 : seconds / 10,
     ...(queued && { count: countFor(scenario), seconds: 60 }),

@@ -91,3 +91,10 @@ export const SCENARIOS: readonly Scenario[] = [
     unit: 'msg/s',
   },
 ];
+
+/** Throws for a name that is not there. */
+export function scenarioNamed(name: string): Scenario {
+  const found = SCENARIOS.find((scenario) => scenario.name === name);
+  if (!found) throw new Error(`no scenario ${name}`);
+  return found;
+}

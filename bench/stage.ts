@@ -17,6 +17,8 @@ export const LISTEN = { v4: `${PLACES.gatewayInside.v4}:2500`, v6: `[${PLACES.ga
 export const CUSTOMERS = ['198.51.100.0/25', '192.0.2.0/24', '2001:db8:1::/48'];
 /** hosts here are as many as there are addresses: the inside namespace takes each for its own */
 const ANY = { v4: '192.0.2.0/24', v6: '2001:db8:1:8000::/49' } as const;
+/** hosts that misbehave */
+export const BAD = '198.51.100.64/26';
 
 export type Family = 'v4' | 'v6';
 
@@ -35,6 +37,8 @@ export async function openStage(): Promise<Stage> {
     await must(inside, [
       `ip route add local ${ANY.v4} dev lo`,
       `ip -6 route add local ${ANY.v6} dev lo`,
+      `ip route add local ${BAD} dev lo`,
+      'echo 1 >/proc/sys/net/ipv6/ip_nonlocal_bind',
       'echo 1024 65535 >/proc/sys/net/ipv4/ip_local_port_range',
     ]);
     await must(gateway, [
@@ -53,15 +57,25 @@ export async function openStage(): Promise<Stage> {
 }
 
 function sources(family: Family, count: number): string {
-  const path = join(cacheDir, `sources-${family}-${count}`);
   const host = (i: number): string =>
     family === 'v4' ? `192.0.2.${i + 1}` : `2001:db8:1:${(0x8000 + i).toString(16)}::1`;
   if (family === 'v4' && count > 250) throw new Error('250 IPv4 sources at most');
-  writeFileSync(path, `${Array.from({ length: count }, (_, i) => host(i)).join('\n')}\n`);
+  return sourcesFile(
+    `${family}-${count}`,
+    Array.from({ length: count }, (_, i) => host(i)),
+  );
+}
+
+/** A file for load.c and syn.c of these sources. */
+export function sourcesFile(name: string, hosts: readonly string[]): string {
+  const path = join(cacheDir, `sources-${name}`);
+  writeFileSync(path, `${hosts.join('\n')}\n`);
   return path;
 }
 
-export async function must(where: Namespace, lines: readonly string[]): Promise<void> {
+/** Run a shell script there; rejects with what it said when it does not end well. Resolves with its output. */
+export async function must(where: Namespace, lines: readonly string[]): Promise<string> {
   const ran = await where.run('sh', ['-ec', lines.join('\n')]);
   if (ran.code !== 0) throw new Error(`in ${where.name}: ${ran.stderr.trim()}`);
+  return ran.stdout;
 }

@@ -12,6 +12,8 @@ export type PeerKind = {
   readonly queues?: true;
   /** answers RCPT by itself */
   readonly rejectsItself?: true;
+  /** idle sessions that it can hold; default 5,000 */
+  readonly idleSessions?: number;
   /** Starts it on the stage's gateway. Resolves when it serves; rejects with its own words when it does not. */
   readonly start: (stage: Stage) => Promise<Peer>;
 };

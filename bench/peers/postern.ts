@@ -1,7 +1,8 @@
 /** Postern itself: kernel rules, TPROXY, guard, keeper and two workers, with everything on that is on by default. */
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { userOf } from '../../src/kit/users.ts';
 import { type Gateway, startGateway, untilReady } from '../../src/lab/gateway.ts';
 import { CALLED, CUSTOMERS, SMARTHOST, type Stage } from '../stage.ts';
 import { type Peer, type PeerKind, untilServes } from './peer.ts';
@@ -14,6 +15,10 @@ export type PosternOptions = {
   readonly tables?: Readonly<
     Partial<Record<'intercept' | 'smarthost' | 'journal' | 'limits' | 'network' | 'more', string>>
   >;
+  /** prefixes of the customers besides those that send */
+  readonly morePrefixes?: readonly string[];
+  /** what stands in state_dir already; it is given to the keeper then */
+  readonly prepare?: (stateDir: string) => void;
   /** starts it otherwise than by `postern run` */
   readonly start?: typeof startGateway;
 };
@@ -21,14 +26,18 @@ export type PosternOptions = {
 export type Postern = Peer & { readonly gateway: Gateway; readonly directory: string };
 
 /** What is not a default: two workers, names and addresses, and as many connections to the smarthost as there are clients. */
-function benchConfig(directory: string, stateDir: string, { workers = 2, tables = {} }: PosternOptions): string {
+function benchConfig(
+  directory: string,
+  stateDir: string,
+  { workers = 2, tables = {}, morePrefixes = [] }: PosternOptions,
+): string {
   return [
     `[gateway]\nname = "gw1.example.net"\nstate_dir = "${stateDir}"\nrun_dir = "${directory}/run"\nworkers = ${workers}\ndrain = "1s"`,
     `[intercept]\ninside = ["lan0"]\n${tables.intercept ?? ''}`,
     `[smarthost]\nservers = ["${SMARTHOST.v4}"]\ntls = "opportunistic"\nmax_connections = 500\n${tables.smarthost ?? ''}`,
     `[limits]\n${tables.limits ?? ''}`,
     `[journal]\n${tables.journal ?? ''}`,
-    `[[network]]\nname = "customers"\nprefixes = ${JSON.stringify(CUSTOMERS)}\n${tables.network ?? ''}`,
+    `[[network]]\nname = "customers"\nprefixes = ${JSON.stringify([...CUSTOMERS, ...morePrefixes])}\n${tables.network ?? ''}`,
     tables.more ?? '',
   ].join('\n');
 }
@@ -39,8 +48,13 @@ export async function startPostern(stage: Stage, options: PosternOptions = {}): 
   const stateDir = mkdtempSync(join(tmpdir(), 'postern-bench-'));
   // The roles' users must be able to enter these.
   for (const path of [directory, stateDir]) chmodSync(path, 0o755);
+  const keeperDir = join(stateDir, 'state');
+  mkdirSync(keeperDir);
+  options.prepare?.(keeperDir);
+  for (const name of ['', ...readdirSync(keeperDir)])
+    chownSync(join(keeperDir, name), userOf('keeper').uid, userOf('keeper').gid);
   const start = options.start ?? startGateway;
-  const gateway = start(stage.network.gateway, directory, benchConfig(directory, `${stateDir}/state`, options));
+  const gateway = start(stage.network.gateway, directory, benchConfig(directory, keeperDir, options));
   const close = async (): Promise<void> => {
     await gateway.stop();
     for (const path of [directory, stateDir]) rmSync(path, { recursive: true, force: true });

@@ -71,6 +71,8 @@ async function start({ network }: Stage, listener: string): Promise<Peer> {
 export const postfix: PeerKind = {
   name: 'postfix',
   about: 'Postfix as a before-queue proxy (smtpd_proxy_filter)',
+  // a process for each
+  idleSessions: 400,
   start: (stage) => start(stage, `-o smtpd_proxy_filter=${SMARTHOST.v4}`),
 };
 

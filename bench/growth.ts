@@ -1,0 +1,142 @@
+/** What a message costs as things grow: it must stay level. Each size in turn, round by round. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { migrate } from '../src/record/schema.ts';
+import { type PosternOptions, startPostern } from './peers/postern.ts';
+import { table } from './report.ts';
+import { measure, type Sample, type SampleOptions, setUp, type Standing } from './sample.ts';
+import { scenarioNamed } from './scenarios.ts';
+import { median, spread } from './statistics.ts';
+import { holds, withSpread } from './tables.ts';
+
+const LEVEL_AT_MOST = 1.15;
+/** as many as there can be at a time */
+const LOCKS = 10_000;
+const DAY_MS = 86_400_000;
+const JOURNAL_LIMIT = 'max_size = "64GiB"';
+
+export type GrowthOptions = SampleOptions & {
+  readonly rounds: number;
+  readonly journalRows: number;
+  readonly say: (text: string) => void;
+};
+
+type Size = { readonly name: string; readonly postern: PosternOptions; readonly sources?: number };
+type Growth = { readonly about: string; readonly small: Size; readonly large: Size; readonly free?: true };
+
+function growths(journalRows: number): Growth[] {
+  const prefixes = (count: number): Size => ({
+    name: `${count} prefixes`,
+    postern: { morePrefixes: Array.from({ length: count }, (_, i) => otherPrefix(i)) },
+  });
+  const locks = (count: number): Size => ({
+    name: `${count} locks`,
+    postern: { prepare: (stateDir) => writeLocks(stateDir, count) },
+  });
+  const rows = (count: number): Size => ({
+    name: `10^${Math.log10(count)} rows`,
+    postern: { prepare: (stateDir) => writeJournal(stateDir, count), tables: { journal: JOURNAL_LIMIT } },
+  });
+  return [
+    {
+      about: 'workers: rate (the machine is shared with generator and sink)',
+      small: { name: '1 worker', postern: { workers: 1 } },
+      large: { name: '2 workers', postern: { workers: 2 } },
+      free: true,
+    },
+    {
+      about: 'sources',
+      small: { name: '100 sources', postern: {}, sources: 100 },
+      large: { name: '10000 sources', postern: {}, sources: 10_000 },
+    },
+    { about: 'prefixes of networks', small: prefixes(10), large: prefixes(100_000) },
+    { about: 'locked entries', small: locks(1), large: locks(LOCKS) },
+    { about: 'rows in the journal', small: rows(10_000), large: rows(journalRows) },
+  ];
+}
+
+export async function growthTable(options: GrowthOptions): Promise<string> {
+  const rows: string[][] = [];
+  for (const growth of growths(options.journalRows)) {
+    options.say(`growth of ${growth.about}`);
+    rows.push(await compare(growth, options));
+  }
+  return table(['', 'small', 'large', 'large to small', `≤ ${LEVEL_AT_MOST}`], rows);
+}
+
+async function compare({ about, small, large, free }: Growth, options: GrowthOptions): Promise<string[]> {
+  const [first, second] = [await standing(small), await standing(large)];
+  try {
+    const samples: [Sample[], Sample[]] = [[], []];
+    const once = async (of: Standing, { sources }: Size): Promise<Sample> => {
+      const sample = await measure(of, scenarioNamed('a'), { ...options, family: 'v6', sources: sources ?? 250 });
+      if (sample.wrong) throw new Error(`${about}: ${sample.wrong}`);
+      return sample;
+    };
+    for (let round = -1; round < options.rounds; round++) {
+      const pair = [await once(first, small), await once(second, large)] as const;
+      // The first warms up.
+      if (round >= 0) pair.forEach((sample, i) => samples[i]?.push(sample));
+    }
+    const value = ({ rate, cpuMsPerMessage }: Sample): number => (free ? rate : cpuMsPerMessage);
+    const unit = free ? ' msg/s' : ' ms/msg';
+    const ratio = spread(samples[0].map((sample, i) => value(samples[1][i] as Sample) / value(sample)));
+    const shown = (of: readonly Sample[]): string => `${median(of.map(value)).toFixed(free ? 0 : 3)}${unit}`;
+    return [
+      about,
+      `${small.name}: ${shown(samples[0])}`,
+      `${large.name}: ${shown(samples[1])}`,
+      withSpread(ratio),
+      free ? '-' : holds(ratio.median <= LEVEL_AT_MOST),
+    ];
+  } finally {
+    await first.close();
+    await second.close();
+  }
+}
+
+function standing({ postern }: Size): Promise<Standing> {
+  return setUp({ name: 'postern', about: '', start: (stage) => startPostern(stage, postern) });
+}
+
+/** A /64 that nobody here sends from. */
+function otherPrefix(i: number): string {
+  return `2001:db8:${(0x4000 + (i >> 12)).toString(16)}:${(i & 0xfff).toString(16)}::/64`;
+}
+
+/** Half of them for the kernel, half by reply. */
+function writeLocks(stateDir: string, count: number): void {
+  const locks = Array.from({ length: count }, (_, i) => ({
+    subject: otherPrefix(i).replace(':0::/64', '::/64'),
+    how: i % 2 === 0 ? 'kernel' : 'reject',
+    reason: 'bench',
+    who: 'bench',
+    since: Date.now(),
+  }));
+  writeFileSync(join(stateDir, 'locks.json'), JSON.stringify({ version: 1, locks }));
+}
+
+/** Attempts of the last 30 days, one recipient each. The indexes are made after the rows: that is several times faster. */
+function writeJournal(stateDir: string, count: number): void {
+  const database = new DatabaseSync(join(stateDir, 'journal.db'));
+  database.exec('PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF');
+  database.exec('PRAGMA cache_size = -500000');
+  migrate(database);
+  const indexes = database
+    .prepare("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
+    .all();
+  for (const { name } of indexes) database.exec(`DROP INDEX ${String(name)}`);
+  const first = Date.now() - 30 * DAY_MS;
+  const all = `WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < ${count})`;
+  database.exec(`${all} INSERT INTO attempts
+    SELECT n, ${first} + n * ${(30 * DAY_MS) / count}, printf('%016x', n), printf('%016x', n / 2), 1 + n % 2, 'customers', 'enforce',
+      '198.51.100.' || (n % 100), CAST(printf('%08x', n) AS BLOB), 1024 + n % 60000, '203.0.113.25', 25, 'host.example.org', 1,
+      'sender' || (n % 5000) || '@example.org', 0, 4096.0, 'accept', 'ok.accepted', NULL, '250 2.0.0 Ok', 'smarthost',
+      '203.0.113.87:587', '250 2.0.0 Ok: taken', NULL, 0.5, 1.5, 3.0 FROM c`);
+  database.exec(
+    `${all} INSERT INTO recipients SELECT n, 0, 'someone' || (n % 50000) || '@example.net', 250, 'ok.accepted' FROM c`,
+  );
+  for (const { sql } of indexes) database.exec(String(sql));
+  database.close();
+}
