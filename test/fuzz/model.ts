@@ -135,6 +135,7 @@ export function expected(text: string, limits: Limits): Expected {
       case 'DATA': {
         if (argument !== '') {
           refuse('501 protocol.argument');
+          bodyMayFollow = true;
           break;
         }
         if (!transaction || transaction.accepted.length === 0) {
