@@ -114,7 +114,7 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
     }),
     reply_timeout: durationMs({ doc: 'For each reply but the final one.', default: '60s', min: '100ms', max: '10m' }),
     final_timeout: durationMs({
-      doc: 'For the reply to a whole message (RFC 5321 section 4.5.3.2.6).',
+      doc: 'For the reply to a whole message (RFC 5321 section 4.5.3.2.6). All that comes before its final dot has 9 minutes less this, at least 1 minute: hosts give up after 10, and send again.',
       default: '5m',
       min: '100ms',
       max: '10m',

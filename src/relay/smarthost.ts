@@ -11,11 +11,22 @@ import type { Relay } from './relay.ts';
 import { Server } from './server.ts';
 import { type Counters, SmarthostTransaction } from './transaction.ts';
 
+/** A minute less than hosts wait for the answer to their final dot (RFC 5321 section 4.5.3.2.6): filters come before us. */
+const HOST_PATIENCE_MS = 9 * 60_000;
+const LEAST_SEND_MS = 60_000;
+
+/** How long everything before the final dot may take, when its answer may take `finalMs`. */
+export function sendMsFor(finalMs: number): number {
+  return Math.max(LEAST_SEND_MS, HOST_PATIENCE_MS - finalMs);
+}
+
 export type SmarthostDeps = {
   readonly log: Log;
   readonly clock: Clock;
   /** how many workers share `smarthost.max_connections` */
   readonly workerCount: number;
+  /** for tests; the default is what `final_timeout` leaves of a host's patience */
+  readonly sendMs?: number;
   /** for tests; the default reads the file */
   readonly readPassword?: (path: string) => string;
 };
@@ -71,6 +82,7 @@ export function createSmarthost(config: Config, deps: SmarthostDeps): Smarthost 
         pool,
         holdMs: smarthost.hold,
         replyMs: smarthost.replyTimeout,
+        sendMs: deps.sendMs ?? sendMsFor(smarthost.finalTimeout),
         finalMs: smarthost.finalTimeout,
         clock,
         log,

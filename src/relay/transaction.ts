@@ -5,6 +5,9 @@
  * A connection is held while commands follow one another, and given back (RSET) when nothing comes for `holdMs`. When
  * one is needed again, MAIL and the accepted recipients are repeated on it in one write. The same happens when a
  * connection breaks, at another server if need be, until DATA has been sent. After that nothing is tried twice.
+ *
+ * The host waits 10 minutes for the answer to its dot (RFC 5321 section 4.5.3.2.6). If it gives up before we do, and our
+ * dot is out, it sends a duplicate. So there is one deadline for everything before our dot, and `finalMs` after it.
  */
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
@@ -30,6 +33,9 @@ export type TransactionOptions = {
   readonly pool: Pool;
   readonly holdMs: number;
   readonly replyMs: number;
+  /** from `send` to the final dot, whatever happens meanwhile */
+  readonly sendMs: number;
+  /** from the dot to the answer */
   readonly finalMs: number;
   readonly clock: Clock;
   readonly log: Log;
@@ -70,6 +76,9 @@ export class SmarthostTransaction implements RelayTransaction {
   readonly #excused = new Set<Server>();
   #lastFault: FarReply | undefined;
   #isFresh = false;
+  #sendTimer: NodeJS.Timeout | undefined;
+  /** `sendMs` has passed and the dot is not out */
+  #wasLate = false;
 
   constructor(from: MailFrom, id: string, options: TransactionOptions) {
     this.#from = from;
@@ -99,8 +108,13 @@ export class SmarthostTransaction implements RelayTransaction {
     if (this.#state !== 'envelope') return failure('error.internal', 'sent twice, or after it was given up');
     this.#state = 'sending';
     this.#stopHolding();
+    this.#sendTimer = setTimeout(() => {
+      this.#wasLate = true;
+      this.#lease?.upstream.poison('upstream.timeout', this.#lateness);
+    }, this.#options.sendMs);
     await this.#asking;
     const reply = await this.#send(trace, body);
+    clearTimeout(this.#sendTimer);
     this.#state = 'over';
     return reply;
   }
@@ -191,6 +205,7 @@ export class SmarthostTransaction implements RelayTransaction {
       const held = this.#lease;
       if (held && !held.upstream.fault) return { kind: 'open', lease: held, data: undefined };
       if (held?.upstream.fault) this.#lose(held, held.upstream.fault, true);
+      if (this.#isLate()) return this.#lastFault ?? failure('upstream.timeout', this.#lateness);
       // A deadline has passed with a server that does not answer: no time for another.
       if (this.#lastFault && this.#now() >= untilMs) return this.#lastFault;
       const taken = await this.#options.pool.take({
@@ -205,6 +220,10 @@ export class SmarthostTransaction implements RelayTransaction {
       if (this.#isAbandoned()) {
         this.#letGo();
         return GONE;
+      }
+      if (this.#isLate()) {
+        this.#letGo();
+        continue;
       }
       if (this.#accepted.length === 0) return { kind: 'open', lease: taken, data: undefined };
       const repeated = await this.#repeat(taken, withData && taken.upstream.capabilities.pipelining);
@@ -279,10 +298,11 @@ export class SmarthostTransaction implements RelayTransaction {
       this.#letGo();
       return GONE;
     }
-    const opened = this.#doom ?? (await this.#open(true, this.#now() + this.#options.replyMs));
+    const { replyMs, sendMs } = this.#options;
+    const opened = this.#doom ?? (await this.#open(true, this.#now() + Math.min(replyMs, sendMs)));
     if (opened.kind !== 'open') return opened;
     const { lease } = opened;
-    const data = opened.data ?? (await say(lease.upstream, [DATA], this.#options.replyMs)());
+    const data = opened.data ?? (await say(lease.upstream, [DATA], replyMs)());
     if (data.kind === 'fault') return this.#failWith(lease, data);
     if (data.code >= 400) {
       this.#letGo();
@@ -304,6 +324,7 @@ export class SmarthostTransaction implements RelayTransaction {
         pieces(trace, body),
         trace.length + body.sizeBytes,
         timeouts,
+        () => clearTimeout(this.#sendTimer),
       );
       if (answer.kind === 'fault') {
         // 421 says that it was not taken; anything else leaves it open.
@@ -330,6 +351,15 @@ export class SmarthostTransaction implements RelayTransaction {
   /** Asked again after each wait, for a host can go at any time. */
   #isAbandoned(): boolean {
     return this.#wasAbandoned;
+  }
+
+  /** Asked again after each wait, likewise. */
+  #isLate(): boolean {
+    return this.#wasLate;
+  }
+
+  get #lateness(): string {
+    return `not sent within ${this.#options.sendMs} ms`;
   }
 
   get #isIdle(): boolean {

@@ -127,12 +127,14 @@ export class Upstream {
 
   /**
    * After 354: the message and the lone dot. The pieces are dot-stuffed and end in CRLF. `sizeBytes` is what they must
-   * come to: the dot is never sent behind less. `isDotSent` false: the server cannot have taken the message.
+   * come to: the dot is never sent behind less. `isDotSent` false: the server cannot have taken the message. `beforeDot`
+   * is called right before the dot goes out.
    */
   async message(
     pieces: Iterable<Buffer>,
     sizeBytes: number,
     timeouts: { readonly stallMs: number; readonly finalMs: number },
+    beforeDot: () => void,
   ): Promise<{ answer: Answer; isDotSent: boolean }> {
     this.#isMidMessage = true;
     let batch: Buffer[] = [];
@@ -156,6 +158,7 @@ export class Upstream {
       this.poison('upstream.lost', `the body has ${sentBytes} bytes of ${sizeBytes}; the connection was cut off`);
     }
     if (this.#fault) return { answer: this.#fault, isDotSent: false };
+    beforeDot();
     const answer = this.expect('message', timeouts.finalMs);
     this.#write([...batch, LONE_DOT]);
     this.#isMidMessage = false;

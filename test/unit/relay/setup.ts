@@ -27,6 +27,7 @@ export async function fakeFor(t: TestContext, options: FakeOptions = {}): Promis
 
 export type Settings = Partial<Config['smarthost']> & {
   readonly workerCount?: number;
+  readonly sendMs?: number;
   readonly readPassword?: () => string;
 };
 
@@ -39,8 +40,14 @@ export function relayFor(t: TestContext, servers: readonly string[], settings: S
       for (const watcher of watchers) watcher();
     },
   };
-  const { workerCount = 1, readPassword, ...smarthost } = settings;
-  const deps: SmarthostDeps = { log, clock: systemClock, workerCount, ...(readPassword && { readPassword }) };
+  const { workerCount = 1, sendMs, readPassword, ...smarthost } = settings;
+  const deps: SmarthostDeps = {
+    log,
+    clock: systemClock,
+    workerCount,
+    ...(sendMs !== undefined && { sendMs }),
+    ...(readPassword && { readPassword }),
+  };
   const relay = createSmarthost(configFor(servers, smarthost), deps);
   t.after(() => relay.close());
   return {
