@@ -8,8 +8,9 @@ import { join } from 'node:path';
 export const RESULTS = join(import.meta.dirname, 'RESULTS.md');
 
 /** In the order in which they stand in a new file. */
-export const SECTIONS = ['quick', 'ratios', 'latency', 'memory', 'floods', 'figures', 'profile', 'growth'] as const;
+const SECTIONS = ['ratios', 'latency', 'memory', 'floods', 'growth', 'profile', 'figures'] as const;
 export type Section = (typeof SECTIONS)[number];
+type Place = Section | `quick-${Section}`;
 
 const HEAD = `# Speed: figures
 
@@ -17,7 +18,7 @@ Written by \`npm run bench\`; what each scenario is stands in \`bench/scenarios.
 only ratios of neighbouring samples of one run count.
 `;
 
-export function writeSection(section: Section, text: string): void {
+export function writeSection(section: Place, text: string): void {
   const old = readText() ?? `${HEAD}${SECTIONS.map((name) => `\n${begin(name)}\n${end(name)}\n`).join('')}`;
   const from = old.indexOf(begin(section));
   const to = old.indexOf(end(section));
@@ -34,11 +35,11 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
 }
 
-function begin(section: Section): string {
+function begin(section: Place): string {
   return `<!-- bench: ${section} -->`;
 }
 
-function end(section: Section): string {
+function end(section: Place): string {
   return `<!-- /bench: ${section} -->`;
 }
 

@@ -1,120 +1,212 @@
-/** npm run bench: Postern and its peers side by side. */
+/** npm run bench: Postern and its peers side by side; what was measured goes into RESULTS.md. */
 import { delimiter } from 'node:path';
 import { parseArgs } from 'node:util';
+import { floods, floodTable } from './floods.ts';
+import { growthTable } from './growth.ts';
+import { addedLatency, latencyTables } from './latency.ts';
 import { about } from './machine.ts';
+import { idleMemory, memoryTables, slowSmarthost } from './memory.ts';
 import { direct } from './peers/direct.ts';
-import { haraka } from './peers/haraka.ts';
 import { haproxy } from './peers/haproxy.ts';
+import { haraka } from './peers/haraka.ts';
 import { naive } from './peers/naive.ts';
 import type { PeerKind } from './peers/peer.ts';
 import { postfix, postfixQueue } from './peers/postfix.ts';
 import { postern } from './peers/postern.ts';
 import { profile } from './profile.ts';
 import { buildPrograms } from './programs.ts';
-import { RESULTS, writeSection } from './report.ts';
+import { RESULTS, type Section, writeSection } from './report.ts';
 import { REFERENCE, runRounds } from './rounds.ts';
-import { measure, setUp, type Standing } from './sample.ts';
-import { SCENARIOS } from './scenarios.ts';
+import { measure, type SampleOptions, setUp, type Standing } from './sample.ts';
+import { SCENARIOS, scenarioNamed } from './scenarios.ts';
 import type { Family } from './stage.ts';
+import { median } from './statistics.ts';
 import { figureTable, type Measured, ratioTables, targetTable } from './tables.ts';
 
 const PEERS: readonly PeerKind[] = [direct, haproxy, postern, postfix, postfixQueue, haraka, naive];
-const QUICK = ['a', 'b', 'c', 'e', 'p', 'l'];
-
-const PROFILE_S = 4;
+const PARTS = ['ratios', 'latency', 'memory', 'floods', 'growth', 'profile'] as const;
+const USUAL = 'ratios,latency,memory,floods';
+const QUICK = { scenarios: 'a,b,c,e,p,l', peers: 'direct,postfix,haraka', idle: ['haproxy', 'postern'] };
+const PROFILE = { scenarios: 'a,c', seconds: 4 };
+const ALWAYS = `direct,postern,${REFERENCE}`;
 
 const usage = `npm run bench -- [OPTIONS]
   --quick            few and short rounds, under 3 minutes in all
-  --scenario a,b     only these of ${SCENARIOS.map(({ name }) => name).join(', ')}
-  --peers x,y        besides postern and ${REFERENCE}: of ${PEERS.map(({ name }) => name).join(', ')}
+  --part x,y         of ${PARTS.join(', ')}; default ${USUAL}
+  --scenario a,b     of ${SCENARIOS.map(({ name }) => name).join(', ')}; then only ratios, unless --part says otherwise
+  --peers x,y        besides ${ALWAYS}: of ${PEERS.map(({ name }) => name).join(', ')}
   --rounds N         default 5; 2 when quick
   --seconds S        of one sample; default 2; 0.7 when quick
   --family v4|v6     default v4
-  --profile          where the time goes, in a and c unless --scenario says otherwise
+  --profile          --part profile: where the time goes, in ${PROFILE.scenarios} unless --scenario says otherwise
+  --growth           --part growth: cost of a message as things grow
   --dry              print the tables, leave bench/RESULTS.md alone
 `;
 
 const { values: options } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
+    part: { type: 'string' },
     scenario: { type: 'string' },
     peers: { type: 'string' },
     rounds: { type: 'string' },
     seconds: { type: 'string' },
     family: { type: 'string', default: 'v4' },
     profile: { type: 'boolean', default: false },
+    growth: { type: 'boolean', default: false },
     dry: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 });
 
-process.env['PATH'] = [process.env['PATH'], '/usr/sbin', '/sbin'].join(delimiter);
-if (options.help) process.stdout.write(usage);
-else if (options.profile) process.exitCode = await runProfiles();
-else process.exitCode = await run();
+const { quick } = options;
+const rounds = Number(options.rounds ?? (quick ? 2 : 5));
+const sampling: SampleOptions = {
+  seconds: Number(options.seconds ?? (quick ? 0.7 : 2)),
+  family: options.family as Family,
+};
+const how = `${rounds} rounds of ${sampling.seconds} s${options.family === 'v6' ? ', IPv6' : ''}`;
 
-async function runProfiles(): Promise<number> {
+if (options.help) process.stdout.write(usage);
+else await run();
+
+async function run(): Promise<void> {
+  process.env['PATH'] = [process.env['PATH'], '/usr/sbin', '/sbin'].join(delimiter);
+  const wanted = options.profile ? 'profile' : options.growth ? 'growth' : options.scenario ? 'ratios' : USUAL;
+  const parts = new Set(
+    chosenFrom(
+      PARTS.map((name) => ({ name })),
+      options.part ?? wanted,
+    ).map(({ name }) => name),
+  );
   buildPrograms();
-  const texts = [`## Where the time goes\n\n${about([], `One run of ${PROFILE_S} s each`)}`];
-  for (const scenario of chosenFrom(SCENARIOS, options.scenario ?? 'a,c')) {
-    say(`profiling ${scenario.name}`);
-    texts.push(await profile(scenario, { seconds: Number(options.seconds ?? PROFILE_S), family: 'v4' }));
-  }
-  const text = texts.join('\n\n');
-  process.stdout.write(`${text}\n`);
-  if (!options.dry) writeSection('profile', text);
-  return 0;
+  let highestRate: number | undefined;
+  if (parts.has('ratios') || parts.has('latency')) highestRate = await sideBySide(parts);
+  if (parts.has('memory')) await memory();
+  if (parts.has('floods')) await flooded(highestRate);
+  if (parts.has('growth')) await grown();
+  if (parts.has('profile')) await profiled();
 }
 
-async function run(): Promise<number> {
-  const chosen = chosenFrom(SCENARIOS, options.scenario ?? (options.quick ? QUICK.join() : undefined));
-  const peers = chosenFrom(PEERS, options.peers && `${options.peers},postern,${REFERENCE}`);
-  const rounds = Number(options.rounds ?? (options.quick ? 2 : 5));
-  const seconds = Number(options.seconds ?? (options.quick ? 0.7 : 2));
-  const family = options.family as Family;
-  buildPrograms();
+/** Resolves with Postern's highest rate of single messages. */
+async function sideBySide(parts: ReadonlySet<string>): Promise<number> {
+  const peers = options.peers ?? (quick ? QUICK.peers : undefined);
+  const kinds = chosenFrom(PEERS, peers && `${peers},${ALWAYS}`);
   const standings: Standing[] = [];
   try {
-    for (const kind of peers) {
+    for (const kind of kinds) {
       say(`starting ${kind.about}`);
       standings.push(await setUp(kind));
     }
-    const header = about(standings, `${rounds} rounds of ${seconds} s${family === 'v6' ? ', IPv6' : ''}`);
+    const header = about(standings, how);
     // What is compiled at first use is no part of a rate.
-    for (const standing of standings) for (const name of ['a', 'b']) await warmUp(standing, name, seconds, family);
-    const measured: Measured[] = [];
-    for (const scenario of chosen) {
-      const rows = await runRounds(standings, scenario, {
-        rounds,
-        seconds,
-        family,
-        referenceEach: !options.quick,
-        say,
-      });
-      measured.push({ scenario, rows });
+    const highest = new Map<string, number>();
+    for (const standing of standings)
+      for (const name of ['b', 'a']) highest.set(standing.kind.name, (await warmUp(standing, name)).rate);
+    const measured = parts.has('ratios') ? await ratios(standings) : [];
+    for (const { scenario, rows } of measured)
+      if (scenario.name === 'a')
+        for (const { peer, samples } of rows) highest.set(peer, median(samples.map((s) => s.rate)));
+    if (measured.length > 0) {
+      publish('ratios', `## Ratios\n\n${header}\n\n${targetTable(measured)}\n\n${ratioTables(measured)}`);
+      publish('figures', `## Figures\n\n${figureTable(measured)}`);
     }
-    const ratios = `## Ratios\n\n${header}\n\n${targetTable(measured)}\n\n${ratioTables(measured)}`;
-    const figures = `## Figures\n\n${figureTable(measured)}`;
-    process.stdout.write(`${ratios}\n\n${figures}\n`);
-    if (!options.dry) {
-      if (options.quick) writeSection('quick', `${ratios}\n\n${figures}`.replaceAll(/^##+ /gm, '### Quick: '));
-      else {
-        writeSection('ratios', ratios);
-        writeSection('figures', figures);
-      }
-      say(`written to ${RESULTS}`);
-    }
-    return 0;
+    if (parts.has('latency')) await latency(standings, measured, highest, header);
+    return highest.get('postern') ?? 0;
   } finally {
     for (const standing of standings.toReversed()) await standing.close();
   }
 }
 
-async function warmUp(standing: Standing, name: string, seconds: number, family: Family): Promise<void> {
-  const scenario = SCENARIOS.find((candidate) => candidate.name === name);
-  if (!scenario) return;
-  const { wrong } = await measure(standing, scenario, { seconds, family });
-  if (wrong) say(`${standing.kind.name}, first run: ${wrong}`);
+async function ratios(standings: readonly Standing[]): Promise<Measured[]> {
+  const measured: Measured[] = [];
+  for (const scenario of chosenFrom(SCENARIOS, options.scenario ?? (quick ? QUICK.scenarios : undefined))) {
+    const rows = await runRounds(standings, scenario, { ...sampling, rounds, referenceEach: !quick, say });
+    measured.push({ scenario, rows });
+  }
+  return measured;
+}
+
+async function warmUp(standing: Standing, name: string): Promise<{ readonly rate: number }> {
+  const sample = await measure(standing, scenarioNamed(name), sampling);
+  if (sample.wrong) say(`${standing.kind.name}, first run: ${sample.wrong}`);
+  return sample;
+}
+
+async function latency(
+  standings: readonly Standing[],
+  measured: readonly Measured[],
+  highest: ReadonlyMap<string, number>,
+  header: string,
+): Promise<void> {
+  const single =
+    measured.find(({ scenario }) => scenario.name === 'l')?.rows ??
+    (await runRounds(standings, scenarioNamed('l'), { ...sampling, rounds, referenceEach: false, say }));
+  const ceiling = standings.find(({ kind }) => kind.name === 'direct');
+  const added = [];
+  for (const standing of standings) {
+    const rate = highest.get(standing.kind.name) ?? 0;
+    if (!ceiling || standing === ceiling || standing.kind.queues || rate === 0) continue;
+    say(`latency that ${standing.kind.name} adds at half of ${rate.toFixed(0)}/s`);
+    added.push(await addedLatency(standing, ceiling, rate, { ...sampling, rounds }));
+  }
+  publish('latency', `## Latency\n\n${header}\n\n${latencyTables(added, single)}`);
+}
+
+async function memory(): Promise<void> {
+  const idle = [];
+  for (const kind of PEERS) {
+    if (kind === direct || kind.queues || (quick && !QUICK.idle.includes(kind.name))) continue;
+    say(`idle sessions at ${kind.name}`);
+    idle.push(await idleMemory(kind, sampling));
+  }
+  say('large messages and a slow smarthost');
+  const slow = await slowSmarthost(sampling);
+  publish('memory', `## Memory\n\n${about([], 'One run each')}\n\n${memoryTables(idle, slow)}`);
+}
+
+async function flooded(highestRate: number | undefined): Promise<void> {
+  say('floods');
+  const rate = highestRate ?? (await highestRateOfPostern());
+  const rows = await floods({ ...sampling, rounds: quick ? 1 : 3, floodSeconds: quick ? 5 : 60, highestRate: rate });
+  publish('floods', `## Floods\n\n${about([], 'Others send single messages')}\n\n${floodTable(rows)}`);
+}
+
+async function highestRateOfPostern(): Promise<number> {
+  const standing = await setUp(postern);
+  try {
+    await warmUp(standing, 'a');
+    return (await measure(standing, scenarioNamed('a'), sampling)).rate;
+  } finally {
+    await standing.close();
+  }
+}
+
+async function grown(): Promise<void> {
+  const text = await growthTable({ ...sampling, rounds, journalRows: quick ? 1e6 : 1e7, say });
+  publish(
+    'growth',
+    `## As things grow\n\n${about([], how)} CPU of all processes for a message, scenario a, IPv6.\n\n${text}`,
+  );
+}
+
+async function profiled(): Promise<void> {
+  const seconds = Number(options.seconds ?? PROFILE.seconds);
+  const texts = [`## Where the time goes\n\n${about([], `One run of ${seconds} s each`)}`];
+  for (const scenario of chosenFrom(SCENARIOS, options.scenario ?? PROFILE.scenarios)) {
+    say(`profiling ${scenario.name}`);
+    texts.push(await profile(scenario, { ...sampling, seconds }));
+  }
+  publish('profile', texts.join('\n\n'));
+}
+
+/** Printed, and written to its place. What a quick run says stands apart, so that it never replaces a long one's. */
+function publish(section: Section, text: string): void {
+  process.stdout.write(`${text}\n\n`);
+  if (options.dry) return;
+  const isQuick = quick && section !== 'profile';
+  writeSection(isQuick ? `quick-${section}` : section, isQuick ? text.replace(/^## /, '## Quick run: ') : text);
+  say(`${RESULTS}: ${section}`);
 }
 
 function chosenFrom<T extends { readonly name: string }>(all: readonly T[], names: string | undefined): T[] {
