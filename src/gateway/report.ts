@@ -1,19 +1,32 @@
 /** What a worker tells the keeper once a second about itself: counts, never anything of a message. */
 import type { SessionCounts } from '../record/events.ts';
+import { noCounts } from '../relay/smarthost.ts';
 import type { Rooms } from './rooms.ts';
 
-export function sessionCounts(rooms: Rooms): SessionCounts {
-  return {
-    kind: 'sessions',
-    worker: rooms.worker,
-    opened: rooms.counts.takeOpened(),
-    open: rooms.counts.open,
-    upstream: rooms.relay.servers().map(({ server, up, connections, reason }) => ({
-      server,
-      up,
-      connections,
-      ...(reason !== undefined && { reason }),
-    })),
-    dropped: 0,
+/** Each call gives what has been counted since the one before. */
+export function sessionReport(rooms: Rooms): () => SessionCounts {
+  let told = noCounts();
+  return () => {
+    const now = { ...rooms.relay.counters() };
+    const relay = {
+      faults: now.faults - told.faults,
+      repeated: now.repeated - told.repeated,
+      possibleDuplicates: now.possibleDuplicates - told.possibleDuplicates,
+    };
+    told = now;
+    return {
+      kind: 'sessions',
+      worker: rooms.worker,
+      opened: rooms.counts.takeOpened(),
+      open: rooms.counts.open,
+      upstream: rooms.relay.servers().map(({ server, up, connections, reason }) => ({
+        server,
+        up,
+        connections,
+        ...(reason !== undefined && { reason }),
+      })),
+      relay,
+      dropped: 0,
+    };
   };
 }

@@ -3,7 +3,15 @@
  *
  * Counts of sessions are merged while they wait, so that they are never lost and never take a place.
  */
-import { type Attempt, fit, fitCounts, type SessionCounts, weigh, type WorkerEvent } from '../record/events.ts';
+import {
+  type Attempt,
+  fit,
+  fitCounts,
+  type RelayCounts,
+  type SessionCounts,
+  weigh,
+  type WorkerEvent,
+} from '../record/events.ts';
 
 export const MAX_WAITING = 10_000;
 const MAX_WAITING_BYTES = 32 * 1024 * 1024;
@@ -68,5 +76,14 @@ export class Outbox {
 function merge(older: SessionCounts, newer: SessionCounts): SessionCounts {
   const opened: Record<string, number> = { ...older.opened };
   for (const [network, count] of Object.entries(newer.opened)) opened[network] = (opened[network] ?? 0) + count;
-  return { ...newer, opened, dropped: older.dropped + newer.dropped };
+  const relay = older.relay && newer.relay ? sum(older.relay, newer.relay) : (newer.relay ?? older.relay);
+  return { ...newer, opened, ...(relay && { relay }), dropped: older.dropped + newer.dropped };
+}
+
+function sum(a: RelayCounts, b: RelayCounts): RelayCounts {
+  return {
+    faults: a.faults + b.faults,
+    repeated: a.repeated + b.repeated,
+    possibleDuplicates: a.possibleDuplicates + b.possibleDuplicates,
+  };
 }

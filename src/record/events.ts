@@ -53,6 +53,16 @@ export type Attempt = {
   readonly totalMs: number;
 };
 
+/** What did not go straight towards the smarthosts. */
+export type RelayCounts = {
+  /** connections that failed while a message used them */
+  readonly faults: number;
+  /** envelopes repeated on another connection */
+  readonly repeated: number;
+  /** messages without an answer to their final dot */
+  readonly possibleDuplicates: number;
+};
+
 /** Counts since the last batch, so that a session costs no event of its own. */
 export type SessionCounts = {
   readonly kind: 'sessions';
@@ -67,6 +77,7 @@ export type SessionCounts = {
     readonly connections: number;
     readonly reason?: string;
   }[];
+  readonly relay?: RelayCounts;
   /** events this worker had to drop since the last batch, because the keeper was away */
   readonly dropped: number;
 };
@@ -184,6 +195,9 @@ const sessions: Shape<SessionCounts> = object<SessionCounts>({
     }),
     1000,
   ),
+  relay: maybe(
+    object<RelayCounts>({ faults: whole(), repeated: whole(), possibleDuplicates: whole() }),
+  ) as Shape<RelayCounts>,
   dropped: whole(),
 });
 

@@ -42,6 +42,9 @@ export class Metrics {
   readonly #refused: Counter<'network' | 'reason'>;
   readonly #repaired: Counter;
   readonly #eventsDropped: Counter;
+  readonly #faults: Counter;
+  readonly #repeated: Counter;
+  readonly #possibleDuplicates: Counter;
   readonly #relay: Histogram;
   readonly #verdict: Histogram;
 
@@ -101,6 +104,18 @@ export class Metrics {
       buckets: VERDICT_BUCKETS,
       registers,
     });
+    this.#faults = counter(
+      'postern_relay_faults_total',
+      'Connections to the next server that broke or answered wrongly while a message used them.',
+    );
+    this.#repeated = counter(
+      'postern_envelopes_repeated_total',
+      'Envelopes said again on another connection: the host was slow, or a connection failed.',
+    );
+    this.#possibleDuplicates = counter(
+      'postern_possible_duplicates_total',
+      'Messages whose connection failed between the final dot and its answer: the host sends them again.',
+    );
     asked(
       'gauge',
       'postern_intercept_alive',
@@ -177,6 +192,11 @@ export class Metrics {
       this.#sessions.inc({ network: this.#network(network) }, opened);
     }
     if (counts.dropped > 0) this.#eventsDropped.inc(counts.dropped);
+    if (counts.relay) {
+      this.#faults.inc(counts.relay.faults);
+      this.#repeated.inc(counts.relay.repeated);
+      this.#possibleDuplicates.inc(counts.relay.possibleDuplicates);
+    }
     this.#workers.set(counts.worker, counts);
   }
 

@@ -55,6 +55,18 @@ export type ServerState = {
   readonly reason?: string;
 };
 
+/** How often something happened since the worker started. */
+export type Counters = {
+  /** connections that broke, or answered wrongly, while a transaction used them */
+  faults: number;
+  /** envelopes repeated on another connection */
+  repeated: number;
+  /** repeated envelopes that were answered otherwise */
+  changed: number;
+  /** messages whose connection broke between the final dot and its reply: they may have arrived all the same */
+  possibleDuplicates: number;
+};
+
 export interface Relay {
   /** First contact with every server; resolves when one has answered or all have failed. Never rejects. */
   start(): Promise<void>;
@@ -64,6 +76,8 @@ export interface Relay {
   everOffered(extension: Extension): boolean;
   begin(from: MailFrom, transactionId: string): RelayTransaction;
   servers(): readonly ServerState[];
+  /** Totals of the process: a relay goes on counting where the one before it is, they never fall. */
+  counters(): Readonly<Counters>;
   /** Ends idle connections at once and the others as they come back. */
   close(): Promise<void>;
 }

@@ -7,9 +7,9 @@ import { type Capabilities, intersect } from '../smtp/capabilities.ts';
 import type { Credentials } from './auth.ts';
 import { dial, type Dialled } from './dial.ts';
 import { Pool } from './pool.ts';
-import type { Relay } from './relay.ts';
+import type { Counters, Relay } from './relay.ts';
 import { Server } from './server.ts';
-import { type Counters, SmarthostTransaction } from './transaction.ts';
+import { SmarthostTransaction } from './transaction.ts';
 
 /** A minute less than hosts wait for the answer to their final dot (RFC 5321 section 4.5.3.2.6): filters come before us. */
 const HOST_PATIENCE_MS = 9 * 60_000;
@@ -25,23 +25,26 @@ export type SmarthostDeps = {
   readonly clock: Clock;
   /** how many workers share `smarthost.max_connections` */
   readonly workerCount: number;
+  /** one for all relays of the process that follow one another */
+  readonly counters?: Counters;
   /** for tests; the default is what `final_timeout` leaves of a host's patience */
   readonly sendMs?: number;
   /** for tests; the default reads the file */
   readonly readPassword?: (path: string) => string;
 };
 
-export type Smarthost = Relay & { counters(): Readonly<Counters> };
+export function noCounts(): Counters {
+  return { faults: 0, repeated: 0, changed: 0, possibleDuplicates: 0 };
+}
 
 /**
  * The relay for one configuration; a reload makes another and closes this one. Password and CA file are read here, once;
  * when that fails, the reason is logged and every server is down with it, as mail in clear or unverified is no way out.
  */
-export function createSmarthost(config: Config, deps: SmarthostDeps): Smarthost {
+export function createSmarthost(config: Config, deps: SmarthostDeps): Relay {
   const { smarthost, limits, gateway } = config;
-  const { log, clock } = deps;
+  const { log, clock, counters = noCounts() } = deps;
   const servers = smarthost.servers.map((endpoint) => new Server(endpoint, clock.nowMs()));
-  const counters: Counters = { faults: 0, repeated: 0, changed: 0, possibleDuplicates: 0 };
   const secrets = readSecrets(smarthost, deps.readPassword ?? readPasswordFile);
   if ('unreadable' in secrets) log.write('error', 'smarthost.unreadable', { detail: secrets.unreadable.detail });
 

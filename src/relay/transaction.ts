@@ -14,20 +14,9 @@ import type { Log } from '../kit/log.ts';
 import type { Class } from '../policy/classes.ts';
 import type { SpooledBody } from '../wire/spool.ts';
 import type { Lease, Pool } from './pool.ts';
-import type { FarReply, MailFrom, Recipient, RelayTransaction } from './relay.ts';
+import type { Counters, FarReply, MailFrom, Recipient, RelayTransaction } from './relay.ts';
 import type { Server } from './server.ts';
 import type { Answer, Fault, Step, Upstream } from './upstream.ts';
-
-/** How often something happened since the start, for metrics and tests. */
-export type Counters = {
-  /** connections that broke, or answered wrongly, while a transaction used them */
-  faults: number;
-  /** envelopes repeated on another connection */
-  repeated: number;
-  changed: number;
-  /** messages whose connection broke between the final dot and its reply: they may have arrived all the same */
-  possibleDuplicates: number;
-};
 
 export type TransactionOptions = {
   readonly pool: Pool;

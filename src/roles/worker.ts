@@ -9,16 +9,16 @@ import { fileState } from '../config/outside.ts';
 import { createReloader } from '../config/reload.ts';
 import { allFilters } from '../filter/all.ts';
 import { Gateway } from '../gateway/gateway.ts';
-import { sessionCounts } from '../gateway/report.ts';
+import { sessionReport } from '../gateway/report.ts';
 import { Counts, type Rooms } from '../gateway/rooms.ts';
 import { networksOf } from '../identity/networks.ts';
 import { Descriptors } from '../intercept/descriptors.ts';
 import { adoptListeners, type Listeners } from '../intercept/listen.ts';
 import { systemClock } from '../kit/clock.ts';
-import { type Log, stdoutLog } from '../kit/log.ts';
+import { stdoutLog } from '../kit/log.ts';
 import { runPaths } from '../kit/run-dir.ts';
 import { createLedger } from '../ledger/client.ts';
-import { createSmarthost } from '../relay/smarthost.ts';
+import { createSmarthost, noCounts, type SmarthostDeps } from '../relay/smarthost.ts';
 import { SpoolBudget } from '../wire/spool.ts';
 import { notify } from './notify.ts';
 import { loadAtStart } from './start-config.ts';
@@ -38,7 +38,8 @@ export async function worker(configPath: string, index: number): Promise<number>
     return 1;
   }
   const abort = new AbortController();
-  const rooms = makeRooms(loaded.config, index, log, abort.signal);
+  const egress: Egress = { log, clock: systemClock, counters: noCounts() };
+  const rooms = makeRooms(loaded.config, index, egress, abort.signal);
   const gateway = new Gateway(rooms);
 
   // The first host after a start is neither told that nothing was reached yet, nor let past a lock.
@@ -51,9 +52,10 @@ export async function worker(configPath: string, index: number): Promise<number>
       process.exit(1);
     },
   });
-  const report = setInterval(() => rooms.ledger.record(sessionCounts(rooms)), REPORT_MS);
+  const counts = sessionReport(rooms);
+  const report = setInterval(() => rooms.ledger.record(counts()), REPORT_MS);
   const watchdog = notify.ready();
-  const reload = createReloader(configPath, rooms.config, log, (config) => adopt(rooms, config, log), {
+  const reload = createReloader(configPath, rooms.config, log, (config) => adopt(rooms, config, egress), {
     file: fileState,
   });
   process.on('SIGHUP', () => void reload());
@@ -65,14 +67,18 @@ export async function worker(configPath: string, index: number): Promise<number>
   listeners.close();
   clearInterval(report);
   clearInterval(watchdog);
-  rooms.ledger.record(sessionCounts(rooms));
+  rooms.ledger.record(counts());
   await rooms.ledger.close();
   await rooms.relay.close();
   abort.abort();
   return 0;
 }
 
-function makeRooms(config: Config, index: number, log: Log, signal: AbortSignal): Rooms {
+/** What the relays of this process have in common, one after the other. */
+type Egress = Omit<SmarthostDeps, 'workerCount'>;
+
+function makeRooms(config: Config, index: number, egress: Egress, signal: AbortSignal): Rooms {
+  const { log } = egress;
   const { gateway, limits } = config;
   const paths = runPaths(gateway.runDir);
   const counts = new Counts();
@@ -80,7 +86,7 @@ function makeRooms(config: Config, index: number, log: Log, signal: AbortSignal)
     worker: index,
     config,
     networks: networksOf(config.network),
-    relay: createSmarthost(config, { log, clock: systemClock, workerCount: config.gateway.workers }),
+    relay: createSmarthost(config, { ...egress, workerCount: gateway.workers }),
     ledger: createLedger(
       {
         path: paths.keeperSocket,
@@ -124,12 +130,12 @@ async function drain(gateway: Gateway, listeners: Listeners, drainMs: number): P
  * Sessions that run keep what they began with. The relay is always replaced: a password or a CA file can have changed
  * behind the same configuration.
  */
-function adopt(rooms: Rooms, config: Config, log: Log): void {
+function adopt(rooms: Rooms, config: Config, egress: Egress): void {
   rooms.config = config;
   rooms.networks = networksOf(config.network);
   rooms.budget.totalBytes = config.limits.bodyTotal;
   rooms.ledger.configure({ workers: config.gateway.workers, keeperFailure: config.gateway.keeperFailure });
-  const next = createSmarthost(config, { log, clock: systemClock, workerCount: config.gateway.workers });
+  const next = createSmarthost(config, { ...egress, workerCount: config.gateway.workers });
   // The new one takes over when it knows what it can offer; until then the old one serves.
   void next.start().then(() => {
     // Another reload has come meanwhile: its relay is the one.

@@ -5,7 +5,7 @@
  *     MAIL from <mail550@…>   every recipient gets 550            <fail@…>    no reply: upstream.lost
  */
 import type { Capabilities } from '../../src/smtp/capabilities.ts';
-import type { FarReply, MailFrom, Recipient, Relay, RelayTransaction } from '../../src/relay/relay.ts';
+import type { Counters, FarReply, MailFrom, Recipient, Relay, RelayTransaction } from '../../src/relay/relay.ts';
 
 export const EVERYTHING: Capabilities = {
   size: 0,
@@ -40,6 +40,8 @@ export class FakeRelay implements Relay {
   offers = (): Capabilities | undefined => this.capabilities;
   everOffered = (): boolean => true;
   servers = (): [] => [];
+  totals: Counters = { faults: 0, repeated: 0, changed: 0, possibleDuplicates: 0 };
+  counters = (): Counters => this.totals;
   close = (): Promise<void> => Promise.resolve();
 
   /** How many recipients wait. */

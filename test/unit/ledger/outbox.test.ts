@@ -61,6 +61,18 @@ test('counts of sessions are merged while they wait and never lost', () => {
   assert.deepEqual(event, counts({ opened: { a: 1, b: 7, c: 1 }, open: 9 }));
 });
 
+test('what went wrong towards the smarthosts is added up while it waits, also where one of two says nothing', () => {
+  const outbox = new Outbox();
+  outbox.put(counts());
+  outbox.put(counts({ relay: { faults: 1, repeated: 2, possibleDuplicates: 3 } }));
+  outbox.put(counts({ relay: { faults: 10, repeated: 20, possibleDuplicates: 30 } }));
+  outbox.put(counts());
+  const [event] = taken(outbox).flat();
+  assert.ok(event?.kind === 'sessions');
+  assert.deepEqual(event.relay, { faults: 11, repeated: 22, possibleDuplicates: 33 });
+  assert.ok(checkToKeeper(throughJson({ kind: 'events', batch: [event] })));
+});
+
 test('whatever a stranger typed, a batch is one valid line under 4 MiB', () => {
   const huge = '\u0001'.repeat(1_000_000);
   const outbox = new Outbox();

@@ -104,6 +104,22 @@ test('a server is up when one worker sees it up; one that nobody spoke of has no
   assert.equal((await values(m)).get(`postern_upstream_up{server="${server}"}`), 0);
 });
 
+test('what went wrong towards the smarthosts adds up over workers, and no end of a worker takes it back', async () => {
+  const m = metrics();
+  const names = ['relay_faults', 'envelopes_repeated', 'possible_duplicates'].map((name) => `postern_${name}_total`);
+  const now = async () => {
+    const v = await values(m);
+    return names.map((name) => v.get(name));
+  };
+  assert.deepEqual(await now(), [0, 0, 0]);
+  m.sessions(counts({ worker: 1, relay: { faults: 5, repeated: 3, possibleDuplicates: 1 } }));
+  m.sessions(counts({ worker: 2, relay: { faults: 1, repeated: 0, possibleDuplicates: 1 } }));
+  m.workerGone(1);
+  m.sessions(counts({ worker: 1 }));
+  m.sessions(counts({ worker: 1, relay: { faults: 1, repeated: 1, possibleDuplicates: 0 } }));
+  assert.deepEqual(await now(), [7, 4, 2]);
+});
+
 test("the kernel's counters grow through a rebuilt rule set and never fall", async () => {
   const m = metrics();
   const report = (packets: number, repaired: number): void =>

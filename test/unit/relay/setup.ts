@@ -4,15 +4,15 @@ import type { TestContext } from 'node:test';
 import type { Config } from '../../../src/config/schema.ts';
 import { systemClock } from '../../../src/kit/clock.ts';
 import type { Log } from '../../../src/kit/log.ts';
-import type { Extension, FarReply, RelayTransaction } from '../../../src/relay/relay.ts';
-import { createSmarthost, type Smarthost, type SmarthostDeps } from '../../../src/relay/smarthost.ts';
+import type { Extension, FarReply, Relay, RelayTransaction } from '../../../src/relay/relay.ts';
+import { createSmarthost, type SmarthostDeps } from '../../../src/relay/smarthost.ts';
 import { SpoolBudget, SpooledBody } from '../../../src/wire/spool.ts';
 import { type FakeOptions, type FakeUpstream, startFakeUpstream } from '../../fake/upstream.ts';
 
 export type Logged = { readonly level: string; readonly event: string; readonly fields: Record<string, unknown> };
 
 export type Bench = {
-  readonly relay: Smarthost;
+  readonly relay: Relay;
   readonly logged: Logged[];
   /** waits until something has been logged `times` times */
   readonly untilLogged: (event: string, times?: number) => Promise<void>;
@@ -132,7 +132,7 @@ export type Outcome = { readonly recipients: readonly FarReply[]; readonly final
 
 /** One message in lockstep, as most hosts send; `final` is undefined when no recipient was accepted. */
 export async function deliver(
-  relay: Smarthost,
+  relay: Relay,
   recipients: readonly string[] = ['b'],
   bytes: Buffer = BODY,
   sender = from(),
