@@ -20,7 +20,7 @@ const OFFERED: Readonly<Record<Extension, (capabilities: Capabilities) => boolea
   SIZE: (c) => c.size !== undefined,
 };
 
-const EXTENSIONS = Object.keys(OFFERED) as readonly Extension[];
+export const EXTENSIONS = Object.keys(OFFERED) as readonly Extension[];
 
 export function has(capabilities: Capabilities, extension: Extension): boolean {
   return OFFERED[extension](capabilities);

@@ -8,7 +8,7 @@ import type { Credentials } from './auth.ts';
 import { dial, type Dialled } from './dial.ts';
 import { Pool } from './pool.ts';
 import type { Counters, Relay } from './relay.ts';
-import { Server } from './server.ts';
+import { EXTENSIONS, Server } from './server.ts';
 import { SmarthostTransaction } from './transaction.ts';
 
 /** A minute less than hosts wait for the answer to their final dot (RFC 5321 section 4.5.3.2.6): filters come before us. */
@@ -40,11 +40,18 @@ export function noCounts(): Counters {
 /**
  * The relay for one configuration; a reload makes another and closes this one. Password and CA file are read here, once;
  * when that fails, the reason is logged and every server is down with it, as mail in clear or unverified is no way out.
+ *
+ * Until a server has answered it, it offers what `predecessor` did: a reload while none answers makes no host be told
+ * that nothing was ever reached.
  */
-export function createSmarthost(config: Config, deps: SmarthostDeps): Relay {
+export function createSmarthost(config: Config, deps: SmarthostDeps, predecessor?: Relay): Relay {
   const { smarthost, limits, gateway } = config;
   const { log, clock, counters = noCounts() } = deps;
   const servers = smarthost.servers.map((endpoint) => new Server(endpoint, clock.nowMs()));
+  const before = predecessor && {
+    offers: predecessor.offers(),
+    ever: new Set(EXTENSIONS.filter((extension) => predecessor.everOffered(extension))),
+  };
   const secrets = readSecrets(smarthost, deps.readPassword ?? readPasswordFile);
   if ('unreadable' in secrets) log.write('error', 'smarthost.unreadable', { detail: secrets.unreadable.detail });
 
@@ -77,9 +84,14 @@ export function createSmarthost(config: Config, deps: SmarthostDeps): Relay {
       const [first, ...others] = (live.length > 0 ? live : reached).map(
         (server) => server.capabilities as Capabilities,
       );
-      return first && carried(others.reduce(intersect, first), limits.messageSize);
+      const far = first ? others.reduce(intersect, first) : before?.offers;
+      return far && carried(far, limits.messageSize);
     },
-    everOffered: (extension) => servers.some((server) => server.everOffered(extension)),
+    everOffered: (extension) =>
+      servers.some((server) => server.everOffered(extension)) ||
+      (before !== undefined &&
+        before.ever.has(extension) &&
+        servers.every((server) => server.capabilities === undefined)),
     begin: (from, id) =>
       new SmarthostTransaction(from, id, {
         pool,

@@ -75,7 +75,7 @@ export async function worker(configPath: string, index: number): Promise<number>
 }
 
 /** What the relays of this process have in common, one after the other. */
-type Egress = Omit<SmarthostDeps, 'workerCount'>;
+export type Egress = Omit<SmarthostDeps, 'workerCount'>;
 
 function makeRooms(config: Config, index: number, egress: Egress, signal: AbortSignal): Rooms {
   const { log } = egress;
@@ -130,13 +130,13 @@ async function drain(gateway: Gateway, listeners: Listeners, drainMs: number): P
  * Sessions that run keep what they began with. The relay is always replaced: a password or a CA file can have changed
  * behind the same configuration.
  */
-function adopt(rooms: Rooms, config: Config, egress: Egress): void {
+export function adopt(rooms: Rooms, config: Config, egress: Egress): void {
   rooms.config = config;
   rooms.networks = networksOf(config.network);
   rooms.budget.totalBytes = config.limits.bodyTotal;
   rooms.ledger.configure({ workers: config.gateway.workers, keeperFailure: config.gateway.keeperFailure });
-  const next = createSmarthost(config, { ...egress, workerCount: config.gateway.workers });
-  // The new one takes over when it knows what it can offer; until then the old one serves.
+  const next = createSmarthost(config, { ...egress, workerCount: config.gateway.workers }, rooms.relay);
+  // The new one takes over when a server has answered it, or none does; until then the old one serves.
   void next.start().then(() => {
     // Another reload has come meanwhile: its relay is the one.
     if (rooms.config !== config) return next.close();

@@ -31,7 +31,12 @@ export type Settings = Partial<Config['smarthost']> & {
   readonly readPassword?: () => string;
 };
 
-export function relayFor(t: TestContext, servers: readonly string[], settings: Settings = {}): Bench {
+export function relayFor(
+  t: TestContext,
+  servers: readonly string[],
+  settings: Settings = {},
+  predecessor?: Relay,
+): Bench {
   const logged: Logged[] = [];
   const watchers = new Set<() => void>();
   const log: Log = {
@@ -48,7 +53,7 @@ export function relayFor(t: TestContext, servers: readonly string[], settings: S
     ...(sendMs !== undefined && { sendMs }),
     ...(readPassword && { readPassword }),
   };
-  const relay = createSmarthost(configFor(servers, smarthost), deps);
+  const relay = createSmarthost(configFor(servers, smarthost), deps, predecessor);
   t.after(() => relay.close());
   return {
     relay,

@@ -295,3 +295,28 @@ test('idle connections are closed after idle_timeout', async (t) => {
   await fake.until(() => fake.open === 0);
   assert.equal(fake.commands.at(-1)?.line, 'QUIT');
 });
+
+test('a relay that has reached nothing offers what the one before it did, until it knows better', async (t) => {
+  const rich = await fakeFor(t, { capabilities: ['PIPELINING', '8BITMIME', 'DSN', 'SIZE 1000'] });
+  const first = relayFor(t, [rich.endpoint]).relay;
+  await first.start();
+  const known = first.offers();
+  assert.ok(known?.eightBitMime && known.size === 1000);
+
+  const late = await fakeFor(t, { capabilities: ['PIPELINING', 'SIZE 500'] });
+  const dead = relayFor(t, [late.endpoint], { connectTimeout: 100 }, first);
+  late.misbehave = () => 'rst';
+  await dead.relay.start();
+  assert.equal(dead.relay.servers()[0]?.up, false);
+  assert.deepEqual(dead.relay.offers(), known);
+  assert.deepEqual([dead.relay.everOffered('DSN'), dead.relay.everOffered('SMTPUTF8')], [true, false]);
+
+  // One more reload in the same state forgets nothing.
+  const again = relayFor(t, [late.endpoint], { connectTimeout: 100 }, dead.relay);
+  await again.relay.start();
+  assert.deepEqual(again.relay.offers(), known);
+  late.misbehave = undefined;
+  await again.untilLogged('upstream.up');
+  assert.deepEqual([again.relay.offers()?.eightBitMime, again.relay.offers()?.size], [false, 500]);
+  assert.equal(again.relay.everOffered('DSN'), false);
+});
