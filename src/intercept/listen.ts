@@ -5,6 +5,9 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { inheritedListeners } from '../kit/inherited.ts';
 
+/** As the listeners were opened; the kernel takes no more than net.core.somaxconn, which is 4096. */
+const BACKLOG = 4096;
+
 export type Listeners = {
   /**
    * Takes no new connection of hosts: those that come wait in the kernel, for `resume` or for the next worker. The
@@ -35,7 +38,9 @@ export function adoptListeners(on: Handlers): Listeners {
     // A host may close its sending side after QUIT and still read.
     const server = createServer({ allowHalfOpen: true, noDelay: true }, onSocket);
     server.on('error', (error) => on.failed(new Error(`descriptor ${fd} is no listener: ${error.message}`)));
-    return server.listen({ fd });
+    // Node calls listen(2) again on what it is given, and with 511 if nothing is said. A burst beyond that would meet
+    // SYN cookies, where a last ACK that finds the queue full is lost for good: host and worker wait for each other.
+    return server.listen({ fd }, BACKLOG);
   };
   const probes = adopt(probe, on.probe);
   let hosts = [v4, v6];
