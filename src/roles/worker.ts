@@ -21,6 +21,7 @@ import { createLedger } from '../ledger/client.ts';
 import { createSmarthost, noCounts, type SmarthostDeps } from '../relay/smarthost.ts';
 import { SpoolBudget } from '../wire/spool.ts';
 import { notify } from './notify.ts';
+import { warnUnlessInMemory } from './spool-place.ts';
 import { loadAtStart } from './start-config.ts';
 
 const FIRST_CONTACT_MS = 1000;
@@ -41,6 +42,7 @@ export async function worker(configPath: string, index: number): Promise<number>
   const egress: Egress = { log, clock: systemClock, counters: noCounts() };
   const rooms = makeRooms(loaded.config, index, egress, abort.signal);
   const gateway = new Gateway(rooms);
+  void warnUnlessInMemory(rooms.spoolDir, log);
 
   // The first host after a start is neither told that nothing was reached yet, nor let past a lock.
   await Promise.race([Promise.all([rooms.relay.start(), rooms.ledger.ready]), after(FIRST_CONTACT_MS)]);
