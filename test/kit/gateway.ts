@@ -15,7 +15,7 @@ import { Gateway } from '../../src/gateway/gateway.ts';
 import { Counts, type Rooms } from '../../src/gateway/rooms.ts';
 import { networksOf } from '../../src/identity/networks.ts';
 import { Descriptors } from '../../src/intercept/descriptors.ts';
-import { systemClock } from '../../src/kit/clock.ts';
+import { type Clock, systemClock } from '../../src/kit/clock.ts';
 import { type Log, silentLog } from '../../src/kit/log.ts';
 import type { Admission, Ledger } from '../../src/ledger/client.ts';
 import type { Lock } from '../../src/ledger/language.ts';
@@ -99,12 +99,12 @@ export type TestGatewayOptions = {
   readonly relay?: Relay;
   readonly log?: Log;
   readonly descriptorLimit?: number;
+  readonly clock?: Clock;
 };
 
 export async function startGateway(options: TestGatewayOptions): Promise<TestGateway> {
-  const { config, log = silentLog } = options;
-  const relay =
-    options.relay ?? createSmarthost(config, { log, clock: systemClock, workerCount: config.gateway.workers });
+  const { config, log = silentLog, clock = systemClock } = options;
+  const relay = options.relay ?? createSmarthost(config, { log, clock, workerCount: config.gateway.workers });
   const ledger = new FakeLedger();
   const counts = new Counts();
   const spoolDir = mkdtempSync(join(tmpdir(), 'postern-spool-'));
@@ -119,7 +119,7 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
     descriptors: new Descriptors(() => counts.open, options.descriptorLimit),
     filters: options.filters ?? allFilters,
     log,
-    clock: systemClock,
+    clock,
     counts,
     draining: false,
   };
