@@ -126,7 +126,7 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
       max: '5m',
     }),
     hold: durationMs({
-      doc: 'How long a host that is slow over its body may hold a connection; then the envelope is given back and repeated later.',
+      doc: 'How long a host that is slow over its next recipient or its body may hold a connection; then it is given back, and the envelope repeated on one when needed.',
       default: '3s',
       min: '10ms',
       max: '5m',
@@ -264,7 +264,11 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
     },
   ),
   panel: table('The page and the API for people.', {
-    listen: endpoint({ doc: 'Where the keeper serves it.', default: '127.0.0.1:8025', addressOnly: true }),
+    listen: endpoint({
+      doc: 'Where the keeper will serve it. Nothing is served there yet.',
+      default: '127.0.0.1:8025',
+      addressOnly: true,
+    }),
   }),
   metrics: table('For Prometheus.', {
     listen: endpoint({ doc: 'Where the keeper serves /metrics.', default: '127.0.0.1:9125', addressOnly: true }),
