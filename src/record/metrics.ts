@@ -128,7 +128,7 @@ export class Metrics {
     );
     counter(
       'postern_tls_downgrade_total',
-      'Messages that came in encrypted and would have gone out in clear. Stays 0.',
+      'Messages that came in encrypted and would have gone out in clear. Cannot move before hosts are offered STARTTLS.',
     );
     this.#eventsDropped = counter(
       'postern_events_dropped_total',

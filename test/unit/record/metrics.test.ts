@@ -61,6 +61,11 @@ test('every metric that the documentation names is there from the start', async 
   }
 });
 
+test('a counter that cannot move yet says so', async () => {
+  const help = /^# HELP postern_tls_downgrade_total (.*)$/m.exec(await metrics().render())?.[1];
+  assert.match(help ?? '', /Cannot move before hosts are offered STARTTLS/);
+});
+
 test('what happens is counted, where and why', async () => {
   const m = metrics();
   m.sessions(counts({ worker: 1, opened: { customers: 3 }, open: 2, dropped: 5 }));
