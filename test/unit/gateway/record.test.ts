@@ -15,11 +15,18 @@ const GOOD = 'From: a@a.example\r\nDate: x\r\n\r\nhello\r\n.\r\n';
 const GTUBE = `From: a@a.example\r\nDate: x\r\n\r\n${['XJS*C4JDBQADN1.NSBN3*2IDNEN*', 'GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X'].join('')}\r\n.\r\n`;
 const message = (body: string): string => `${ENVELOPE}DATA\r\n${body}QUIT\r\n`;
 
-const LOCK: Lock = { subject: '198.51.100.10/32', how: 'reject', reason: 'test', by: 'test', since: 0 } as Lock;
+const LOCK: Lock = {
+  subject: '198.51.100.10/32',
+  how: 'reject',
+  reason: 'test',
+  who: 'test',
+  since: 0,
+  until: undefined,
+};
 
 type Want = Partial<Omit<Attempt, 'recipients' | 'reply' | 'upstreamReply'>> & {
   readonly reply?: string | RegExp;
-  readonly recipients?: readonly [string, number, Class][];
+  readonly recipients?: readonly (readonly [string, number, Class])[];
 };
 type Case = {
   readonly name: string;
@@ -42,7 +49,7 @@ const CASES: readonly Case[] = [
       class: 'accepted.clean',
       wouldBe: undefined,
       reply: '250 2.0.0 taken',
-      recipients: [...CLEAN],
+      recipients: CLEAN,
       sender: '<a@a.example>',
       helo: 'a.example',
       esmtp: true,
@@ -61,7 +68,7 @@ const CASES: readonly Case[] = [
     name: 'a message that the far side refuses: its own words',
     says: message(GOOD),
     prepare: (_gateway, relay) => (relay.onMessage = () => far(554, '5.7.1 not this one [x]')),
-    want: { verdict: 'reject', class: 'upstream.reply', reply: '554 5.7.1 not this one [x]', recipients: [...CLEAN] },
+    want: { verdict: 'reject', class: 'upstream.reply', reply: '554 5.7.1 not this one [x]', recipients: CLEAN },
   },
   {
     name: 'a message that the far side defers',
@@ -148,17 +155,27 @@ const CASES: readonly Case[] = [
     says: message(GOOD),
     mode: 'observe',
     prepare: ({ ledger }) => void ledger.locks.push(LOCK),
-    want: { verdict: 'accept', class: 'accepted.observed', wouldBe: 'locked.subscriber', recipients: [...CLEAN] },
+    want: { verdict: 'accept', class: 'accepted.observed', wouldBe: 'locked.subscriber', recipients: CLEAN },
   },
   {
     name: 'a callout: recipients, no message',
     says: `${ENVELOPE}QUIT\r\n`,
-    want: { verdict: 'accept', class: 'session.no-message', reply: '', recipients: [...CLEAN] },
+    want: { verdict: 'accept', class: 'session.no-message', reply: '', recipients: CLEAN },
+  },
+  {
+    name: 'a callout of which one recipient does not stand',
+    says: `${ENVELOPE}RCPT TO:<550@b.example>\r\nQUIT\r\n`,
+    want: { verdict: 'accept', class: 'session.no-message' },
+  },
+  {
+    name: 'a message behind a refused command: the message only',
+    says: `${HELLO}STARTTLS\r\n${message(GOOD)}`,
+    want: { verdict: 'accept', class: 'accepted.clean' },
   },
   {
     name: 'a host that goes away in the envelope',
     says: ENVELOPE,
-    want: { verdict: 'defer', class: 'session.gone', reply: '', recipients: [...CLEAN] },
+    want: { verdict: 'defer', class: 'session.gone', reply: '', recipients: CLEAN },
   },
   {
     name: 'a host that goes away in the body: how much had come',
@@ -174,13 +191,13 @@ const CASES: readonly Case[] = [
   {
     name: 'a fault in a line, with a transaction open',
     says: `${ENVELOPE}NO\0OP\r\n`,
-    want: { verdict: 'reject', class: 'protocol.line-end', recipients: [...CLEAN] },
+    want: { verdict: 'reject', class: 'protocol.line-end', recipients: CLEAN },
   },
   {
     name: 'a shutdown, with a transaction open',
     says: ENVELOPE,
     leaves: 'stop',
-    want: { verdict: 'defer', class: 'session.shutdown', recipients: [...CLEAN] },
+    want: { verdict: 'defer', class: 'session.shutdown', recipients: CLEAN },
   },
   {
     name: 'too many connections in mode "observe": let in, and what it would have been',

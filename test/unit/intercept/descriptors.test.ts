@@ -6,8 +6,8 @@ import { Descriptors } from '../../../src/intercept/descriptors.ts';
 /** As counted when it is made; `open` is what a test opens in addition. */
 function made(limit: number): { readonly of: Descriptors; open: number; readonly base: number } {
   const base = readdirSync('/proc/self/fd').length;
-  const counted = { open: 0, base, of: new Descriptors(() => counted.open, limit) };
-  return counted;
+  const counted = { open: 0, base };
+  return Object.assign(counted, { of: new Descriptors(() => counted.open, limit) });
 }
 
 test('full from 80 % on, what was open at the start included', () => {
