@@ -22,7 +22,7 @@ function contains(pieces: Iterable<Buffer>, needle: Buffer): boolean {
     if (piece.includes(needle)) return true;
     const seam = Buffer.concat([tail, piece.subarray(0, needle.length - 1)]);
     if (seam.includes(needle)) return true;
-    tail = (piece.length >= needle.length - 1 ? piece : seam).subarray(-(needle.length - 1));
+    tail = Buffer.from((piece.length >= needle.length - 1 ? piece : seam).subarray(-(needle.length - 1)));
   }
   return false;
 }

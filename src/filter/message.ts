@@ -10,6 +10,7 @@ export type HeaderField = {
 /** What is looked at of a header; the rest of a longer one is no header to us. */
 const MAX_HEADER_BYTES = 256 * 1024;
 const MAX_VALUE = 16 * 1024;
+const SCRATCH_BYTES = 256 * 1024;
 const END = Buffer.from('\r\n\r\n');
 
 export class Message {
@@ -28,9 +29,9 @@ export class Message {
     return this.#fields;
   }
 
-  /** The pieces as they came over the wire, dot-stuffed. */
+  /** The pieces as they came over the wire, dot-stuffed. Each is there until the next is asked for. */
   raw(): Iterable<Buffer> {
-    return this.#body.read();
+    return this.#body.read(Buffer.allocUnsafe(Math.min(SCRATCH_BYTES, this.sizeBytes)));
   }
 
   #parse(): readonly HeaderField[] {

@@ -107,13 +107,16 @@ export class SpooledBody {
     return fd;
   }
 
-  /** The body from its start, in pieces of at most 256 KiB (memory pieces as they came). */
-  *read(): Generator<Buffer, void, void> {
+  /**
+   * The body from its start, in pieces of at most 256 KiB (memory pieces as they came). With `scratch` what is in the
+   * file is read into that: such a piece is there until the next is asked for.
+   */
+  *read(scratch?: Buffer): Generator<Buffer, void, void> {
     yield* this.#chunks;
     if (this.#fd === undefined) return;
     for (let at = 0, end = this.#sizeBytes - this.#inMemory; at < end; ) {
-      const piece = Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
-      const length = readSync(this.#fd, piece, 0, piece.length, at);
+      const piece = scratch ?? Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
+      const length = readSync(this.#fd, piece, 0, Math.min(piece.length, end - at), at);
       if (length === 0) throw new Error('the spool file is shorter than what was written to it');
       at += length;
       yield piece.subarray(0, length);

@@ -144,3 +144,15 @@ describe('running filters', () => {
     assert.ok(stopped);
   });
 });
+
+test('what is in the file is looked at like what is in memory', async () => {
+  const body = new SpooledBody(new SpoolBudget(1 << 26), 1000, tmpdir());
+  const filler = Buffer.from('x'.repeat(70_000));
+  for (let i = 0; i < 12; i++) body.append(filler);
+  assert.equal((await gtube.look(new Message(body), signal)).length, 0);
+  // Across the seam between two reads of the file.
+  body.append(Buffer.from('y'.repeat(256 * 1024 - (body.sizeBytes % (256 * 1024)) - 30)));
+  body.append(Buffer.from(GTUBE));
+  assert.equal((await gtube.look(new Message(body), signal)).length, 1);
+  body.release();
+});
