@@ -12,6 +12,7 @@ const IDLE_SESSIONS = 5000;
 /** for a collection of garbage to have its turn */
 const SETTLE_MS = 3000;
 const IDLE_AT_MOST_KB = 6;
+const SLOW_CLIENTS = 100;
 const SLOW_PEAK_AT_MOST = 300e6;
 const SLOW_DEADLINE_MS = 180_000;
 
@@ -71,8 +72,8 @@ export async function slowSmarthost(options: SampleOptions): Promise<string[]> {
         name: 'slow',
         about: '',
         load: {
-          connections: 100,
-          count: 100,
+          connections: SLOW_CLIENTS,
+          count: SLOW_CLIENTS,
           size: 25e6,
           rcpt: 'slow2000@example.net',
           'timeout-ms': SLOW_DEADLINE_MS,
@@ -82,11 +83,13 @@ export async function slowSmarthost(options: SampleOptions): Promise<string[]> {
       },
       { ...options, seconds: 60 },
     );
+    const { messages, errors } = load;
+    const putOff = errors['body: 452'] ?? 0;
     return [
       'c: peak of the largest process, 100 clients × 25 MB at once, smarthost reads 2 MB/s of each',
       '< 300 MB',
-      `${megabytes(largestPeakBytes)} MB (all processes ${megabytes(peakBytes)} MB), ${load.messages} of 100 delivered${wrong && `; ${wrong}`}`,
-      holds(largestPeakBytes < SLOW_PEAK_AT_MOST && load.messages === 100),
+      `${megabytes(largestPeakBytes)} MB (all processes ${megabytes(peakBytes)} MB); ${messages} delivered, ${putOff} put off with 452 since limits.body_total was used up${messages + putOff === SLOW_CLIENTS ? '' : `; ${wrong}`}`,
+      holds(largestPeakBytes < SLOW_PEAK_AT_MOST && messages + putOff === SLOW_CLIENTS),
     ];
   } finally {
     await standing.close();

@@ -7,7 +7,7 @@ import { addedLatency, latencyTables } from './latency.ts';
 import { about } from './machine.ts';
 import { idleMemory, memoryTables, slowSmarthost } from './memory.ts';
 import { direct } from './peers/direct.ts';
-import { haproxy } from './peers/haproxy.ts';
+import { haproxy, haproxyTproxy } from './peers/haproxy.ts';
 import { haraka } from './peers/haraka.ts';
 import { naive } from './peers/naive.ts';
 import type { PeerKind } from './peers/peer.ts';
@@ -23,10 +23,10 @@ import type { Family } from './stage.ts';
 import { median } from './statistics.ts';
 import { figureTable, type Measured, ratioTables, targetTable } from './tables.ts';
 
-const PEERS: readonly PeerKind[] = [direct, haproxy, postern, postfix, postfixQueue, haraka, naive];
+const PEERS: readonly PeerKind[] = [direct, haproxy, haproxyTproxy, postern, postfix, postfixQueue, haraka, naive];
 const PARTS = ['ratios', 'latency', 'memory', 'floods', 'growth', 'profile'] as const;
 const USUAL = 'ratios,latency,memory,floods';
-const QUICK = { scenarios: 'a,b,c,e,p,l', peers: 'direct,postfix,haraka', idle: ['haproxy', 'postern'] };
+const QUICK = { scenarios: 'a,b,c,e,p,l', peers: 'direct,postfix,haraka', few: ['haproxy', 'postern'] };
 const PROFILE = { scenarios: 'a,c', seconds: 4 };
 const ALWAYS = `direct,postern,${REFERENCE}`;
 
@@ -147,6 +147,7 @@ async function latency(
   for (const standing of standings) {
     const rate = highest.get(standing.kind.name) ?? 0;
     if (!ceiling || standing === ceiling || standing.kind.queues || rate === 0) continue;
+    if (quick && !QUICK.few.includes(standing.kind.name)) continue;
     say(`latency that ${standing.kind.name} adds at half of ${rate.toFixed(0)}/s`);
     added.push(await addedLatency(standing, ceiling, rate, { ...sampling, rounds }));
   }
@@ -156,7 +157,7 @@ async function latency(
 async function memory(): Promise<void> {
   const idle = [];
   for (const kind of PEERS) {
-    if (kind === direct || kind.queues || (quick && !QUICK.idle.includes(kind.name))) continue;
+    if (kind === direct || kind === haproxyTproxy || kind.queues || (quick && !QUICK.few.includes(kind.name))) continue;
     say(`idle sessions at ${kind.name}`);
     idle.push(await idleMemory(kind, sampling));
   }

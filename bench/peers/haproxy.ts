@@ -1,10 +1,16 @@
-/** HAProxy in TCP mode, 2 threads: one upstream connection per client connection, no idea of SMTP. */
+/**
+ * HAProxy in TCP mode, 2 threads: one upstream connection per client connection, no idea of SMTP. As anybody would set it up, it is
+ * the reference; behind TPROXY, with the fewest rules that do, it shows what interception alone costs.
+ */
 import { chrootOf } from '../../test/kit/debian.ts';
 import { openBox } from '../../test/interop/box.ts';
-import { LISTEN, SMARTHOST } from '../stage.ts';
-import { type PeerKind, untilServes } from './peer.ts';
+import { CALLED, LISTEN, must, SMARTHOST, type Stage } from '../stage.ts';
+import { type Peer, type PeerKind, untilServes } from './peer.ts';
 
-const CONFIG = `global
+type Where = { readonly target: Peer['target']; readonly bind: readonly string[] };
+
+function config(bind: readonly string[]): string {
+  return `global
   maxconn 9000
   nbthread 2
 defaults
@@ -14,21 +20,43 @@ defaults
   timeout server 120s
   backlog 4096
 listen smtp
-  bind ${LISTEN.v4}
-  bind ${LISTEN.v6.replaceAll(/[[\]]/g, '')}
+${bind.map((line) => `  bind ${line}`).join('\n')}
   server sink ${SMARTHOST.v4}
 `;
+}
+
+async function start({ network }: Stage, { target, bind }: Where): Promise<Peer> {
+  const box = await openBox(await chrootOf('haproxy', ['haproxy', 'dash', 'coreutils']), network.gateway);
+  await box.write({ '/etc/haproxy/bench.cfg': config(bind) });
+  const { stdout } = await box.run(['haproxy', '-v']);
+  const child = box.spawn(['sh', '-c', 'ulimit -n 20000; exec haproxy -db -f /etc/haproxy/bench.cfg']);
+  child.stderr?.pipe(process.stderr);
+  await untilServes(network.inside, target.v4);
+  return { version: /version (\S+)/.exec(stdout)?.[1] ?? '', target, close: box.close };
+}
 
 export const haproxy: PeerKind = {
   name: 'haproxy',
   about: 'HAProxy, mode tcp, 2 threads: understands no SMTP',
-  async start({ network }) {
-    const box = await openBox(await chrootOf('haproxy', ['haproxy', 'dash', 'coreutils']), network.gateway);
-    await box.write({ '/etc/haproxy/bench.cfg': CONFIG });
-    const { stdout } = await box.run(['haproxy', '-v']);
-    const child = box.spawn(['sh', '-c', 'ulimit -n 20000; exec haproxy -db -f /etc/haproxy/bench.cfg']);
-    child.stderr?.pipe(process.stderr);
-    await untilServes(network.inside, LISTEN.v4);
-    return { version: /version (\S+)/.exec(stdout)?.[1] ?? '', target: LISTEN, close: box.close };
+  start: (stage) => start(stage, { target: LISTEN, bind: [LISTEN.v4, LISTEN.v6.replaceAll(/[[\]]/g, '')] }),
+};
+
+export const haproxyTproxy: PeerKind = {
+  name: 'haproxy-tproxy',
+  about: 'the same HAProxy behind TPROXY',
+  async start(stage) {
+    for (const [family, any] of [
+      ['', '0.0.0.0'],
+      ['6', '::'],
+    ] as const) {
+      const mangle = `ip${family}tables -t mangle -A PREROUTING -i lan0 -p tcp`;
+      await must(stage.network.gateway, [
+        `${mangle} --dport 25 ! --syn -m socket --transparent -j MARK --set-mark 1`,
+        `${mangle} --dport 25 -m mark ! --mark 1 -j TPROXY --on-port 2525 --on-ip ${any} --tproxy-mark 1`,
+        `ip -${family || 4} rule add fwmark 1 lookup 100`,
+        `ip -${family || 4} route add local default dev lo table 100`,
+      ]);
+    }
+    return start(stage, { target: CALLED, bind: ['0.0.0.0:2525 transparent', ':::2525 transparent v6only'] });
   },
 };

@@ -3,7 +3,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Namespace } from '../../src/lab/network.ts';
 import type { Family, Stage } from '../stage.ts';
 
-export type PeerName = 'direct' | 'haproxy' | 'postern' | 'postfix' | 'postfix-queue' | 'haraka' | 'naive';
+export type PeerName =
+  | 'direct'
+  | 'haproxy'
+  | 'haproxy-tproxy'
+  | 'postern'
+  | 'postfix'
+  | 'postfix-queue'
+  | 'haraka'
+  | 'naive';
 
 export type PeerKind = {
   readonly name: PeerName;
