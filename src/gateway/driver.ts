@@ -158,7 +158,7 @@ export class Connection {
     this.#feeding = true;
     // Commands are short and some replies long: what is said must not pile up until all that came is read.
     while (this.#feedOne()) if (this.#outBytes > MAX_WAITING_BYTES) this.#flush();
-    if (this.#rooms.draining && !this.isBusy) this.#step({ kind: 'stop', class: 'session.shutdown' });
+    if (this.#mayNotGoOn) this.#step({ kind: 'stop', class: 'session.shutdown' });
     this.#feeding = false;
     // A pipelining host waits for the whole group: while one of its answers is out, what is said already can wait too.
     if (this.#session.wants !== 'answer') this.#flush();
@@ -169,7 +169,7 @@ export class Connection {
   }
 
   #feedOne(): boolean {
-    if (this.#closing) return false;
+    if (this.#closing || this.#mayNotGoOn) return false;
     if (this.#body) {
       if (this.#lines.pendingBytes > 0) this.#bodyBytes(this.#lines.takeRest());
       if (!this.#inBody()) return true;
@@ -186,6 +186,11 @@ export class Connection {
     this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
     this.#step(typeof line === 'string' ? { kind: 'line', line } : { kind: 'line-fault', fault: line.fault });
     return true;
+  }
+
+  /** The worker drains: what is under way is finished, and nothing is begun, pipelined or not. */
+  get #mayNotGoOn(): boolean {
+    return this.#rooms.draining && !this.isBusy;
   }
 
   /** While it waits for our answers no time of its own runs. */
