@@ -54,6 +54,8 @@ export async function startWorker(
 
   let child: ChildProcess;
   let ready: Promise<void>;
+  /** the status of the worker that runs now, when it has ended */
+  let exited: Promise<number | null>;
   let closing = false;
   let starts = 0;
   const start = (): void => {
@@ -73,6 +75,7 @@ export async function startWorker(
         if (line.includes('"event":"worker.ready"')) resolve();
       });
     });
+    exited = once(own, 'exit').then(([code]) => code as number | null);
     own.once('exit', (code) => {
       // Killed, or told to end: what tests do to it. Another status is a fault.
       if (!closing && (code === null || code === 0)) start();
@@ -90,26 +93,24 @@ export async function startWorker(
       return starts;
     },
     kill() {
-      ready = once(child, 'exit').then(() => {});
+      ready = exited.then(() => {});
       child.kill('SIGKILL');
     },
     ended() {
-      const own = child;
-      ready = once(own, 'exit').then(() => {});
-      return once(own, 'exit').then(([code]) => code as number | null);
+      ready = exited.then(() => {});
+      return exited;
     },
     async ready() {
       // It may be killed and replaced while one waits.
       for (let seen = 0; seen !== starts; ) {
         seen = starts;
-        await Promise.race([ready, once(child, 'exit')]);
+        await Promise.race([ready, exited]);
       }
     },
     async close() {
       closing = true;
-      const gone = child.exitCode === null && child.signalCode === null ? once(child, 'exit') : undefined;
       child.kill('SIGKILL');
-      await gone;
+      await exited;
       for (const fd of fds) closeSync(fd);
       rmSync(dir, { recursive: true, force: true });
     },
