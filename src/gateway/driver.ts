@@ -109,6 +109,14 @@ export class Connection {
     this.#flush();
   }
 
+  /** The worker ends now: a message without an answer is told nothing more, and recorded, for it may have arrived. */
+  cut(): void {
+    const work = this.#work;
+    if (!work?.inFlight) return;
+    this.#finish(work, 'session.shutdown');
+    this.#socket.destroy();
+  }
+
   get isBusy(): boolean {
     return this.#work !== undefined;
   }
@@ -312,6 +320,8 @@ export class Connection {
   }
 
   #finish(work: Work, why: Class): void {
+    if (work.isRecorded) return;
+    work.isRecorded = true;
     const { helo, esmtp } = this.#session;
     this.#rooms.ledger.record(work.toAttempt(helo, esmtp, why, this.#rooms.clock.monotonicMs()));
   }

@@ -59,6 +59,7 @@ export class Gateway {
     await this.#idleWithin(drainMs);
     for (const connection of this.#connections) connection.stop('session.shutdown');
     await this.#idleWithin(LAST_ANSWER_MS);
+    for (const connection of this.#connections) connection.cut();
     clearInterval(this.#sweeper);
   }
 

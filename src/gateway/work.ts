@@ -25,6 +25,7 @@ export class Work {
   relay: RelayTransaction | undefined;
   /** the message is being judged or sent: the record waits for its end */
   inFlight = false;
+  isRecorded = false;
   wouldBe: Class | undefined;
   findings: readonly Seen[] = [];
   sizeBytes = 0;
