@@ -4,7 +4,7 @@ import { basename, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Checked, checkAll } from '../lab/checks.ts';
 import { METRICS } from '../lab/gateway.ts';
-import { type Lab, startLab } from '../lab/lab.ts';
+import { keepProblem, type Lab, startLab } from '../lab/lab.ts';
 import { type Outcome, perform } from '../lab/perform.ts';
 import { prompt, promptHelp } from '../lab/prompt.ts';
 import { theScript } from '../lab/script.ts';
@@ -34,13 +34,16 @@ Examples: postern lab
       allowPositionals: true,
     });
     if (positionals.length > 0) throw new UsageError(`"${positionals[0]}" is not understood`);
+    const keep = values.keep === undefined ? undefined : resolve(values.keep);
+    const problem = keep === undefined ? undefined : keepProblem(keep);
+    if (problem !== undefined) throw new UsageError(`--keep ${problem}`);
     if (process.getuid?.() !== 0) {
       io.err(
         'postern lab: needs root, because it makes network namespaces and kernel rules in them. Try: sudo npm run lab',
       );
       return 1;
     }
-    return run(io, { once: values.once, keep: values.keep === undefined ? undefined : resolve(values.keep) });
+    return run(io, { once: values.once, keep });
   },
 };
 
@@ -60,8 +63,8 @@ async function run(io: Io, { once, keep }: Options): Promise<number> {
     io.out(`${bold('The configuration', io)} ${here.gateway.configPath}\n\n${indent(here.config)}`);
     const again = (): Promise<boolean> => theSet(here, io, progress, signal);
     const asExpected = await again();
-    io.out(whereToLook(here, io, once));
     if (once) return asExpected ? 0 : 1;
+    io.out(whereToLook(here, io));
     io.out(`\n${bold('Things to try', io)}\n${promptHelp()}`);
     const interrupt = (): void => interrupted.abort(new Error('SIGINT'));
     await prompt(here, { out: io.out, again, interrupt, signal });
@@ -112,12 +115,12 @@ function checkedList(checked: readonly Checked[], io: Io): string {
     .join('\n');
 }
 
-function whereToLook(lab: Lab, io: Io, once: boolean): string {
+function whereToLook(lab: Lab, io: Io): string {
   const postern = commandName();
   const { configPath, logPath } = lab.gateway;
   const gateway = lab.network.gateway.name;
   return [
-    bold(once ? 'Where to look, while it is up (without --once)' : 'Where to look, from another terminal', io),
+    bold('Where to look, from another terminal', io),
     `  log       ${postern} log --config ${configPath}`,
     `  status    ${postern} status --config ${configPath}`,
     `  rules     ${postern} rules --config ${configPath}`,

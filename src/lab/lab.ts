@@ -2,7 +2,7 @@
  * The whole lab: a network, a smarthost and servers that record, the real gateway between them. It is made whole or not
  * at all, and `close` (at the latest the end of this process) leaves no namespace, process or file.
  */
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Reached, startDirect, startInsideServer } from './direct.ts';
@@ -82,11 +82,20 @@ function operator(gateway: Gateway): Pick<Stage, 'lock' | 'unlock'> {
   };
 }
 
+/** Why a directory cannot be the one to keep; undefined when it can: it is empty, or not there yet. */
+export function keepProblem(keep: string): string | undefined {
+  const stat = statSync(keep, { throwIfNoEntry: false });
+  if (!stat) return undefined;
+  if (!stat.isDirectory()) return `${keep} is no directory; name an empty one, or a new one`;
+  return readdirSync(keep).length > 0 ? `${keep} is not empty; name a directory that is, or a new one` : undefined;
+}
+
 /** Readable by everybody, since the roles run as users of their own. */
 function makeDirectory(keep: string | undefined): { directory: string; remove: () => Promise<void> } {
   if (keep !== undefined) {
+    const problem = keepProblem(keep);
+    if (problem !== undefined) throw new Error(problem);
     mkdirSync(keep, { recursive: true });
-    if (readdirSync(keep).length > 0) throw new Error(`${keep} is not empty; name a directory that is, or a new one`);
     chmodSync(keep, 0o755);
     return { directory: keep, remove: async () => {} };
   }

@@ -2,13 +2,14 @@
 import { readFileSync } from 'node:fs';
 import { createInterface, type Interface } from 'node:readline';
 import { randomBytes } from 'node:crypto';
-import { parseAddress } from '../kit/address.ts';
+import { canonical } from '../kit/address.ts';
 import { metrics } from './checks.ts';
 import type { Lab } from './lab.ts';
 import { pidsIn } from './namespace.ts';
 import { PLACES } from './network.ts';
-import { GTUBE, PLACED } from './script.ts';
+import { EXTRA_HOSTS, GTUBE, PLACED } from './script.ts';
 import { withSwaks } from './send.ts';
+import { words } from './words.ts';
 
 export type PromptOptions = {
   readonly out: (text: string) => void;
@@ -26,7 +27,15 @@ type Action = {
 };
 
 const SPACES = ['inside', 'gateway', 'internet'] as const;
+const ROLES = ['worker', 'keeper', 'guard'] as const;
 const ARRIVAL_MS = 1_500;
+const REASON = "from the lab's prompt";
+
+/** Every address that a host inside can send from. */
+const HOSTS: readonly string[] = [
+  ...[...PLACES.hosts, PLACES.stranger].flatMap(({ v4, v6 }) => [v4, v6]),
+  ...EXTRA_HOSTS,
+];
 
 const pass =
   (name: string): Action['run'] =>
@@ -46,7 +55,14 @@ const actions: Readonly<Record<string, Action>> = {
     does: 'send the test string for spam filters',
     run: (lab, [host], options) => send(lab, host, GTUBE, options),
   },
-  lock: { usage: 'lock ADDRESS [OPTIONS]', does: 'stop it from sending', run: pass('lock') },
+  lock: {
+    usage: 'lock ADDRESS [OPTIONS]',
+    does: 'stop it from sending; without --reason a reason is filled in',
+    run: (lab, args, options, lines) => {
+      const hasReason = args.some((arg) => arg === '--reason' || arg.startsWith('--reason='));
+      return pass('lock')(lab, hasReason ? args : [...args, '--reason', REASON], options, lines);
+    },
+  },
   unlock: { usage: 'unlock ADDRESS', does: 'let it send again', run: pass('unlock') },
   locks: { usage: 'locks', does: 'what is locked', run: pass('locks') },
   log: { usage: 'log [OPTIONS]', does: 'the journal; log --help says by what one can search', run: pass('log') },
@@ -64,7 +80,9 @@ const actions: Readonly<Record<string, Action>> = {
   kill: {
     usage: 'kill worker|keeper|guard',
     does: 'kill -9 one; see that it comes back and that mail waits meanwhile',
-    run: async (lab, [role = 'worker'], { out }) => {
+    run: async (lab, [name = 'worker'], { out }) => {
+      const role = ROLES.find((each) => each === name);
+      if (!role) return out(`There is no role "${name}": ${ROLES.join(', ')}.\n`);
       const found = pidsIn(lab.network.gateway.name).find((pid) => titleOf(pid).startsWith(`postern: ${role}`));
       if (found === undefined) return out(`No process "postern: ${role}" runs.\n`);
       const title = titleOf(found);
@@ -116,13 +134,16 @@ export async function prompt(lab: Lab, options: PromptOptions): Promise<void> {
   // Commands from a pipe are all there before the first is done: the input has then ended, and there is nobody to ask.
   let isOver = false;
   lines.once('close', () => (isOver = true));
+  // A terminal shows what is typed. From anything else each command is written before its answer, so that answers are told apart.
+  const isTyped = process.stdin.isTTY;
   const ask = (): void => {
-    if (!isOver) lines.prompt();
+    if (isTyped && !isOver) lines.prompt();
   };
   try {
     if (options.signal.aborted) return;
     ask();
     for await (const line of lines) {
+      if (!isTyped && line.trim() !== '') options.out(`lab> ${line.trim()}\n`);
       if (!(await obey(lab, line, options, lines))) return;
       ask();
     }
@@ -134,7 +155,14 @@ export async function prompt(lab: Lab, options: PromptOptions): Promise<void> {
 
 /** False when it was the last command. */
 async function obey(lab: Lab, line: string, options: PromptOptions, lines: Interface): Promise<boolean> {
-  const [name = '', ...args] = line.trim().split(/\s+/);
+  let split: readonly string[];
+  try {
+    split = words(line);
+  } catch (error) {
+    options.out(`${(error as Error).message}\n`);
+    return true;
+  }
+  const [name = '', ...args] = split;
   if (name === '') return true;
   if (name === 'quit' || name === 'exit') return false;
   const action = Object.hasOwn(actions, name) ? actions[name] : undefined;
@@ -154,7 +182,10 @@ async function obey(lab: Lab, line: string, options: PromptOptions, lines: Inter
 async function send(lab: Lab, host: string | undefined, body: string, { out }: PromptOptions): Promise<void> {
   const source = sourceOf(host ?? 'customer');
   if (source === undefined) {
-    return out(`"${host}" is none of ${Object.keys(PLACED).join(', ')}, stranger, and no address.\n`);
+    return out(
+      `No host inside is "${host}". There are ${Object.keys(PLACED).join(', ')}, stranger, and these addresses:\n` +
+        HOSTS.map((address) => `  ${address}\n`).join(''),
+    );
   }
   const subject = `lab ${randomBytes(4).toString('hex')}`;
   const date = new Date().toUTCString().replace('GMT', '+0000');
@@ -179,7 +210,8 @@ async function send(lab: Lab, host: string | undefined, body: string, { out }: P
 function sourceOf(host: string): string | undefined {
   if (host === 'stranger') return PLACES.stranger.v4;
   if (Object.hasOwn(PLACED, host)) return PLACED[host as keyof typeof PLACED].v4;
-  return parseAddress(host) && host;
+  const address = canonical(host);
+  return address !== undefined && HOSTS.includes(address) ? address : undefined;
 }
 
 /** The terminal is the shell's until it ends. */
