@@ -70,9 +70,9 @@ function read(
   for (const [name, value] of parameters) {
     const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
     if (!rule) return { refuse: 'protocol.parameter' };
-    if (!rule.value.test(value ?? '')) return { refuse: 'protocol.argument' };
     const asks = asksFor(name, value);
     if (asks && !rule.offered(offered.now)) return { refuse: notOffered(rule.extension, offered) };
+    if (!rule.value.test(value ?? '')) return { refuse: 'protocol.argument' };
     if (!asks && !rule.offered(offered.now)) continue;
     if (asks) needs.add(rule.extension);
     text += value === undefined ? ` ${name}` : ` ${name}=${value}`;
