@@ -41,7 +41,6 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
   const sinks = { out: lineSink(1), err: lineSink(2) };
   const say = (text: string): void => sinks.err.line(`postern run: ${text}`);
   try {
-    const text = readFileSync(options.configPath, 'utf8');
     // A start must not depend on whether names resolve just now; a reload may wait until they do.
     const loaded = await loadConfig(options.configPath, { file: fileState });
     if (!loaded.ok) {
@@ -52,6 +51,7 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
       say('needs root: it opens the listeners and starts each role as its own user, which then has no rights left');
       return 1;
     }
+    const text = readFileSync(options.configPath, 'utf8');
     return await new Supervisor(options, loaded.config, sinks).run(text);
   } catch (error) {
     say((error as Error).message);
