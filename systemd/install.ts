@@ -21,6 +21,12 @@ const UNITS = [
   'postern-.service.d/10-sandbox.conf',
 ] as const;
 
+const USAGE = `Usage: node systemd/install.ts ROOT
+
+Installs Postern below the directory ROOT: / is this machine, anything else what a package is made from.
+Afterwards, on the machine: systemd-sysusers && systemd-tmpfiles --create
+`;
+
 const WRAPPER = '#!/bin/sh\nexec /usr/lib/postern/node /usr/lib/postern/src/main.ts "$@"\n';
 
 /** `nodePath` is the Node that is to run there; by default the one that runs this. */
@@ -79,10 +85,11 @@ function put(from: string, to: string, mode: number): void {
 }
 
 if (import.meta.main) {
-  const [root] = process.argv.slice(2);
-  if (root === undefined) {
-    process.stderr.write('Usage: node systemd/install.ts ROOT\n');
-    process.exit(2);
-  }
-  install(root);
+  const [root, ...more] = process.argv.slice(2);
+  const wantsHelp = root === '--help' || root === '-h';
+  // A directory that begins with "-" is far more likely an option that does not exist.
+  if (root === undefined || root === '' || root.startsWith('-') || more.length > 0) {
+    (wantsHelp ? process.stdout : process.stderr).write(USAGE);
+    process.exitCode = wantsHelp ? 0 : 2;
+  } else install(root);
 }
