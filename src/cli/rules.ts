@@ -1,4 +1,5 @@
 /** `postern rules`: what a configuration means to the kernel, and whether the kernel agrees. */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../config/load.ts';
 import { changes } from '../guard/changes.ts';
@@ -9,6 +10,27 @@ import { renderAll } from '../guard/render.ts';
 import { Spelling } from '../guard/spelling.ts';
 import { userOf } from '../kit/users.ts';
 import { type Command, DEFAULT_CONFIG, UsageError } from './command.ts';
+
+/**
+ * The id of a process titled as a guard that is in the network namespace we are in, whichever run_dir it has; --remove
+ * reads no configuration. A title can be had by anything: a hint for people, nothing to decide by.
+ */
+export function runningGuard(): number | undefined {
+  const networkOf = (pid: number | 'self'): string => readlinkSync(`/proc/${pid}/ns/net`);
+  const isGuard = (pid: number): boolean => {
+    try {
+      // A process that was titled has its title here; the kernel fills up with NULs.
+      const title = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replace(/\0.*/s, '').trim();
+      return title === 'postern: guard' && networkOf(pid) === networkOf('self');
+    } catch {
+      return false; // it has just ended, or is not ours to look at
+    }
+  };
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .find(isGuard);
+}
 
 export const command: Command = {
   name: 'rules',
@@ -43,6 +65,12 @@ Examples: postern rules --config ./postern.toml
           ? 'Nothing of ours is in the kernel.'
           : removed.map((what) => `removed ${what}\n`).join(''),
       );
+      const guard = runningGuard();
+      if (guard !== undefined)
+        io.err(
+          `postern rules: a guard runs here (process ${guard}) and puts the rules back within 5 s. Stop the gateway first:\n` +
+            'systemctl stop postern.target (from a checkout: Ctrl-C to "postern run"), then postern rules --remove',
+        );
       return 0;
     }
     const loaded = await loadConfig(values.config, {});
