@@ -1,6 +1,7 @@
 /** What a set of processes costs: CPU time with that of children that have ended, and memory. */
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { atLast } from './leftovers.ts';
 import { pidsIn } from '../src/lab/namespace.ts';
 
 export type Memory = {
@@ -15,11 +16,13 @@ export type Memory = {
 export class Cost {
   readonly #namespace: string;
   readonly #group: string;
+  readonly #remove: () => void;
 
   constructor(namespace: string) {
     this.#namespace = namespace;
     this.#group = join(cgroupRoot(), `bench-${namespace}`);
     mkdirSync(this.#group, { recursive: true });
+    this.#remove = atLast(() => tryTo(() => rmdirSync(this.#group)));
     for (const pid of pidsIn(namespace)) tryTo(() => writeFileSync(join(this.#group, 'cgroup.procs'), String(pid)));
   }
 
@@ -44,7 +47,7 @@ export class Cost {
 
   /** After the namespace is gone: the kernel keeps a group as long as a process is in it. */
   close(): void {
-    tryTo(() => rmdirSync(this.#group));
+    this.#remove();
   }
 }
 

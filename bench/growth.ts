@@ -66,8 +66,10 @@ export async function growthTable(options: GrowthOptions): Promise<string> {
 }
 
 async function compare({ about, small, large, free }: Growth, options: GrowthOptions): Promise<string[]> {
-  const [first, second] = [await standing(small), await standing(large)];
+  const first = await standing(small);
+  let second: Standing | undefined;
   try {
+    second = await standing(large);
     const samples: [Sample[], Sample[]] = [[], []];
     const once = async (of: Standing, { sources }: Size): Promise<Sample> => {
       const sample = await measure(of, scenarioNamed('a'), { ...options, family: 'v6', sources: sources ?? 250 });
@@ -92,7 +94,7 @@ async function compare({ about, small, large, free }: Growth, options: GrowthOpt
     ];
   } finally {
     await first.close();
-    await second.close();
+    await second?.close();
   }
 }
 
@@ -130,7 +132,7 @@ function writeJournal(stateDir: string, count: number): void {
   const first = Date.now() - 30 * DAY_MS;
   const all = `WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < ${count})`;
   database.exec(`${all} INSERT INTO attempts
-    SELECT n, ${first} + n * ${(30 * DAY_MS) / count}, printf('%016x', n), printf('%016x', n / 2), 1 + n % 2, 'customers', 'enforce',
+    SELECT n, ${first} + CAST(n * ${(30 * DAY_MS) / count} AS INTEGER), printf('%016x', n), printf('%016x', n / 2), 1 + n % 2, 'customers', 'enforce',
       '198.51.100.' || (n % 100), CAST(printf('%08x', n) AS BLOB), 1024 + n % 60000, '203.0.113.25', 25, 'host.example.org', 1,
       'sender' || (n % 5000) || '@example.org', 0, 4096.0, 'accept', 'ok.accepted', NULL, '250 2.0.0 Ok', 'smarthost',
       '203.0.113.87:587', '250 2.0.0 Ok: taken', NULL, 0.5, 1.5, 3.0 FROM c`);

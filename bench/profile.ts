@@ -1,8 +1,9 @@
 /** Where a worker's time goes: CPU profiles of a run, summed up by room, by what Node does for it, and by function. */
-import { chmodSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pidsIn } from '../src/lab/namespace.ts';
 import { startGateway } from '../src/lab/gateway.ts';
+import { temporaryDirectory } from './leftovers.ts';
 import { startPostern } from './peers/postern.ts';
 import { table } from './report.ts';
 import { measure, type SampleOptions, setUp } from './sample.ts';
@@ -31,7 +32,7 @@ const SHARE_SHOWN = 0.005;
 
 /** One scenario with the profiler on; the text is a section of the report. */
 export async function profile(scenario: Scenario, options: SampleOptions): Promise<string> {
-  const directory = mkdtempSync('/dev/shm/postern-profile-');
+  const { path: directory, remove } = temporaryDirectory('/dev/shm/postern-profile-');
   chmodSync(directory, 0o777);
   process.env['POSTERN_PROFILE_DIR'] = directory;
   const main = join(import.meta.dirname, 'profiled-main.ts');
@@ -63,7 +64,7 @@ export async function profile(scenario: Scenario, options: SampleOptions): Promi
   } finally {
     delete process.env['POSTERN_PROFILE_DIR'];
     if (!closed) await standing.close();
-    rmSync(directory, { recursive: true, force: true });
+    remove();
   }
 }
 

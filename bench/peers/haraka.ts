@@ -1,8 +1,9 @@
 /** Haraka with queue/smtp_proxy, two processes. From npm, into .cache/bench: no dependency of the project. */
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { temporaryDirectory } from '../leftovers.ts';
 import { cacheDir } from '../programs.ts';
 import { LISTEN, SMARTHOST } from '../stage.ts';
 import { type PeerKind, untilServes } from './peer.ts';
@@ -28,7 +29,7 @@ export const haraka: PeerKind = {
   about: 'Haraka with queue/smtp_proxy, 2 processes',
   async start({ network }) {
     const installed = install();
-    const directory = mkdtempSync(join(tmpdir(), 'postern-bench-haraka-'));
+    const { path: directory, remove } = temporaryDirectory(join(tmpdir(), 'postern-bench-haraka-'));
     cpSync(join(installed, 'config'), join(directory, 'config'), { recursive: true });
     mkdirSync(join(directory, 'plugins'));
     for (const [name, text] of Object.entries(FILES)) writeFileSync(join(directory, name), text);
@@ -38,7 +39,7 @@ export const haraka: PeerKind = {
     child.stdout?.resume();
     const close = (): Promise<void> => {
       child.kill('SIGKILL');
-      rmSync(directory, { recursive: true, force: true });
+      remove();
       return Promise.resolve();
     };
     try {

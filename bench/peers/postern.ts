@@ -1,9 +1,10 @@
 /** Postern itself: kernel rules, TPROXY, guard, keeper and two workers, with everything on that is on by default. */
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { userOf } from '../../src/kit/users.ts';
 import { type Gateway, startGateway, untilReady } from '../../src/lab/gateway.ts';
+import { temporaryDirectory } from '../leftovers.ts';
 import { CALLED, CUSTOMERS, SMARTHOST, type Stage } from '../stage.ts';
 import { type Peer, type PeerKind, untilServes } from './peer.ts';
 
@@ -23,7 +24,7 @@ export type PosternOptions = {
   readonly start?: typeof startGateway;
 };
 
-export type Postern = Peer & { readonly gateway: Gateway; readonly directory: string };
+export type Postern = Peer & { readonly gateway: Gateway };
 
 /** What is not a default: two workers, names and addresses, and as many connections to the smarthost as there are clients. */
 function benchConfig(
@@ -44,29 +45,31 @@ function benchConfig(
 
 export async function startPostern(stage: Stage, options: PosternOptions = {}): Promise<Postern> {
   // run_dir on a tmpfs, as /run is; state_dir on a disk.
-  const directory = mkdtempSync('/dev/shm/postern-bench-');
-  const stateDir = mkdtempSync(join(tmpdir(), 'postern-bench-'));
-  // The roles' users must be able to enter these.
-  for (const path of [directory, stateDir]) chmodSync(path, 0o755);
-  const keeperDir = join(stateDir, 'state');
-  mkdirSync(keeperDir);
-  options.prepare?.(keeperDir);
-  for (const name of ['', ...readdirSync(keeperDir)])
-    chownSync(join(keeperDir, name), userOf('keeper').uid, userOf('keeper').gid);
-  const start = options.start ?? startGateway;
-  const gateway = start(stage.network.gateway, directory, benchConfig(directory, keeperDir, options));
+  const directory = temporaryDirectory('/dev/shm/postern-bench-');
+  const state = temporaryDirectory(join(tmpdir(), 'postern-bench-'));
+  let gateway: Gateway | undefined;
   const close = async (): Promise<void> => {
-    await gateway.stop();
-    for (const path of [directory, stateDir]) rmSync(path, { recursive: true, force: true });
+    await gateway?.stop();
+    directory.remove();
+    state.remove();
   };
   try {
+    // The roles' users must be able to enter these.
+    for (const { path } of [directory, state]) chmodSync(path, 0o755);
+    const stateDir = join(state.path, 'state');
+    mkdirSync(stateDir);
+    options.prepare?.(stateDir);
+    const { uid, gid } = userOf('keeper');
+    for (const name of ['', ...readdirSync(stateDir)]) chownSync(join(stateDir, name), uid, gid);
+    const start = options.start ?? startGateway;
+    gateway = start(stage.network.gateway, directory.path, benchConfig(directory.path, stateDir, options));
     await untilReady(gateway, AbortSignal.timeout(START_MS));
     await untilServes(stage.network.inside, CALLED.v4);
+    return { version: process.version, target: CALLED, gateway, close };
   } catch (error) {
     await close();
     throw error;
   }
-  return { version: process.version, target: CALLED, gateway, directory, close };
 }
 
 export const postern: PeerKind = {
