@@ -1,8 +1,9 @@
 /** `postern check`: is this configuration good, and what is in effect? */
 import { parseArgs } from 'node:util';
-import { loadConfig } from '../config/load.ts';
+import { type LoadResult, loadConfig } from '../config/load.ts';
 import { system } from '../config/outside.ts';
 import { printJson, printToml } from '../config/print.ts';
+import { interfacesHere } from '../guard/inside.ts';
 import { type Command, DEFAULT_CONFIG } from './command.ts';
 
 export const command: Command = {
@@ -18,6 +19,9 @@ default. When it is not, prints everything that is wrong with it, one line each,
   --config FILE   default ${DEFAULT_CONFIG}
   --json          the same for programs: {ok, file, config, origins} or {ok, file, errors}
   --no-resolve    do not look up the names of servers
+
+An interface of intercept.inside that this machine does not have now is a warning on standard error, not a mistake:
+it may be made later.
 
 Exit status: 0 good, 1 not.
 
@@ -36,6 +40,7 @@ Example: postern check --config ./postern.toml && systemctl reload postern-guard
     const { resolve: _, ...withoutNames } = system;
     const result = await loadConfig(file, values['no-resolve'] ? withoutNames : system);
     if (result.ok) {
+      for (const warning of missingInterfaces(result, file)) io.err(`${warning}\n`);
       io.out((values.json ? printJson : printToml)(result.config, result.origins, file));
       return 0;
     }
@@ -44,3 +49,20 @@ Example: postern check --config ./postern.toml && systemctl reload postern-guard
     return 1;
   },
 };
+
+/** They may be missing with good reason, before the network is up or on the machine where this is written: no errors. */
+function missingInterfaces({ config, origins }: Extract<LoadResult, { ok: true }>, file: string): string[] {
+  let here: ReadonlySet<string>;
+  try {
+    here = interfacesHere();
+  } catch {
+    return [];
+  }
+  const line = origins.get('intercept.inside')?.line;
+  return config.intercept.inside
+    .filter((name) => !here.has(name))
+    .map(
+      (name) =>
+        `${file}:${line}: warning: intercept.inside: this machine has no interface "${name}" now; without it nothing that comes in there is intercepted ("ip link" lists those that are here)`,
+    );
+}

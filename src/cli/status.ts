@@ -16,7 +16,7 @@ kernel refused, locks and the journal.
   --json          the same for programs
 ${askHelp}
 
-Exit status: 0 intercepting; 1 not, or the keeper cannot be asked.
+Exit status: 0 intercepting; 1 not, or an interface of intercept.inside does not exist, or the keeper cannot be asked.
 
 Example: postern status --config /etc/postern/postern.toml
 `,
@@ -28,7 +28,7 @@ Example: postern status --config /etc/postern/postern.toml
     const status = (await ask('status', values, { of: 'status' }, io)) as Status | undefined;
     if (status === undefined) return 1;
     io.out(values.json ? safeJson(status) : statusText(status, io.isTerminal));
-    return status.intercepting ? 0 : 1;
+    return status.intercepting && status.waysRound.missingInterfaces.length === 0 ? 0 : 1;
   },
 };
 
@@ -78,6 +78,9 @@ function waysRound(
   loud: (text: string) => string,
 ): string {
   const lines = [
+    ...ways.missingInterfaces.map(
+      (name) => `interface ${name} does not exist: what comes in elsewhere is neither intercepted nor refused`,
+    ),
     ...ways.exemptNetworks.map(
       ({ name, prefixes }) => `network ${name} is exempt, not intercepted: ${prefixes.join(' ')}`,
     ),

@@ -35,6 +35,8 @@ export type KernelReport = {
   readonly alive: boolean;
   readonly aliveSince: number;
   readonly repaired: number;
+  /** intercept.inside: what comes in through one that is not there is not intercepted. Empty while that is not known. */
+  readonly inside: readonly { readonly interface: string; readonly present: boolean }[];
   /** `unrouted` is the network of sources in no network; reasons: unrouted, locked, block, smarthost-only, rate, fence, dead, output, direct */
   readonly refused: readonly { readonly network: string; readonly reason: string; readonly packets: number }[];
   readonly exemptTo: readonly { readonly prefix: string; readonly packets: number }[];
@@ -133,6 +135,8 @@ export type Status = {
   readonly configErrors: number;
   /** Everything through which mail can leave unseen. */
   readonly waysRound: {
+    /** of intercept.inside, those that do not exist */
+    readonly missingInterfaces: readonly string[];
     readonly exemptNetworks: readonly { readonly name: string; readonly prefixes: readonly string[] }[];
     readonly exemptTo: readonly { readonly prefix: string; readonly packets: number | undefined }[];
     readonly failOpen: readonly string[];
@@ -143,6 +147,8 @@ export type Status = {
 export const MAX_BATCH = 1000;
 export const MAX_LOCKS = 10_000;
 export const MAX_REASON = 200;
+/** more than a trunk has VLANs */
+export const MAX_INSIDE = 5000;
 
 const source = text(64);
 const how = oneOf('kernel', 'defer', 'reject');
@@ -153,6 +159,7 @@ const report: Shape<KernelReport> = object<KernelReport>({
   alive: yesNo,
   aliveSince: whole(),
   repaired: whole(),
+  inside: listOf(object({ interface: text(64), present: yesNo }), MAX_INSIDE),
   refused: listOf(object({ network: text(64), reason: text(64), packets: amount }), 100_000),
   exemptTo: listOf(object({ prefix: text(64), packets: amount }), 10_000),
   topRefused: listOf(object({ source, packets: amount }), 1000),

@@ -7,8 +7,9 @@ import { classes } from '../policy/classes.ts';
 import type { Attempt, SessionCounts } from './events.ts';
 import type { JournalState } from './query.ts';
 
-/** Counters of the kernel that the metrics are made of; a rebuilt rule set starts them again. */
+/** What of the guard's report the metrics are made of; a rebuilt rule set starts its counters again. */
 export type KernelCounts = {
+  readonly inside: readonly { readonly interface: string; readonly present: boolean }[];
   readonly repaired: number;
   readonly refused: readonly { readonly network: string; readonly reason: string; readonly packets: number }[];
 };
@@ -36,6 +37,8 @@ export class Metrics {
   readonly #kernelBefore = new Map<string, number>();
   #networks: ReadonlySet<string> = new Set();
   #servers: readonly string[] = [];
+  #interfaces: readonly string[] = [];
+  #present: ReadonlyMap<string, boolean> = new Map();
 
   readonly #sessions: Counter<'network'>;
   readonly #messages: Counter<'network' | 'verdict' | 'class'>;
@@ -122,6 +125,20 @@ export class Metrics {
       'Whether connections are being intercepted: the switch in the kernel is fed.',
       () => (sources.intercepting() ? 1 : 0),
     );
+    const interfaces = new Gauge({
+      name: 'postern_interface_present',
+      help: 'Whether this interface of intercept.inside exists: what comes in elsewhere is not intercepted.',
+      labelNames: ['interface'],
+      registers,
+      collect: () => {
+        interfaces.reset();
+        // One that the guard has not spoken of yet is neither there nor missing.
+        for (const name of this.#interfaces) {
+          const present = this.#present.get(name);
+          if (present !== undefined) interfaces.set({ interface: name }, present ? 1 : 0);
+        }
+      },
+    });
     this.#repaired = counter(
       'postern_rules_repaired_total',
       'Times the kernel rules differed from the plan and were put right.',
@@ -171,10 +188,11 @@ export class Metrics {
     }).set(Math.round(Date.now() / 1000 - process.uptime()));
   }
 
-  /** Which networks and servers may be labels; at the start and after a reload. */
-  configure(networks: readonly string[], servers: readonly string[]): void {
+  /** Which networks, servers and interfaces may be labels; at the start and after a reload. */
+  configure(networks: readonly string[], servers: readonly string[], interfaces: readonly string[]): void {
     this.#networks = new Set(networks);
     this.#servers = servers;
+    this.#interfaces = interfaces;
     for (const network of networks) this.#sessions.inc({ network }, 0);
   }
 
@@ -206,6 +224,7 @@ export class Metrics {
   }
 
   kernel(counts: KernelCounts): void {
+    this.#present = new Map(counts.inside.map((one) => [one.interface, one.present]));
     this.#repaired.inc(this.#growth('repaired', counts.repaired));
     for (const { network, reason, packets } of counts.refused) {
       const labels = { network: this.#network(network), reason: REASONS.has(reason) ? reason : OTHER };

@@ -9,6 +9,7 @@ import { createReloader } from '../config/reload.ts';
 import type { Config } from '../config/schema.ts';
 import { applyOnce } from '../guard/apply.ts';
 import { Guard, refreshAlive } from '../guard/guard.ts';
+import { Inside } from '../guard/inside.ts';
 import { plan } from '../guard/plan.ts';
 import { Switch } from '../guard/switch.ts';
 import { connectChannel } from '../kit/channel.ts';
@@ -46,7 +47,11 @@ export async function guard(configPath: string): Promise<number> {
   const kernel = new Guard(planOf(config), log);
   await kernel.start();
 
-  const reload = createReloader(configPath, config, log, (next) => kernel.replace(planOf(next)));
+  const inside = new Inside(config.intercept.inside, log);
+  const reload = createReloader(configPath, config, log, async (next) => {
+    await kernel.replace(planOf(next));
+    inside.replace(next.intercept.inside);
+  });
   process.on('SIGHUP', () => void reload());
   const supervisor = connectSupervisor(process.env['POSTERN_SUPERVISOR_FD'], log);
   const deadMan = startSwitch(config, supervisor, log);
@@ -54,7 +59,10 @@ export async function guard(configPath: string): Promise<number> {
   const report = setInterval(() => {
     const { alive, since: aliveSince, workers } = deadMan.state();
     const configErrors = reload.errors + supervisor.configRefused();
-    const message: KernelReport = { ...kernel.report(), alive, aliveSince, workers, configErrors };
+    const message: KernelReport = {
+      ...kernel.report(),
+      ...{ inside: inside.look(), alive, aliveSince, workers, configErrors },
+    };
     keeper.send({ kind: 'kernel', report: message } satisfies ToKeeper);
   }, REPORT_EVERY_MS);
   const watchdog = notify.ready();

@@ -63,11 +63,14 @@ export function statusOf(facts: StatusFacts): Status {
     journal: facts.journal,
     configErrors: facts.configErrors,
     waysRound: {
+      missingInterfaces: missingOf(kernel?.report),
       exemptNetworks: config.network
         .filter(({ mode }) => mode === 'exempt')
         .map(({ name, prefixes }) => ({ name, prefixes: prefixes.map(({ text }) => text) })),
       exemptTo: config.intercept.exemptTo.map(({ text }) => ({ prefix: text, packets: packetsTo.get(text) })),
-      failOpen: config.network.filter(({ fail }) => fail === 'open').map(({ name }) => name),
+      failOpen: config.network
+        .filter(({ mode, fail }) => fail === 'open' && (mode === 'enforce' || mode === 'observe'))
+        .map(({ name }) => name),
     },
   };
 }
@@ -78,5 +81,12 @@ function problemOf({ kernel, kernelAgeMs = 0 }: StatusFacts): string | undefined
     return `the guard has been silent for ${Math.round(kernelAgeMs / 1000)} s; the kernel's rules stand, and networks behave as their "fail" says`;
   if (!kernel.report.alive)
     return 'no worker answers the guard: networks with fail = "closed" are refused, those with fail = "open" pass untouched';
+  const missing = missingOf(kernel.report);
+  if (missing.length > 0 && missing.length === kernel.report.inside.length)
+    return `no interface of intercept.inside exists (${missing.join(', ')}): nothing is intercepted; "ip link" lists those that do`;
   return undefined;
+}
+
+function missingOf(report: KernelReport | undefined): readonly string[] {
+  return (report?.inside ?? []).filter(({ present }) => !present).map((one) => one.interface);
 }

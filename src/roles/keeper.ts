@@ -222,8 +222,9 @@ function retentionOf({ journal }: Config): { readonly keepMs: number; readonly m
   return { keepMs: journal.keep, maxSizeBytes: journal.maxSize };
 }
 
-function labelsOf(config: Config): [networks: string[], servers: string[]] {
-  return [config.network.map(({ name }) => name), config.smarthost.servers.map(({ text }) => text)];
+function labelsOf(config: Config): [networks: string[], servers: string[], interfaces: readonly string[]] {
+  const { network, smarthost, intercept } = config;
+  return [network.map(({ name }) => name), smarthost.servers.map(({ text }) => text), intercept.inside];
 }
 
 /** How much of an attempt is kept, by network. One that is in no network is treated as the strictest says. */

@@ -217,6 +217,24 @@ suite('the guard and its keeper', { skip: needsRoot }, () => {
     capture.stop();
   });
 
+  test('an interface inside that does not exist is reported and logged, and so is its coming', async () => {
+    guard.lines.forget();
+    lab.configure(everyMode, FAST);
+    await lab.sh(`sed -i 's/inside = .*/inside = ["lan0", "lna0"]/' ${lab.configPath}`);
+    guard.child.kill('SIGHUP');
+    assert.equal((await guard.logged('interface.missing'))['interface'], 'lna0');
+    const state = (present: boolean) => [
+      { interface: 'lan0', present: true },
+      { interface: 'lna0', present },
+    ];
+    assert.deepEqual((await report(({ inside }) => inside.length === 2)).inside, state(false));
+    await lab.sh('ip link add lna0 type veth peer name lna1');
+    assert.equal((await guard.logged('interface.there'))['interface'], 'lna0');
+    await report(({ inside }) => inside.every(({ present }) => present));
+    await lab.sh('ip link del lna0');
+    assert.deepEqual((await report(({ inside }) => inside.some(({ present }) => !present))).inside, state(false));
+  });
+
   test('SIGTERM ends it with status 0', async () => {
     assert.equal(await guard.end('SIGTERM'), 0);
   });

@@ -42,7 +42,7 @@ function status(change: Partial<Status> = {}): Status {
       oldest: 1_700_000_000_000,
     },
     configErrors: 0,
-    waysRound: { exemptNetworks: [], exemptTo: [], failOpen: [] },
+    waysRound: { missingInterfaces: [], exemptNetworks: [], exemptTo: [], failOpen: [] },
     ...change,
   };
 }
@@ -79,6 +79,7 @@ test('every way round is named, and so is every trouble', () => {
       intercepting: false,
       problem: 'no worker answers',
       waysRound: {
+        missingInterfaces: ['lna0'],
         exemptNetworks: [{ name: 'vip', prefixes: ['203.0.113.0/24'] }],
         exemptTo: [
           { prefix: '192.0.2.10/32', packets: 12 },
@@ -117,6 +118,7 @@ test('every way round is named, and so is every trouble', () => {
   );
   for (const line of [
     'Intercepting: NO: no worker answers',
+    '  ! interface lna0 does not exist: what comes in elsewhere is neither intercepted nor refused',
     '  ! network vip is exempt, not intercepted: 203.0.113.0/24',
     '  ! destination 192.0.2.10/32 is never intercepted (12 packets so far)',
     '  ! destination 192.0.2.11/32 is never intercepted',

@@ -171,6 +171,7 @@ test('the counters of the kernel are shown without those that are nought', () =>
     alive: true,
     aliveSince: 0,
     repaired: 0,
+    inside: [],
     refused,
     exemptTo: [],
     topRefused: [],

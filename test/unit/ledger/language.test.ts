@@ -26,6 +26,7 @@ const toKeeper: readonly ToKeeper[] = [
     kind: 'kernel',
     report: kernelReport({
       refused: [{ network: 'unrouted', reason: 'unrouted', packets: 9 }],
+      inside: [{ interface: 'lna0', present: false }],
       workers: [{ worker: 2, answeredMs: undefined, failures: 3 }],
     }),
   },

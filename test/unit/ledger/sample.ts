@@ -44,6 +44,7 @@ export function kernelReport(change: Partial<KernelReport> = {}): KernelReport {
     alive: true,
     aliveSince: 1_700_000_000_000,
     repaired: 0,
+    inside: [{ interface: 'lan0', present: true }],
     refused: [],
     exemptTo: [],
     topRefused: [],

@@ -26,7 +26,7 @@ function metrics(change: Partial<Sources> = {}): Metrics {
     configErrors: () => ({ keeper: 1, guard: 2 }),
     ...change,
   });
-  all.configure(['customers', 'servers'], ['smtp.example.net:587', '[2001:db8::1]:587']);
+  all.configure(['customers', 'servers'], ['smtp.example.net:587', '[2001:db8::1]:587'], ['lan0', 'lan1']);
   return all;
 }
 
@@ -49,6 +49,7 @@ test('every metric that the documentation names is there from the start', async 
     ['postern_relay_seconds', 'histogram'],
     ['postern_verdict_seconds', 'histogram'],
     ['postern_intercept_alive', 'gauge'],
+    ['postern_interface_present', 'gauge'],
     ['postern_rules_repaired_total', 'counter'],
     ['postern_journal_dropped_total', 'counter'],
     ['postern_journal_rows_total', 'counter'],
@@ -128,7 +129,7 @@ test('what went wrong towards the smarthosts adds up over workers, and no end of
 test("the kernel's counters grow through a rebuilt rule set and never fall", async () => {
   const m = metrics();
   const report = (packets: number, repaired: number): void =>
-    m.kernel({ repaired, refused: [{ network: 'unrouted', reason: 'unrouted', packets }] });
+    m.kernel({ inside: [], repaired, refused: [{ network: 'unrouted', reason: 'unrouted', packets }] });
   const seen: (number | undefined)[] = [];
   for (const [packets, repaired] of [
     [10, 1],
@@ -142,6 +143,25 @@ test("the kernel's counters grow through a rebuilt rule set and never fall", asy
   }
   assert.deepEqual(seen, [10, 15, 18, 18, 24]);
   assert.equal((await values(m)).get('postern_rules_repaired_total'), 3);
+});
+
+test('interfaces: those of the configuration, once the guard has spoken of them', async () => {
+  const m = metrics();
+  const all = async (): Promise<unknown> =>
+    [...(await values(m))].filter(([series]) => series.startsWith('postern_interface_present'));
+  assert.deepEqual(await all(), []);
+  const inside = [
+    { interface: 'lan0', present: true },
+    { interface: 'lan1', present: false },
+    { interface: 'not-ours', present: true },
+  ];
+  m.kernel({ inside, repaired: 0, refused: [] });
+  assert.deepEqual(await all(), [
+    ['postern_interface_present{interface="lan0"}', 1],
+    ['postern_interface_present{interface="lan1"}', 0],
+  ]);
+  m.configure([], [], ['lan1']);
+  assert.deepEqual(await all(), [['postern_interface_present{interface="lan1"}', 0]]);
 });
 
 test('100,000 sources, domains and names make no series; the page stays small and quick', async () => {
@@ -160,6 +180,7 @@ test('100,000 sources, domains and names make no series; the page stays small an
     );
   }
   m.kernel({
+    inside: Array.from({ length: 5000 }, (_, i) => ({ interface: `i${i}`, present: true })),
     repaired: 0,
     refused: Array.from({ length: 5000 }, (_, i) => ({ network: `n${i}`, reason: `r${i}`, packets: 1 })),
   });
@@ -187,7 +208,11 @@ test('hostile names are no labels', async () => {
     m.attempt(attempt({ network: text }));
     m.attempt(attempt({ class: text as Class }));
     m.sessions(counts({ opened: { [text]: 1 }, upstream: [{ server: text, up: true, connections: 1 }] }));
-    m.kernel({ repaired: 0, refused: [{ network: text, reason: text, packets: 1 }] });
+    m.kernel({
+      inside: [{ interface: text, present: true }],
+      repaired: 0,
+      refused: [{ network: text, reason: text, packets: 1 }],
+    });
   }
   const text = await m.render();
   assert.match(text, /^[\x20-\x7e\n]*$/);
@@ -196,7 +221,7 @@ test('hostile names are no labels', async () => {
 
 test('a network that a reload takes away is counted as "other" from then on', async () => {
   const m = metrics();
-  m.configure(['servers', 'fresh'], ['new.example.net:25']);
+  m.configure(['servers', 'fresh'], ['new.example.net:25'], ['lan0']);
   m.attempt(attempt());
   const v = await values(m);
   assert.equal(v.get('postern_messages_total{network="other",verdict="accept",class="accepted.clean"}'), 1);
@@ -210,7 +235,11 @@ test('promtool finds nothing to say', {
   const m = metrics();
   m.attempt(attempt());
   m.sessions(counts({ upstream: [{ server: 'smtp.example.net:587', up: true, connections: 1 }] }));
-  m.kernel({ repaired: 1, refused: [{ network: 'customers', reason: 'block', packets: 1 }] });
+  m.kernel({
+    inside: [{ interface: 'lan0', present: true }],
+    repaired: 1,
+    refused: [{ network: 'customers', reason: 'block', packets: 1 }],
+  });
   const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], {
     input: await m.render(),
     encoding: 'utf8',

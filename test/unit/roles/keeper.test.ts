@@ -171,6 +171,27 @@ test('intercepting: only while the guard says so, and has said so in the last fi
   assert.match(String(now.problem), /silent for 5 s/);
   assert.match(await s.metrics(), /^postern_intercept_alive 0$/m);
 
+  // Some are missing: the others are intercepted. All are: nothing is.
+  const inside = [
+    { interface: 'lan0', present: true },
+    { interface: 'lna0', present: false },
+  ];
+  report({ inside });
+  while (!now.intercepting) now = await status();
+  assert.deepEqual(now.waysRound.missingInterfaces, ['lna0']);
+  assert.match(await s.metrics(), /^postern_interface_present\{interface="lan0"\} 1$/m);
+  const healthz = async (): Promise<[number, string]> => {
+    const response = await fetch(`http://127.0.0.1:${s.keeper.metricsPort()}/healthz`);
+    return [response.status, await response.text()];
+  };
+  assert.deepEqual(await healthz(), [200, 'ok\n']);
+  report({ inside: inside.map((one) => ({ ...one, present: false })) });
+  while (now.intercepting) now = await status();
+  assert.match(String(now.problem), /^no interface of intercept\.inside exists \(lan0, lna0\): nothing is intercepted/);
+  assert.deepEqual(await healthz(), [503, `${now.problem}\n`]);
+  assert.match(await s.metrics(), /^postern_intercept_alive 0$/m);
+  assert.match(await s.metrics(), /^postern_interface_present\{interface="lan0"\} 0$/m);
+
   report({ alive: false });
   while (!/no worker answers/.test(String(now.problem))) now = await status();
   assert.equal(now.intercepting, false);
