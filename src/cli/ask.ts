@@ -1,7 +1,7 @@
 /** What the commands that ask the keeper have in common: where it is, and what is said when it is not. */
 import { userInfo } from 'node:os';
-import { loadConfig } from '../config/load.ts';
 import { parseDurationMs } from '../config/field.ts';
+import { findRunDir } from '../config/run-dir.ts';
 import { runPaths } from '../kit/run-dir.ts';
 import { askKeeper, KeeperError } from '../ledger/ask.ts';
 import type { Question } from '../ledger/language.ts';
@@ -21,7 +21,10 @@ type Where = { readonly config: string; readonly 'run-dir'?: string | undefined 
 /** The answer; undefined when there is none: why has then been said on standard error. */
 export async function ask(name: string, where: Where, question: Question, io: Io): Promise<unknown> {
   try {
-    return await askKeeper(runPaths(where['run-dir'] ?? (await runDirOf(where.config))).keeperSocket, question);
+    return await askKeeper(
+      runPaths(where['run-dir'] ?? (await runDirOf(name, where.config, io))).keeperSocket,
+      question,
+    );
   } catch (error) {
     if (!(error instanceof KeeperError)) throw error;
     io.err(`postern ${name}: ${error.message}`);
@@ -29,13 +32,18 @@ export async function ask(name: string, where: Where, question: Question, io: Io
   }
 }
 
-async function runDirOf(config: string): Promise<string> {
-  const loaded = await loadConfig(config, {});
-  if (loaded.ok) return loaded.config.gateway.runDir;
-  const [first] = loaded.errors;
-  throw new KeeperError(
-    `the configuration says no run_dir: ${first?.message ?? config}; name another with --config, or the directory with --run-dir`,
-  );
+/** A mistake in the file does not hide what runs: it is said, and the keeper asked. */
+async function runDirOf(name: string, config: string, io: Io): Promise<string> {
+  const found = await findRunDir(config);
+  if ('unknown' in found)
+    throw new KeeperError(`${found.unknown}; name another file with --config, or the directory with --run-dir`);
+  const { runDir, mistakes } = found;
+  const [first] = mistakes;
+  if (first !== undefined) {
+    const what = mistakes.length === 1 ? 'a mistake' : `${mistakes.length} mistakes, the first`;
+    io.err(`postern ${name}: the configuration has ${what}: ${first}; asking the gateway in ${runDir}`);
+  }
+  return runDir;
 }
 
 /** Who asks, for the record of locks: the user behind sudo, if there is one. */

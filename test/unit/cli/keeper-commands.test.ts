@@ -1,6 +1,6 @@
 /** The commands that ask the keeper, each as a person types it, against a real keeper. */
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { UsageError } from '../../../src/cli/command.ts';
@@ -272,12 +272,61 @@ test('status: exit 1 while the guard is silent, 0 when it says all is well', asy
     value.networks.map(({ name }) => name),
     ['customers', 'discreet', 'silent'],
   );
+  const inside = ['lan0', 'lna0'].map((name) => ({ interface: name, present: name === 'lan0' }));
+  guard.peer.send({ kind: 'kernel', report: kernelReport({ inside }) });
+  while (now.status === 0) now = await run(status);
+  assert.match(now.out, /^Intercepting: yes/m);
+  assert.match(now.out, /^Ways round:\n {2}! interface lna0 does not exist: what comes in elsewhere/m);
   await guard.peer.close();
 });
 
 test('the keeper is found through the configuration as well', async () => {
   const { status: code, out } = await runCommand(locks, ['--config', s.place.configPath]);
   assert.deepEqual([code, out], [0, 'nothing is locked\n']);
+});
+
+test('a mistake in the configuration does not hide the gateway: one line on standard error, and the answer', async () => {
+  const good = readFileSync(s.place.configPath, 'utf8');
+  const path = join(s.place.dir, 'edited.toml');
+  const args = ['--config', path] as const;
+  for (const [text, said] of [
+    [
+      good.replace('inside =', 'insdie ='),
+      /^postern NAME: the configuration has a mistake: .*insdie.*did you mean "inside"\?/,
+    ],
+    [good.replace('["lan0"]', '["lan0"'), /^postern NAME: the configuration has a mistake: .*: expected TOML; /],
+    [good.replace('["lan0"]', '[1]').replace('192.0.2.10/32', 'x'), /has 2 mistakes, the first: .*intercept\.inside/],
+  ] as const) {
+    writeFileSync(path, text);
+    for (const [command, more, code] of [
+      [locks, [], 0],
+      [status, ['--json'], 1],
+      [log, ['--limit', '1', '--json'], 0],
+      [lock, ['198.51.100.9', '--reason', 'x'], 0],
+      [unlock, ['198.51.100.9'], 0],
+      [explain, [id], 0],
+    ] as const) {
+      const { status: ended, out, err } = await runCommand(command, [...more, ...args]);
+      assert.equal(ended, code, `${command.name}: ${err}`);
+      assert.notEqual(out, '');
+      const [line = '', ...rest] = err.split('\n').filter((each) => !each.startsWith('only the newest'));
+      assert.deepEqual(rest, ['']);
+      assert.match(line, new RegExp(said.source.replace('NAME', command.name)));
+      assert.ok(line.endsWith(`; asking the gateway in ${s.place.runDir}`), line);
+    }
+  }
+});
+
+test('a mistake in run_dir itself: which, and what to do', async () => {
+  const path = join(s.place.dir, 'edited.toml');
+  const good = readFileSync(s.place.configPath, 'utf8');
+  writeFileSync(path, good.replace('[gateway]', 'x = 1\n[gateway]').replace(/run_dir = .*/, 'run_dir = 7'));
+  const { status: code, out, err } = await runCommand(locks, ['--config', path]);
+  assert.deepEqual([code, out], [1, '']);
+  assert.match(
+    err,
+    /^postern locks: gateway\.run_dir cannot be read: \S+edited\.toml:\d+: gateway\.run_dir = 7: expected .*; name another file with --config, or the directory with --run-dir\n$/,
+  );
 });
 
 test('a keeper that is not there, and a configuration that says nothing: the error says what to do', async () => {
@@ -301,7 +350,10 @@ test('a keeper that is not there, and a configuration that says nothing: the err
   }
   const lost = await runCommand(status, ['--config', join(empty, 'postern.toml')]);
   assert.equal(lost.status, 1);
-  assert.match(lost.err, /name another with --config, or the directory with --run-dir/);
+  assert.equal(
+    lost.err,
+    `postern status: the configuration file ${empty}/postern.toml cannot be read: there is no such file; name another file with --config, or the directory with --run-dir\n`,
+  );
   rmSync(empty, { recursive: true, force: true });
 });
 
