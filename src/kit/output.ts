@@ -4,7 +4,7 @@
  * Whoever reads our output may be slow or gone. That must not stop the supervisor or a role, and through full pipes the
  * workers: writing never blocks, waits in a bounded buffer, and beyond it drops whole lines and says how many.
  */
-import { write, writeSync } from 'node:fs';
+import { writeSync } from 'node:fs';
 
 const MAX_WAITING_BYTES = 1024 * 1024;
 const RETRY_MS = 20;
@@ -18,8 +18,24 @@ export type LineSink = {
   readonly writeRest: () => void;
 };
 
-/** Lines to a descriptor. `role` is who says that lines were dropped; `writeTo` is node:fs's `write` but in tests. */
-export function lineSink(fd: number, role = 'run', writeTo: typeof write = write): LineSink {
+type Write = (fd: number, chunk: Buffer, done: (error: NodeJS.ErrnoException | null, bytes: number) => void) => void;
+
+/**
+ * At once, and never waiting: the descriptor says EAGAIN when it is full. A write left to another thread could be
+ * overtaken by the end of the process.
+ */
+const writeNow: Write = (fd, chunk, done) => {
+  let bytes: number;
+  try {
+    bytes = writeSync(fd, chunk);
+  } catch (error) {
+    return done(error as NodeJS.ErrnoException, 0);
+  }
+  done(null, bytes);
+};
+
+/** Lines to a descriptor. `role` is who says that lines were dropped; `writeTo` is for tests. */
+export function lineSink(fd: number, role = 'run', writeTo: Write = writeNow): LineSink {
   unblock(fd);
   let waiting: Buffer[] = [];
   let waitingBytes = 0;
@@ -51,7 +67,7 @@ export function lineSink(fd: number, role = 'run', writeTo: typeof write = write
     writeAll(takeAll());
   };
   const writeAll = (chunk: Buffer): void => {
-    writeTo(fd, chunk, 0, chunk.length, null, (error, bytes) => {
+    writeTo(fd, chunk, (error, bytes) => {
       if (error?.code === 'EAGAIN') {
         held = chunk;
         setTimeout(() => {
