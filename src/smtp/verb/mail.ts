@@ -8,10 +8,11 @@ export function mail(dialog: Dialog, argument: string): void {
   if (dialog.helo === undefined || dialog.transaction) return dialog.refuse('protocol.sequence');
   const parsed = parsePath('FROM', argument);
   if (!parsed) return dialog.refuse('protocol.argument');
+  // A host that said HELO has no parameters (RFC 5321 section 4.1.1.11).
+  if (!dialog.esmtp && parsed.parameters.size > 0) return dialog.refuse('protocol.parameter');
   const parameters = readMailParameters(parsed.parameters, {
     now: dialog.offered,
-    // A host that said HELO was offered nothing and cannot be told to come back for it.
-    ever: (extension) => dialog.esmtp && dialog.options.everOffered(extension),
+    ever: dialog.options.everOffered,
   });
   if ('refuse' in parameters) return dialog.refuse(parameters.refuse);
   if (hasEightBit(parsed.path) && !parameters.smtpUtf8) return dialog.refuse('protocol.argument');

@@ -9,10 +9,11 @@ export function rcpt(dialog: Dialog, argument: string): void {
   if (!transaction) return dialog.refuse('protocol.sequence');
   const parsed = parsePath('TO', argument);
   if (!parsed) return dialog.refuse('protocol.argument');
+  // A host that said HELO has no parameters (RFC 5321 section 4.1.1.11).
+  if (!dialog.esmtp && parsed.parameters.size > 0) return dialog.refuse('protocol.parameter');
   const parameters = readRecipientParameters(parsed.parameters, {
     now: dialog.offered,
-    // A host that said HELO was offered nothing and cannot be told to come back for it.
-    ever: (extension) => dialog.esmtp && dialog.options.everOffered(extension),
+    ever: dialog.options.everOffered,
   });
   if ('refuse' in parameters) return dialog.refuse(parameters.refuse);
   if (hasEightBit(parsed.path) && !transaction.smtpUtf8) return dialog.refuse('protocol.argument');
