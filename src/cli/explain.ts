@@ -17,7 +17,8 @@ export const command: Command = {
 
 CLASS  such as spam.gtube, or spam for all of spam.*: what the sender is told, when that happens, what to do
 CODE   such as 550: every class that is answered with it
-ID     as it stands in a reply of ours: what happened then, from the journal. The id of a session tells all of it
+ID     as it stands in a reply of ours: what happened then, from the journal. The id of a session tells all of it. The
+       reply may be pasted as it is, or what it has in brackets
 
 ${askHelp}
 
@@ -26,11 +27,13 @@ Exit status: 0 explained; 1 nothing is known about it.
 Examples: postern explain upstream.lost
           postern explain 451
           postern explain 01HZX3V9Q00000A1
+          postern explain '[spam.gtube id=01HZX3V9Q00000A1 https://mail.example.net/postern/spam.gtube]'
 `,
   async run(args, io) {
     const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options: askOptions });
-    const [word, ...more] = positionals;
-    if (word === undefined || more.length > 0) throw new UsageError('name one class, one reply code or one id');
+    const word = pastedId(positionals.join(' ')) ?? positionals[0];
+    if (word === undefined || (positionals.length > 1 && word === positionals[0]))
+      throw new UsageError('name one class, one reply code or one id');
 
     const known = classesOf(word);
     if (known.length > 0) {
@@ -69,7 +72,7 @@ function classesOf(word: string): readonly Class[] {
 }
 
 const RETRY: Readonly<Record<number, string>> = {
-  2: 'accepted',
+  2: 'none needed',
   4: 'the sender tries again by itself',
   5: 'a retry cannot help',
 };
@@ -81,6 +84,11 @@ function enhanced({ code, detail }: ClassEntry): string {
 export function classText(name: Class): string {
   const entry = classes[name];
   return `${name}\n  reply    ${entry.code} ${enhanced(entry)} ${entry.text}\n  retry    ${RETRY[Math.floor(entry.code / 100)] ?? ''}\n  meaning  ${entry.doc}\n`;
+}
+
+/** The id in a reply of ours, or in its bracket: `[spam.gtube id=… https://…]`, with quotes around it or without. */
+function pastedId(text: string): string | undefined {
+  return /(?:^|[\s[])id=(\w{16})(?!\w)/i.exec(text)?.[1];
 }
 
 /** Ids have no I, L, O and U, so that one that was read out or typed finds its way. */
@@ -103,7 +111,7 @@ export function story(attempt: Attempt): string {
   if (attempt.sender === undefined) say('It began no message.');
   else say(`MAIL from ${attempt.sender === '<>' ? 'the null sender' : address(attempt.sender)}.`);
   for (const { recipient, code, class: of } of recipients.slice(0, MAX_RECIPIENTS))
-    say(`RCPT to ${address(recipient)}: ${code === 0 ? 'no reply' : code}, ${of}.`);
+    say(`RCPT to ${address(recipient)}: ${recipientEnd(code, of)}.`);
   const unshown = recipients.length - Math.min(recipients.length, MAX_RECIPIENTS) + recipientsOmitted;
   if (unshown > 0) say(`… and ${unshown} recipients more.`);
   if (attempt.sizeBytes > 0) say(`The message had ${attempt.sizeBytes} octets.`);
@@ -115,12 +123,25 @@ export function story(attempt: Attempt): string {
     const took = attempt.relayMs === undefined ? '' : ` after ${ms(attempt.relayMs)}`;
     say(`${attempt.upstream} answered${took}: ${attempt.upstreamReply ?? 'nothing'}`);
   }
+  if (isRefusedByUs(attempt))
+    say(`The message was ${attempt.verdict === 'defer' ? 'put off' : 'refused'} by us: ${attempt.class}.`);
   say(`The host was told: ${attempt.reply === '' ? '(no reply recorded)' : attempt.reply}`);
   say(`End: ${attempt.verdict}, ${attempt.class}, ${ms(attempt.totalMs)} in all.`);
   // The journal can hold a class that this release no longer has.
   const of: string = attempt.class;
   if (isClass(of)) say(`${of}: ${classes[of].doc}`);
   return `${time(attempt.at)}  ${shown(attempt.id)}\n${lines.join('')}`;
+}
+
+/** A recipient's 250 is the smarthost's word on the recipient alone; the message may still have been refused. */
+function recipientEnd(code: number, of: string): string {
+  if (code === 0) return `no reply, ${of}`;
+  return code < 300 ? `${code}, accepted by the smarthost` : `${code}, ${of}`;
+}
+
+/** Not by the far side, whose own reply is in the story, nor because the host ended it. */
+function isRefusedByUs({ verdict, sender, class: of }: Attempt): boolean {
+  return verdict !== 'accept' && sender !== undefined && of !== 'upstream.reply' && !of.startsWith('session.');
 }
 
 function ms(value: number): string {

@@ -190,10 +190,11 @@ test('explain tells the story of an id, also as it was read out over the telepho
     `  worker 1 took it: network customers, mode enforce, session ${session}.`,
     '  It said EHLO host.example.',
     '  MAIL from alice@a.example.',
-    '  RCPT to bob@b.example: 250, accepted.clean.',
+    '  RCPT to bob@b.example: 250, accepted by the smarthost.',
     '  RCPT to carol@c.example: 550, upstream.reply.',
     '  Filter gtube found gtube (score 1): XJS*C4JDBQADN1.',
     '  The filters took 12 ms.',
+    '  The message was refused by us: spam.gtube.',
     '  The host was told: 550 5.7.1 The message has the test string for spam filters',
     '  End: reject, spam.gtube, 1.4 s in all.',
     `  spam.gtube: ${classes['spam.gtube'].doc}`,
@@ -201,6 +202,12 @@ test('explain tells the story of an id, also as it was read out over the telepho
     assert.ok(out.split('\n').includes(line), `${line}\nis missing in\n${out}`);
   }
   assert.equal((await run(explain, `id=${id.toLowerCase().replaceAll('0', 'o').replaceAll('1', 'l')}`)).out, out);
+  for (const pasted of [
+    [`[spam.gtube id=${id} https://mail.example.net/postern/spam.gtube]`],
+    ['[spam.gtube', `id=${id}`, 'https://mail.example.net/postern/spam.gtube]'],
+    [`550 5.7.1 The message has the test string for spam filters [spam.gtube id=${id} https://x.example/spam.gtube]`],
+  ])
+    assert.equal((await run(explain, ...pasted)).out, out, pasted.join(' '));
   const whole = await run(explain, session);
   assert.equal(whole.out.match(/^\d{4}-/gm)?.length, 2, 'a session tells all of its attempts');
 });
