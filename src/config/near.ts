@@ -9,15 +9,19 @@ export function nearest(word: string, known: readonly string[]): string | undefi
   return known.find((candidate) => word.length >= 3 && candidate.startsWith(word));
 }
 
-/** Letters inserted, left out or changed between two words (Levenshtein). */
+/** Letters inserted, left out, changed or exchanged with their neighbour between two words (optimal string alignment). */
 function edits(a: string, b: string): number {
+  let before: readonly number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);
   for (let i = 0; i < a.length; i++) {
     const next = [i + 1];
     for (let j = 0; j < b.length; j++) {
       const change = (row[j] ?? 0) + (a[i] === b[j] ? 0 : 1);
-      next.push(Math.min(change, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
+      const areExchanged = i > 0 && j > 0 && a[i] === b[j - 1] && a[i - 1] === b[j];
+      const exchange = areExchanged ? (before[j - 1] ?? 0) + 1 : change;
+      next.push(Math.min(change, exchange, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
     }
+    before = row;
     row = next;
   }
   return row[b.length] ?? 0;

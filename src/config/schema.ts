@@ -42,7 +42,7 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
       default: 'https://postern.invalid/classes/',
       example: 'https://mail.example.net/postern/',
       pattern: /^https?:\/\/[\x21-\x7e]{3,120}$/,
-      type: 'a URL of at most 120 characters',
+      type: 'a URL that begins with http:// or https://, with at most 120 characters after that',
     }),
     drain: durationMs({
       doc: 'How long running sessions may go on after SIGTERM, then 421.',
