@@ -63,9 +63,9 @@ export class Work {
       upstream: this.upstream,
       upstreamReply: this.upstreamReply,
       findings: this.findings.map(({ filter, name, score, evidence }) => ({ filter, name, score, evidence })),
-      verdictMs: this.verdictMs,
-      relayMs: this.relayMs,
-      totalMs: nowMs - this.startMs,
+      verdictMs: this.verdictMs && toMicros(this.verdictMs),
+      relayMs: this.relayMs && toMicros(this.relayMs),
+      totalMs: toMicros(nowMs - this.startMs),
     };
   }
 
@@ -111,7 +111,7 @@ export function refusedArrival(
     findings: [],
     verdictMs: undefined,
     relayMs: undefined,
-    totalMs,
+    totalMs: toMicros(totalMs),
   };
 }
 
@@ -143,6 +143,11 @@ export function readable(wire: string): string {
   if (!/[\x80-\xff]/.test(wire)) return wire;
   const text = Buffer.from(wire, 'latin1').toString('utf8');
   return text.includes('\ufffd') ? wire : text;
+}
+
+/** Milliseconds to three decimals: the clock has no more, and the differences of floats show more. */
+function toMicros(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
 }
 
 function kindOf(code: number): Verdict['kind'] {
