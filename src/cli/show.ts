@@ -54,6 +54,11 @@ export function age(ms: number): string {
     .join(' ');
 }
 
+/** `1 reload`, `2 reloads` */
+export function counted(count: number, one: string, more: string): string {
+  return `${count} ${count === 1 ? one : more}`;
+}
+
 /** `1.5 MiB` */
 export function bytes(count: number): string {
   for (const [unit, size] of [

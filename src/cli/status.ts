@@ -3,7 +3,7 @@ import { safeJson } from '../kit/log.ts';
 import type { Status } from '../ledger/language.ts';
 import { ask, askHelp, askOptions } from './ask.ts';
 import type { Command } from './command.ts';
-import { age, bytes, shown, table, time } from './show.ts';
+import { age, bytes, counted, shown, table, time } from './show.ts';
 
 export const command: Command = {
   name: 'status',
@@ -38,7 +38,7 @@ export function statusText(status: Status, colours: boolean): string {
   const parts = [
     `Postern ${shown(status.version)} on ${shown(status.name)}, up ${age(status.uptimeMs)}\n` +
       (status.intercepting
-        ? `${bold('Intercepting: yes')}${status.kernel ? `, since ${time(status.kernel.aliveSince)}` : ''}\n`
+        ? `${bold('Intercepting: yes')}${status.kernel ? `, seen by the guard since ${time(status.kernel.aliveSince)}` : ''}\n`
         : `${loud('Intercepting: NO')}: ${shown(status.problem ?? 'no reason given')}\n`),
     waysRound(status, bold, loud),
     table(
@@ -46,10 +46,10 @@ export function statusText(status: Status, colours: boolean): string {
       status.networks.map((one) => [
         one.name,
         one.mode,
-        one.fail,
+        intercepts(one.mode) ? one.fail : '-',
         one.refuse,
         one.egress,
-        String(one.maxConnections),
+        intercepts(one.mode) ? String(one.maxConnections) : '-',
         one.prefixes.join(' '),
       ]),
     ),
@@ -66,10 +66,15 @@ export function statusText(status: Status, colours: boolean): string {
     kernel(status),
     `Locks: ${status.locks}${status.locks > 0 ? ' ("postern locks" lists them)' : ''}\n${journal(status, loud)}` +
       (status.configErrors > 0
-        ? `${loud(`Configuration: ${status.configErrors} reloads were refused`)}; the log says why\n`
+        ? `${loud(`Configuration: ${counted(status.configErrors, 'reload was refused', 'reloads were refused')}`)}; the log says why\n`
         : ''),
   ];
   return parts.filter((part) => part !== '').join('\n');
+}
+
+/** Other modes hand nothing to a worker: what a dead one would mean, and how many connections it takes, is not asked. */
+function intercepts(mode: string): boolean {
+  return mode === 'enforce' || mode === 'observe';
 }
 
 function waysRound(
@@ -86,7 +91,7 @@ function waysRound(
     ),
     ...ways.exemptTo.map(
       ({ prefix, packets }) =>
-        `destination ${prefix} is never intercepted${packets === undefined ? '' : ` (${packets} packets so far)`}`,
+        `destination ${prefix} is never intercepted${packets === undefined ? '' : ` (${counted(packets, 'packet', 'packets')} so far)`}`,
     ),
     ...ways.failOpen.map((name) => `network ${name} passes untouched when no worker answers (fail = "open")`),
   ];
@@ -95,10 +100,12 @@ function waysRound(
 }
 
 function workers({ workers: { configured, connected }, sessionsOpen, held }: Status): string {
-  const list = connected.map(({ worker, sinceMs, open }) => `${worker} (${open} open, ${age(sinceMs)})`).join(', ');
+  const list = connected
+    .map(({ worker, sinceMs, open }) => `${worker} (${open} open, connected ${age(sinceMs)})`)
+    .join(', ');
   return (
     `Workers: ${connected.length} of ${configured}${list === '' ? '' : `: ${list}`}\n` +
-    `Sessions open: ${sessionsOpen}; counted connections: ${held.connections} from ${held.sources} sources\n`
+    `Sessions open: ${sessionsOpen}; counted connections: ${held.connections} from ${counted(held.sources, 'source', 'sources')}\n`
   );
 }
 

@@ -51,14 +51,14 @@ test('all well', () => {
   assert.equal(
     statusText(status(), false),
     `Postern 0.1.0 on gw1.example.net, up 1h 1m
-Intercepting: yes, since 2023-11-14 22:13:20Z
+Intercepting: yes, seen by the guard since 2023-11-14 22:13:20Z
 
 Ways round: none
 
 NETWORK    MODE     FAIL    REFUSE  EGRESS     MAX  PREFIXES
 customers  enforce  closed  reset   smarthost  200  198.51.100.0/24 2001:db8:1::/48
 
-Workers: 1 of 2: 1 (3 open, 1m)
+Workers: 1 of 2: 1 (3 open, connected 1m)
 Sessions open: 3; counted connections: 3 from 2 sources
 
 SERVER                STATE  CONNECTIONS  REASON
@@ -136,6 +136,32 @@ test('every way round is named, and so is every trouble', () => {
   assert.match(text, /^unrouted +unrouted +9$/m);
   assert.doesNotMatch(text, /^customers +block/m);
   assert.match(text, /^192\.0\.2\.77 +9$/m);
+});
+
+test('what a mode makes meaningless is no value', () => {
+  const [one] = status().networks;
+  assert.ok(one);
+  const modes = ['enforce', 'observe', 'exempt', 'block', 'smarthost-only'];
+  const text = statusText(status({ networks: modes.map((mode) => ({ ...one, mode, refuse: 'drop' })) }), false);
+  const row = (mode: string): readonly string[] =>
+    new RegExp(`^customers +${mode} .*$`, 'm').exec(text)?.[0].split(/ +/) ?? [];
+  // A lock in the kernel refuses in every mode, in the way that "refuse" says.
+  for (const mode of modes.slice(0, 2)) assert.deepEqual(row(mode).slice(2, 6), ['closed', 'drop', 'smarthost', '200']);
+  for (const mode of modes.slice(2)) assert.deepEqual(row(mode).slice(2, 6), ['-', 'drop', 'smarthost', '-']);
+});
+
+test('one is said as one', () => {
+  const text = statusText(
+    status({
+      configErrors: 1,
+      held: { connections: 1, sources: 1 },
+      waysRound: { ...status().waysRound, exemptTo: [{ prefix: '192.0.2.10/32', packets: 1 }] },
+    }),
+    false,
+  );
+  assert.match(text, /^Configuration: 1 reload was refused; the log says why$/m);
+  assert.match(text, / from 1 source$/m);
+  assert.match(text, /\(1 packet so far\)$/m);
 });
 
 test('a terminal gets colour, a pipe none; nothing hostile reaches either', () => {
