@@ -5,7 +5,7 @@ import { type Origin, refusedArrival, Work } from '../../../src/gateway/work.ts'
 import { testConfig } from '../../kit/gateway.ts';
 
 async function origin(): Promise<Origin> {
-  const [network] = (await testConfig(['192.0.2.25:25'])).network;
+  const [network] = (await testConfig(['127.0.0.1:2526'])).network;
   assert.ok(network);
   const arrival = { source: '198.51.100.10', sourcePort: 1025, destination: '203.0.113.25', destinationPort: 25 };
   return { session: '01HZX3V9P00000B2', worker: 1, network, arrival };
