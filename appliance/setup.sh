@@ -1,7 +1,7 @@
 #!/bin/sh
-# sh appliance/setup.sh lab|test|bench
+# sh appliance/setup.sh run|lab|test|bench
 #
-# Makes a bare Debian 12 ready for `npm run lab`, `npm test` or `npm run bench`: installs the Debian packages whose
+# Makes a bare Debian 12 ready to be a gateway (`run`), for `npm run lab`, `npm test` or `npm run bench`: installs the Debian packages whose
 # programs are missing and the npm packages of package-lock.json. Says what it installs and why; says nothing when nothing is missing.
 # Starts no service, and builds nothing: the npm packages need no install script.
 set -eu
@@ -12,7 +12,7 @@ root=${POSTERN_SETUP_ROOT:-}
 PATH=$PATH:$root/usr/local/sbin:$root/usr/sbin:$root/sbin
 
 # One line each: what must be there (a command or a path), its package, what for.
-for_lab() {
+for_run() {
   cat <<'END'
 /usr/lib/*/libatomic.so.1 libatomic1 Node itself
 /usr/lib/*/libstdc++.so.6 libstdc++6 Node itself
@@ -20,9 +20,14 @@ for_lab() {
 ip iproute2 network namespaces, policy routes
 iptables iptables the rules in the kernel
 ipset ipset sets of addresses in the kernel
-conntrack conntrack looking at tracked connections
 sysctl procps settings of the kernel; ps for people
 setpriv util-linux starting each role as its own user
+END
+}
+for_lab() {
+  for_run
+  cat <<'END'
+conntrack conntrack looking at tracked connections
 openssl openssl certificates of the servers that are played
 swaks swaks a mail client that people know
 curl curl looking at the metrics
@@ -133,9 +138,10 @@ install_npm() {
 }
 
 case ${1:-} in
+  run) install_debian run ;;
   lab) install_debian lab ;;
   test) install_debian test; unpack_promtool ;;
   bench) install_debian bench ;;
-  *) echo 'usage: sh appliance/setup.sh lab|test|bench' >&2; exit 2 ;;
+  *) echo 'usage: sh appliance/setup.sh run|lab|test|bench' >&2; exit 2 ;;
 esac
 install_npm

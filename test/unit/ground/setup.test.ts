@@ -119,7 +119,7 @@ test('Shows 1: on a bare machine the packages are installed once, with a reason 
   assert.match(first.said, /swaks: a mail client/);
   assert.doesNotMatch(first.said, /tcpdump/, 'only tests need it');
   const names =
-    'libatomic1 libstdc++6 ca-certificates iproute2 iptables ipset conntrack procps util-linux openssl swaks curl libio-socket-inet6-perl';
+    'libatomic1 libstdc++6 ca-certificates iproute2 iptables ipset procps util-linux conntrack openssl swaks curl libio-socket-inet6-perl';
   assert.deepEqual(first.calls, [
     'apt-get -q update',
     `apt-get -q -y -o Dpkg::Use-Pty=0 install --no-install-recommends ${names}`,
@@ -144,6 +144,16 @@ test('Shows 1: tests need a few packages more, and promtool without its server',
   );
   assert.ok(existsSync(join(machine.top, '.cache/bin/promtool')));
   assert.deepEqual(machine.setup('test'), { status: 0, said: '', calls: [] });
+});
+
+test('a gateway gets what it runs with, and no client, capture or certificate maker', () => {
+  const machine = new Machine();
+  const { status, said, calls } = machine.setup('run');
+  assert.equal(status, 0, said);
+  const names = 'libatomic1 libstdc++6 ca-certificates iproute2 iptables ipset procps util-linux';
+  assert.equal(calls[1], `apt-get -q -y -o Dpkg::Use-Pty=0 install --no-install-recommends ${names}`);
+  assert.ok(calls.includes('npm ci --ignore-scripts --no-audit --no-fund --loglevel=error'));
+  assert.deepEqual(machine.setup('run'), { status: 0, said: '', calls: [] });
 });
 
 test('only what is missing is installed', () => {
@@ -238,5 +248,5 @@ test('a Node that does not run on this machine is said plainly', () => {
 test('any other word is answered with the usage', () => {
   const { status, said } = new Machine().setup('all');
   assert.equal(status, 2);
-  assert.match(said, /usage: sh appliance\/setup\.sh lab\|test/);
+  assert.match(said, /usage: sh appliance\/setup\.sh run\|lab\|test/);
 });
