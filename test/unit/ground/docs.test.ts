@@ -30,6 +30,24 @@ test('docs/operate.md explains every metric with its labels, and no other', asyn
   assert.deepEqual(new Set(explained), new Set(made));
 });
 
+test('docs/operate.md explains every event of the log, and no other', () => {
+  const logged = new Set<string>();
+  for (const file of globSync('src/**/*.ts', { cwd: top })) {
+    // The name follows the level, which may be chosen between two; a choice of two names has two in quotes.
+    for (const [, names = ''] of read(file).matchAll(
+      /(?:\bwrite|#log|\bprint|\bsay)\(\s*(?:level|'(?:info|warn|error)'|[^()'\n]+\? '\w+' : '\w+'),\s*([^,;){]+)/g,
+    ))
+      for (const [, name = ''] of names.matchAll(/'([a-z.-]+)'/g)) logged.add(name);
+    for (const [, name = ''] of read(file).matchAll(/\bevent"?: ?['"]([a-z.-]+)['"]/g)) logged.add(name);
+  }
+  assert.ok(logged.size > 50, `only ${logged.size} were found`);
+  const [, table = ''] = /^\| event \| \|\n((?:\|.*\n)+)/m.exec(read('docs/operate.md')) ?? [];
+  const explained = table
+    .split('\n')
+    .flatMap((row) => [...(row.split('|')[1] ?? '').matchAll(/`([a-z.-]+)`/g)].map((match) => match[1] ?? ''));
+  assert.deepEqual([...new Set(explained)].sort(), [...logged].sort());
+});
+
 test('every link between our pages leads somewhere', () => {
   const pages = ['README.md', ...globSync('docs/**/*.md', { cwd: top })];
   const dead: string[] = [];
