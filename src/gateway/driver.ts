@@ -24,6 +24,12 @@ import { refusedArrival, Work } from './work.ts';
 const MAX_COMMAND_BYTES = 2048;
 /** Commands that came before their turn, and replies that the host has not read: beyond this we stop reading. */
 const MAX_WAITING_BYTES = 64 * 1024;
+/**
+ * What one host gets done in one turn of the loop, however much it has sent; then it is the others' turn. One read gives
+ * at most a segment; left alone, the loop would read 32 of them from one socket before it looks at the next.
+ */
+const TURN_COMMANDS = 100;
+const SEGMENT_BYTES = 64 * 1024;
 /** After our last word the host may still be sending; reading it a while lets it see the reply instead of a reset. */
 const LINGER_MS = 2000;
 /** Under pressure every deadline is a fifth of what is configured. */
@@ -52,6 +58,8 @@ export class Connection {
   #closing = false;
   #gone = false;
   #feeding = false;
+  /** it has had its turn of the loop */
+  #resting = false;
   #waitsSinceMs: number;
   /** the beginning, or the end of the last transaction */
   #idleSinceMs: number;
@@ -155,24 +163,39 @@ export class Connection {
 
   #data(chunk: Buffer): void {
     if (this.#closing) return;
-    if (this.#body && this.#lines.pendingBytes === 0) this.#bodyBytes(chunk);
-    else this.#lines.push(chunk);
+    if (this.#body && this.#lines.pendingBytes === 0) {
+      this.#bodyBytes(chunk);
+      if (chunk.length >= SEGMENT_BYTES) this.#rest();
+    } else this.#lines.push(chunk);
     this.#feed();
+  }
+
+  /** Reads no more until the loop has gone round once. */
+  #rest(): void {
+    if (this.#resting) return;
+    this.#resting = true;
+    setImmediate(() => {
+      this.#resting = false;
+      this.#feed();
+    });
   }
 
   /** Hands the core what it wants, as long as there is some of it; then writes what it said. */
   #feed(): void {
     if (this.#feeding || this.#gone) return;
     this.#feeding = true;
-    // Commands are short and some replies long: what is said must not pile up until all that came is read.
-    while (this.#feedOne()) if (this.#outBytes > MAX_WAITING_BYTES) this.#flush();
+    for (let commands = 0; !this.#resting && this.#feedOne(); ) {
+      // Commands are short and some replies long: what is said must not pile up until all that came is read.
+      if (this.#outBytes > MAX_WAITING_BYTES) this.#flush();
+      if (++commands === TURN_COMMANDS) this.#rest();
+    }
     if (this.#mayNotGoOn) this.#step({ kind: 'stop', class: 'session.shutdown' });
     this.#feeding = false;
     // A pipelining host waits for the whole group: while one of its answers is out, what is said already can wait too.
     if (this.#session.wants !== 'answer') this.#flush();
     if (this.#isOver()) return;
     const full = this.#lines.pendingBytes > MAX_WAITING_BYTES || this.#socket.writableLength > MAX_WAITING_BYTES;
-    if (full) this.#socket.pause();
+    if (full || this.#resting) this.#socket.pause();
     else if (this.#socket.isPaused()) this.#socket.resume();
   }
 

@@ -201,6 +201,40 @@ describe('a connection', () => {
     assert.deepEqual(gateway.ledger.attempts, []);
   });
 
+  test('a host that has sent 10,000 commands has 100 of them run, and then it is the others’ turn', async () => {
+    const [greedy, other] = [gateway.connect(), gateway.connect()];
+    const [heard, otherHeard] = [hear(greedy), hear(other)];
+    await Promise.all([heard.until(/^220/), otherHeard.until(/^220/)]);
+    greedy.write(`${'NOOP\r\n'.repeat(10_000)}QUIT\r\n`);
+    for (let asked = 1; asked <= 5; asked++) {
+      other.write('VRFY a\r\n');
+      await otherHeard.until(new RegExp(`(?:^252 .*\r\n){${asked}}`, 'm'));
+      const done = heard.text().match(/^250 /gm)?.length ?? 0;
+      assert.ok(done <= 200 * asked, `${done} commands were run before the other's number ${asked}`);
+    }
+    assert.match(await heard.end(), /^220 .*\r\n(?:250 .*\r\n){10000}221 /);
+    greedy.end();
+    other.destroy();
+  });
+
+  test('a host that sends a large body has two segments of it read, and then it is the others’ turn', async () => {
+    const segment = Buffer.alloc(64 * 1024, `${'x'.repeat(62)}\r\n`);
+    const [greedy, other] = [gateway.connect(), gateway.connect()];
+    const [heard, otherHeard] = [hear(greedy), hear(other)];
+    greedy.write(`${ENVELOPE}DATA\r\n`);
+    await Promise.all([heard.until(/^354/m), otherHeard.until(/^220/)]);
+    for (let i = 0; i < 100; i++) greedy.write(segment);
+    for (let asked = 1; asked <= 5; asked++) {
+      other.write('VRFY a\r\n');
+      await otherHeard.until(new RegExp(`(?:^252 .*\r\n){${asked}}`, 'm'));
+      const read = gateway.rooms.budget.heldBytes / segment.length;
+      assert.ok(read <= 3 * asked, `${read} segments were read before the other's number ${asked}`);
+    }
+    greedy.destroy();
+    other.destroy();
+    await until(() => gateway.gateway.open === 0, 'both are gone');
+  });
+
   for (const what of ['recipient', 'send'] as const) {
     test(`a fault in the relay (${what}) is a 451, and the session goes on`, async () => {
       const begin = relay.begin.bind(relay);
