@@ -4,6 +4,9 @@ import { join } from 'node:path';
 import { atLast } from './leftovers.ts';
 import { pidsIn } from '../src/lab/namespace.ts';
 
+const REMOVE_TRIES = 50;
+const REMOVE_EVERY_MS = 20;
+
 export type Memory = {
   /** highest resident memory since the last reset: of all processes together, of the largest one */
   readonly peakBytes: number;
@@ -22,7 +25,7 @@ export class Cost {
     this.#namespace = namespace;
     this.#group = join(cgroupRoot(), `bench-${namespace}`);
     mkdirSync(this.#group, { recursive: true });
-    this.#remove = atLast(() => tryTo(() => rmdirSync(this.#group)));
+    this.#remove = atLast(() => removeGroup(this.#group));
     for (const pid of pidsIn(namespace)) tryTo(() => writeFileSync(join(this.#group, 'cgroup.procs'), String(pid)));
   }
 
@@ -48,6 +51,19 @@ export class Cost {
   /** After the namespace is gone: the kernel keeps a group as long as a process is in it. */
   close(): void {
     this.#remove();
+  }
+}
+
+/** What has been killed is in its group until it is reaped, a moment later. */
+function removeGroup(path: string): void {
+  const clock = new Int32Array(new SharedArrayBuffer(4));
+  for (let tries = 0; tries < REMOVE_TRIES; tries++) {
+    try {
+      return rmdirSync(path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EBUSY') return;
+      Atomics.wait(clock, 0, 0, REMOVE_EVERY_MS);
+    }
   }
 }
 

@@ -5,6 +5,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createNetwork, type LabNetwork, type Namespace, PLACES } from '../src/lab/network.ts';
+import { watchEnd } from './leftovers.ts';
 import { cacheDir, Sink } from './programs.ts';
 
 export const SMARTHOST = { v4: `${PLACES.smarthost.v4}:587`, v6: `[${PLACES.smarthost.v6}]:587` } as const;
@@ -32,6 +33,7 @@ export type Stage = {
 
 export async function openStage(): Promise<Stage> {
   const network = await createNetwork();
+  watchEnd();
   try {
     const { inside, gateway, internet } = network;
     await must(inside, [
