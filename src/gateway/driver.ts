@@ -55,6 +55,7 @@ export class Connection {
   #transactions = 0;
   /** the host sends no more */
   #ended = false;
+  #opened = false;
   #closing = false;
   #gone = false;
   #feeding = false;
@@ -106,6 +107,7 @@ export class Connection {
   /** The banner, or the refusal that stands in its place. `overLimit` is what mode "observe" lets pass. */
   open(refuse: Class | undefined, overLimit: Class | undefined): void {
     this.#overLimit = overLimit;
+    this.#opened = true;
     this.#step(refuse === undefined ? { kind: 'open' } : { kind: 'open', refuse });
     this.#feed();
   }
@@ -125,8 +127,9 @@ export class Connection {
     this.#socket.destroy();
   }
 
+  /** A message is under way, or it is accepted and has not heard a word yet: a worker that ends owes it an answer. */
   get isBusy(): boolean {
-    return this.#work !== undefined;
+    return this.#work !== undefined || !this.#opened;
   }
 
   get source(): string {

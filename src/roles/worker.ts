@@ -33,6 +33,8 @@ const LAST_QUIT_MS = 1000;
 /** Runs until SIGTERM; resolves with the exit status. */
 export async function worker(configPath: string, index: number): Promise<number> {
   const log = stdoutLog(`worker ${index}`);
+  // Listened for from the first moment: whoever is told to end has a drain, and not a death in the middle of an accept.
+  const told = new Promise<void>((resolve) => process.once('SIGTERM', () => resolve()));
   // A worker must start while no name resolves; the password it has to be able to read.
   const loaded = await loadAtStart(configPath, log, { file: fileState });
   if (!loaded.ok) {
@@ -64,7 +66,7 @@ export async function worker(configPath: string, index: number): Promise<number>
   process.on('SIGHUP', () => void reload());
   log.write('info', 'worker.ready', { pid: process.pid, descriptors: rooms.descriptors.limit });
 
-  await new Promise<void>((resolve) => process.once('SIGTERM', resolve));
+  await told;
   notify.stopping();
   await drain(gateway, listeners, rooms.config.gateway.drain);
   listeners.close();
