@@ -63,8 +63,8 @@ async function run(io: Io, { once, keep }: Options): Promise<number> {
     io.out(`${bold('The configuration', io)} ${here.gateway.configPath}\n\n${indent(here.config)}`);
     const again = (): Promise<boolean> => theSet(here, io, progress, signal);
     const asExpected = await again();
+    io.out(whereToLook(here, io, once));
     if (once) return asExpected ? 0 : 1;
-    io.out(whereToLook(here, io));
     io.out(`\n${bold('Things to try', io)}\n${promptHelp()}`);
     const interrupt = (): void => interrupted.abort(new Error('SIGINT'));
     await prompt(here, { out: io.out, again, interrupt, signal });
@@ -115,12 +115,12 @@ function checkedList(checked: readonly Checked[], io: Io): string {
     .join('\n');
 }
 
-function whereToLook(lab: Lab, io: Io): string {
+function whereToLook(lab: Lab, io: Io, once: boolean): string {
   const postern = commandName();
   const { configPath, logPath } = lab.gateway;
   const gateway = lab.network.gateway.name;
   return [
-    bold('Where to look, from another terminal', io),
+    bold(once ? 'Where to look, while it is up (without --once)' : 'Where to look, from another terminal', io),
     `  log       ${postern} log --config ${configPath}`,
     `  status    ${postern} status --config ${configPath}`,
     `  rules     ${postern} rules --config ${configPath}`,
