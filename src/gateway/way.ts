@@ -5,6 +5,7 @@
  */
 import { Message } from '../filter/message.ts';
 import { runFilters } from '../filter/run.ts';
+import { sourceOf } from '../kit/address.ts';
 import type { Class } from '../policy/classes.ts';
 import { decideMessage, decideRecipient } from '../policy/decide.ts';
 import type { FarReply } from '../relay/relay.ts';
@@ -24,7 +25,7 @@ export async function recipientWay(rooms: Rooms, work: Work, recipient: Recipien
   );
   work.wouldBe ??= wouldBe;
   if (verdict.kind !== 'accept') return refused(rooms, work, verdict.class);
-  work.relay ??= rooms.relay.begin(work.transaction.from, work.transaction.id);
+  work.relay ??= rooms.relay.begin(work.transaction.from, work.transaction.id, sourceOf(work.origin.arrival.source));
   return mirrored(rooms, work, await work.relay.recipient(recipient));
 }
 

@@ -3,7 +3,7 @@
  *
  * Servers are tried in order. One that cannot be dialled is down: nobody waits for it, and it is probed after 1 s, then
  * less and less often, at least every 30 s. One that is up is asked every `refreshMs` what it offers. Whoever finds no
- * connection waits in line, for a bounded time in a line of bounded length.
+ * connection waits in line, for a bounded time in a line of bounded length, in which the sources take turns.
  */
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
@@ -25,6 +25,8 @@ export type PoolOptions = {
 };
 
 export type Want = {
+  /** who waits: a source with many transactions does not go before all others */
+  readonly source: string;
   readonly needs: readonly Extension[];
   /** monotonic: until when to wait */
   readonly untilMs: number;
@@ -46,6 +48,8 @@ export type Lease = {
 
 type Waiter = {
   readonly want: Want;
+  /** the line is in rounds, and each source has one place in each */
+  readonly round: number;
   readonly resolve: (taken: Lease | DialFailure) => void;
   timer: NodeJS.Timeout | undefined;
   isDone: boolean;
@@ -58,6 +62,8 @@ const FULL_MS = 1000;
 export class Pool {
   readonly #options: PoolOptions;
   readonly #queue: Waiter[] = [];
+  /** the round that is being served */
+  #round = 0;
   /** sockets that exist: being dialled, idle, lent, being closed */
   #open = 0;
   readonly #leaving = new Set<Upstream>();
@@ -80,12 +86,13 @@ export class Pool {
 
   /** A connection, or why there is none. Resolves by `untilMs`. */
   take(want: Want): Promise<Lease | DialFailure> {
-    if (this.#queue.length >= MAX_WAITING) {
+    const round = this.#roundFor(want.source);
+    if (this.#queue.length >= MAX_WAITING && !this.#turnAwayAfter(round)) {
       return Promise.resolve(failure('upstream.down', `${MAX_WAITING} transactions wait for a connection already`));
     }
     return new Promise((resolve) => {
-      const waiter: Waiter = { want, resolve, timer: undefined, isDone: false };
-      this.#queue.push(waiter);
+      const waiter: Waiter = { want, round, resolve, timer: undefined, isDone: false };
+      this.#queue.splice(this.#queue.findLastIndex((other) => other.round <= round) + 1, 0, waiter);
       this.#serve();
       if (waiter.isDone) return;
       const waitMs = Math.max(0, want.untilMs - this.#options.clock.monotonicMs());
@@ -129,6 +136,21 @@ export class Pool {
     return Promise.resolve();
   }
 
+  /** The round behind the one that is served, or behind the source's last place. */
+  #roundFor(source: string): number {
+    let last = this.#round;
+    for (const { want, round } of this.#queue) if (want.source === source && round > last) last = round;
+    return last + 1;
+  }
+
+  /** The line is full: who waits in a later round than this gives up its place. False: there is none. */
+  #turnAwayAfter(round: number): boolean {
+    const last = this.#queue.at(-1);
+    if (!last || last.round <= round) return false;
+    this.#queue.pop();
+    return this.#finish(last, failure('upstream.down', 'others wait for a connection that have fewer waiting'));
+  }
+
   /** Hands out what there is: to due probes first, then to the line in order. */
   #serve(): void {
     for (const server of this.#closing.signal.aborted ? [] : this.#options.servers) {
@@ -138,6 +160,7 @@ export class Pool {
       if (!waiter.isDone && waiter.want.isCancelled()) this.#finish(waiter, failure('session.gone', 'given up'));
       if (!waiter.isDone && !this.#serveOne(waiter)) return;
       this.#queue.shift();
+      this.#round = Math.max(this.#round, waiter.round);
     }
   }
 

@@ -74,7 +74,8 @@ export interface Relay {
   offers(): Capabilities | undefined;
   /** Whether any configured server ever offered this: decides between 451 and the RFC's 5xx. */
   everOffered(extension: Extension): boolean;
-  begin(from: MailFrom, transactionId: string): RelayTransaction;
+  /** `source` is whose it is (`sourceOf`): where transactions have to wait, the sources take turns. */
+  begin(from: MailFrom, transactionId: string, source?: string): RelayTransaction;
   servers(): readonly ServerState[];
   /** Totals of the process: a relay goes on counting where the one before it is, they never fall. */
   counters(): Readonly<Counters>;

@@ -92,8 +92,9 @@ export function createSmarthost(config: Config, deps: SmarthostDeps, predecessor
       (before !== undefined &&
         before.ever.has(extension) &&
         servers.every((server) => server.capabilities === undefined)),
-    begin: (from, id) =>
+    begin: (from, id, source = '') =>
       new SmarthostTransaction(from, id, {
+        source,
         pool,
         holdMs: smarthost.hold,
         replyMs: smarthost.replyTimeout,

@@ -19,6 +19,7 @@ import type { Server } from './server.ts';
 import type { Answer, Fault, Step, Upstream } from './upstream.ts';
 
 export type TransactionOptions = {
+  readonly source: string;
   readonly pool: Pool;
   readonly holdMs: number;
   readonly replyMs: number;
@@ -198,6 +199,7 @@ export class SmarthostTransaction implements RelayTransaction {
       // A deadline has passed with a server that does not answer: no time for another.
       if (this.#lastFault && this.#now() >= untilMs) return this.#lastFault;
       const taken = await this.#options.pool.take({
+        source: this.#options.source,
         needs: this.#from.needs,
         untilMs,
         except: this.#failed,

@@ -14,7 +14,8 @@ import { startWorker, type TestWorker } from '../kit/worker.ts';
 const HOSTS = count(20, 100);
 const MESSAGE_BYTES = 25 * 1000 * 1000;
 /** room for two fifths of them */
-const ROOM_BYTES = Math.floor(HOSTS * 0.4) * MESSAGE_BYTES + 5_000_000;
+const ROOM_MIB = Math.ceil((HOSTS * 0.4 * MESSAGE_BYTES) / 2 ** 20) + 5;
+const ROOM_BYTES = ROOM_MIB * 2 ** 20;
 const MAX_RESIDENT_BYTES = 300 * 1000 * 1000;
 const LINES = Buffer.alloc(64 * 1000, `${'x'.repeat(98)}\r\n`);
 
@@ -27,7 +28,7 @@ before(async () => {
   process.env['TMPDIR'] = '/dev/shm';
   fake = await startFakeUpstream({ readBytesPerSecond: 10_000 });
   worker = await startWorker([fake.endpoint], {
-    limits: `message_size = "50MiB"\nbody_total = "${ROOM_BYTES}B"`,
+    limits: `message_size = "50MiB"\nbody_total = "${ROOM_MIB}MiB"`,
     smarthost: 'hold = "30s"\nmax_connections = 200',
   });
 });
