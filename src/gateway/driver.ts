@@ -159,7 +159,7 @@ export class Connection {
       if (slow || tookMs > limits.dataTimeout * factor) this.stop('limit.time');
     } else if (this.#isHostsTurn() && nowMs - this.#waitsSinceMs > limits.commandTimeout * factor) {
       this.stop('limit.time');
-    } else if (!this.isBusy && nowMs - this.#idleSinceMs > limits.idleTimeout * factor) {
+    } else if (this.#isHostsTurn() && nowMs - this.#idleSinceMs > limits.idleTimeout * factor) {
       this.stop('limit.time');
     }
   }
@@ -314,6 +314,9 @@ export class Connection {
       this.#rooms.log.write('error', 'fault', { id: work.transaction.id, error: String(error), stack: stackOf(error) });
       answer = refusal('error.internal', work.transaction.id, this.#rooms.config.gateway.helpUrl);
     }
+    // The first recipient that stands makes it a message; what is only begun is no use of a session.
+    if (answer.code < 300 && acceptedOf(work.transaction).length === 0)
+      this.#idleSinceMs = this.#rooms.clock.monotonicMs();
     work.recipientClasses[slot.recipientIndex] = answer.class ?? 'accepted.clean';
     if (this.#isOver() || this.#work !== work) return;
     this.#waitsSinceMs = this.#rooms.clock.monotonicMs();

@@ -129,6 +129,46 @@ describe('a connection', () => {
     assert.match(await heard.end(), /^421 4\.4\.2 .*\[limit\.time /m);
   });
 
+  for (const [what, says] of [
+    ['nothing begun', ''],
+    ['a transaction that is only begun', 'EHLO a.example\r\nMAIL FROM:<a@a.example>\r\n'],
+    ['an envelope that is never used', ENVELOPE],
+  ] as const) {
+    test(`commands that lead to nothing keep no session beyond idle_timeout: ${what}`, async () => {
+      const host = gateway.connect();
+      const heard = hear(host);
+      host.write(`${says}HELP\r\n`);
+      await heard.until(/^214 /m);
+      for (let minutes = 0; minutes < 59.5; minutes += 0.5) {
+        clock.forward(30_000);
+        host.write('NOOP\r\n');
+        await sweep();
+      }
+      assert.doesNotMatch(heard.text(), /^421/m);
+      clock.forward(40_000);
+      host.write('NOOP\r\n');
+      await sweep();
+      assert.match(await heard.end(), /^421 .*limit\.time/m);
+    });
+  }
+
+  test('messages keep a session as long as they come', async () => {
+    const host = gateway.connect();
+    const heard = hear(host);
+    host.write('EHLO a.example\r\n');
+    for (let hours = 1; hours <= 4; hours++) {
+      clock.forward(50 * 60_000);
+      host.write(ENVELOPE.slice(ENVELOPE.indexOf('MAIL')));
+      await heard.until(new RegExp(`(?:2\\.1\\.5 fine[^]*){${hours}}`));
+      clock.forward(40_000);
+      await sweep();
+      host.write(`DATA\r\n${MESSAGE}`);
+      await heard.until(new RegExp(`(?:2\\.0\\.0 taken[^]*){${hours}}`));
+    }
+    host.end('QUIT\r\n');
+    assert.match(await heard.end(), /221 2\.0\.0 .*\r\n$/);
+  });
+
   test('while an answer is due to the host, its time does not run', async () => {
     const host = gateway.connect();
     const heard = hear(host);
