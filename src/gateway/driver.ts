@@ -22,7 +22,9 @@ import { messageWay, recipientWay } from './way.ts';
 import { refusedArrival, Work } from './work.ts';
 
 const MAX_COMMAND_BYTES = 2048;
-/** Commands that came before their turn, and replies that the host has not read: beyond this we stop reading. */
+/** What came before its turn: beyond this we stop reading. It is joined anew with each segment, so it is small. */
+const MAX_PENDING_BYTES = 16 * 1024;
+/** Replies that the host has not read: beyond this we run none of its commands. */
 const MAX_WAITING_BYTES = 64 * 1024;
 /**
  * What one host gets done in one turn of the loop, however much it has sent; then it is the others' turn. One read gives
@@ -197,7 +199,7 @@ export class Connection {
     // A pipelining host waits for the whole group: while one of its answers is out, what is said already can wait too.
     if (this.#session.wants !== 'answer') this.#flush();
     if (this.#isOver()) return;
-    const full = this.#lines.pendingBytes > MAX_WAITING_BYTES || this.#socket.writableLength > MAX_WAITING_BYTES;
+    const full = this.#lines.pendingBytes > MAX_PENDING_BYTES || this.#socket.writableLength > MAX_WAITING_BYTES;
     if (full || this.#resting) this.#socket.pause();
     else if (this.#socket.isPaused()) this.#socket.resume();
   }
