@@ -136,20 +136,19 @@ export async function prompt(lab: Lab, options: PromptOptions): Promise<void> {
   lines.once('close', () => (isOver = true));
   // A terminal shows what is typed. From anything else each command is written before its answer, so that answers are told apart.
   const isTyped = process.stdin.isTTY;
-  let isAsked = false;
-  const ask = (): void => {
-    isAsked = !isOver;
-    if (isAsked) lines.prompt();
+  const ask = (): boolean => {
+    if (!isOver) lines.prompt();
+    return !isOver;
   };
   try {
     if (options.signal.aborted) return;
-    ask();
+    let isAsked = ask();
     for await (const line of lines) {
       // An empty line from a pipe asks for nothing, and the prompt stands already.
       if (!isTyped && line.trim() === '') continue;
       if (!isTyped) options.out(`${isAsked ? '' : 'lab> '}${line.trim()}\n`);
       if (!(await obey(lab, line, options, lines))) return;
-      ask();
+      isAsked = ask();
     }
   } finally {
     options.signal.removeEventListener('abort', stop);
