@@ -74,7 +74,7 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
   const onConnection = (peer: Peer): Handlers<ToKeeper> => {
     let hello: Extract<ToKeeper, { kind: 'hello' }> | undefined;
     const refuse = (why: string): void => {
-      options.log.write('warn', 'keeper.cut-off', { role: hello?.role, worker: hello?.worker, why });
+      options.log.write('warn', 'keeper.cut-off', { from: hello?.role, worker: hello?.worker, why });
       void peer.close();
     };
     const onHello = (message: Extract<ToKeeper, { kind: 'hello' }>): void => {

@@ -8,12 +8,16 @@ const MAX_FINDINGS = 20;
 
 /** Writes an attempt to which `Privacy.apply` has been applied. Strings are cut and escaped by the log. */
 export function writeLine(log: Log, attempt: Attempt): void {
-  const { kind: _, at, recipients, recipientsOmitted = 0, findings, ...rest } = attempt;
+  const { at, recipients, recipientsOmitted = 0, findings } = attempt;
   log.write('info', 'attempt', {
-    ...rest,
+    ...attempt,
+    // JSON leaves them out: the line has an `event` and an `at` of its own.
+    kind: undefined,
+    at: undefined,
+    recipientsOmitted: undefined,
     time: new Date(at).toISOString(),
-    recipients: recipients.slice(0, MAX_RECIPIENTS),
+    recipients: recipients.length > MAX_RECIPIENTS ? recipients.slice(0, MAX_RECIPIENTS) : recipients,
     recipientCount: recipients.length + recipientsOmitted,
-    findings: findings.slice(0, MAX_FINDINGS),
+    findings: findings.length > MAX_FINDINGS ? findings.slice(0, MAX_FINDINGS) : findings,
   });
 }

@@ -13,14 +13,14 @@ import { loadConfig } from '../config/load.ts';
 import { fileState } from '../config/outside.ts';
 import type { Config } from '../config/schema.ts';
 import { openWorkerListeners, portIsTaken, type WorkerListeners } from '../guard/listeners.ts';
-import { type Level, safeJson } from '../kit/log.ts';
+import { type Fields, type Level, logLine } from '../kit/log.ts';
 import { type LineSink, lineSink } from '../kit/output.ts';
 import { runPaths } from '../kit/run-dir.ts';
 import { sharedGroup } from '../kit/users.ts';
 import { makeDirectories, refuseUnreadableCode, writeCheckedConfig } from './directories.ts';
 import { Kept } from './kept.ts';
 import { type Launch, launchOf, type Program } from './launch.ts';
-import { eachLine } from './lines.ts';
+import { eachBlock, eachLine } from './lines.ts';
 
 const RULES_TIMEOUT_MS = 30_000;
 const PORT_TIMEOUT_MS = 3_000;
@@ -39,6 +39,10 @@ export type SuperviseOptions = {
 /** Runs the gateway until SIGTERM or SIGINT. The exit status: 0 stopped as asked, 1 not started, 130 ended at once. */
 export async function supervise(options: SuperviseOptions): Promise<number> {
   const sinks = { out: lineSink(1), err: lineSink(2) };
+  process.once('exit', () => {
+    sinks.out.writeRest();
+    sinks.err.writeRest();
+  });
   const say = (text: string): void => sinks.err.line(`postern run: ${text}`);
   try {
     // A start must not depend on whether names resolve just now; a reload may wait until they do.
@@ -268,11 +272,11 @@ class Supervisor {
   }
 
   #passOn(name: string, stdout: Readable | null, stderr: Readable | null): void {
-    if (stdout) eachLine(stdout, (line) => this.#out.line(line));
+    if (stdout) eachBlock(stdout, (lines) => this.#out.block(lines));
     if (stderr) eachLine(stderr, (line) => this.#err.line(`${name}: ${line.toString()}`));
   }
 
-  #log(level: Level, event: string, fields: Readonly<Record<string, unknown>> = {}): void {
-    this.#out.line(safeJson({ at: new Date().toISOString(), level, role: 'run', event, ...fields }));
+  #log(level: Level, event: string, fields?: Fields): void {
+    this.#out.line(logLine('run', level, event, fields));
   }
 }
