@@ -1,5 +1,6 @@
 /**
- * How many connections each source has open, over all workers: the exact count behind `max_connections`.
+ * How many connections of each source the workers may have open: the exact count behind `max_connections`. What is open
+ * is never more; it is less by what workers keep of a source for its next connection.
  *
  * Every count belongs to the worker's connection it was made on, so that a worker that dies takes its counts with it
  * and one that comes back declares what it holds. Bounded by what workers can hold open, since only an accepted
@@ -34,12 +35,13 @@ export class Admission {
     add(this.#total, source, count);
   }
 
-  /** One ended. What this holder never had is ignored: no mistake of one worker takes from another. */
-  release(holder: object, source: string): void {
+  /** So many are given back. What this holder never had is ignored: no mistake of one worker takes from another. */
+  release(holder: object, source: string, count: number): void {
     const own = this.#byHolder.get(holder);
-    if (!own?.has(source)) return;
-    add(own, source, -1);
-    add(this.#total, source, -1);
+    const most = Math.min(count, own?.get(source) ?? 0);
+    if (!own || most <= 0) return;
+    add(own, source, -most);
+    add(this.#total, source, -most);
   }
 
   /** The holder's connection ended, and all its counts with it. */

@@ -15,7 +15,9 @@ import {
   type Lock,
   type Question,
   type ToKeeper,
+  MAX_BATCH,
 } from './language.ts';
+import { Recalls } from './recalls.ts';
 
 export type Worker = { readonly worker: number; readonly since: number };
 
@@ -31,8 +33,11 @@ export type DeskOptions = {
   readonly answer: (question: Question) => Promise<unknown>;
 };
 
+export type Held = { readonly connections: number; readonly sources: number };
+
 export interface Desk {
-  readonly admission: Admission;
+  /** Connections counted for max_connections, after workers have given back what they do not use: within 100 ms. */
+  held(): Promise<Held>;
   workers(): readonly Worker[];
   /** Tells workers and guard the locks as they are now, once for all changes of this turn of the loop. */
   tellLocks(): void;
@@ -47,6 +52,9 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
   /** those that are told of locks */
   const listening = new Set<Peer>();
   const workers = new Map<number, { readonly peer: Peer; readonly since: number }>();
+  /** all of their connections: one that was replaced may not have been noticed to be gone */
+  const workerPeers = new Set<Peer>();
+  const recalls = new Recalls(admission, () => workerPeers);
   let telling = false;
 
   const tell = (peer: Peer): void => {
@@ -84,26 +92,40 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
       if (message.role === 'worker') {
         if (message.worker === undefined) return refuse('a worker without a number');
         workers.set(message.worker, { peer, since: options.nowMs() });
+        workerPeers.add(peer);
+        recalls.joined();
       }
       options.log.write('info', 'keeper.joined', { from: message.role, worker: message.worker });
       listening.add(peer);
       tell(peer);
+    };
+    let answers: { ask: number; ok: boolean }[] = [];
+    /** With the others that are decided in the same turn of the loop. */
+    const tellAdmitted = (ask: number, ok: boolean): void => {
+      if (answers.length === 0) {
+        queueMicrotask(() => {
+          const all = answers;
+          answers = [];
+          for (let at = 0; at < all.length; at += MAX_BATCH)
+            peer.send({ kind: 'admitted', answers: all.slice(at, at + MAX_BATCH) } satisfies FromKeeper);
+        });
+      }
+      answers.push({ ask, ok });
     };
     const fromWorker = (worker: number, message: ToKeeper): boolean => {
       switch (message.kind) {
         case 'events':
           options.onEvents(worker, message.batch);
           break;
-        case 'admit': {
-          const answers = message.asks.map(({ ask, source, limit }) => ({
-            ask,
-            ok: admission.admit(peer, source, limit),
-          }));
-          peer.send({ kind: 'admitted', answers } satisfies FromKeeper);
+        case 'admit':
+          for (const { ask, source, limit } of message.asks)
+            recalls.admit(peer, source, limit, (ok) => tellAdmitted(ask, ok));
           break;
-        }
         case 'release':
-          for (const source of message.sources) admission.release(peer, source);
+          for (const { source, count } of message.sources) admission.release(peer, source, count);
+          break;
+        case 'returned':
+          recalls.returned(peer, message.recall);
           break;
         case 'hold':
           for (const { source, count } of message.sources) admission.hold(peer, source, count);
@@ -128,6 +150,7 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
       onDown(why) {
         listening.delete(peer);
         admission.forget(peer);
+        if (workerPeers.delete(peer)) recalls.left(peer);
         if (!hello || hello.role === 'cli') {
           if (!hello) options.log.write('warn', 'keeper.stranger', { why });
           return;
@@ -144,8 +167,11 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
 
   const { closed }: Listener = await listenChannel<ToKeeper>(options.path, { mode: 0o660, onConnection }, signal);
   return {
-    admission,
     closed,
+    async held() {
+      await recalls.all();
+      return { connections: admission.connections, sources: admission.sources };
+    },
     workers: () =>
       Array.from(workers, ([worker, { since }]) => ({ worker, since })).sort((a, b) => a.worker - b.worker),
     tellLocks() {

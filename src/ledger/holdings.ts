@@ -1,46 +1,115 @@
 /**
- * What one worker holds of each source's connections, and what the keeper believes it holds.
+ * What one worker holds of each source's connections, and what the keeper counts for it: its credit.
  *
- * The two differ while the keeper is away and while an answer is late; `settle` says what to tell the keeper so that
- * they agree again.
+ * Credit outlives the connection that it was asked for, so that the next one of the source needs no question; what has
+ * not been needed for a whole period goes back. Credit is less than what is held while the keeper is away or late.
  */
+import type { Counted } from './language.ts';
+
+type Entry = {
+  held: number;
+  credit: number;
+  /** the least that was unused since the last `sweep` */
+  low: number;
+};
+
 export class Holdings {
-  readonly #held = new Map<string, number>();
-  readonly #told = new Map<string, number>();
+  readonly #bySource = new Map<string, Entry>();
+  /** those of which something is unused, or was since the last `sweep` */
+  readonly #spare = new Set<string>();
 
   held(source: string): number {
-    return this.#held.get(source) ?? 0;
+    return this.#bySource.get(source)?.held ?? 0;
   }
 
   /** A connection of this source was let in here. */
   take(source: string): void {
-    add(this.#held, source, 1);
+    const entry = this.#entry(source);
+    entry.held++;
+    entry.low = Math.min(entry.low, entry.credit - entry.held);
+  }
+
+  /** The same, if there is credit for it. */
+  takeUnused(source: string): boolean {
+    const entry = this.#bySource.get(source);
+    if (!entry || entry.credit <= entry.held) return false;
+    entry.held++;
+    entry.low = Math.min(entry.low, entry.credit - entry.held);
+    return true;
   }
 
   /** One ended; never below zero. */
   drop(source: string): void {
-    if (this.held(source) > 0) add(this.#held, source, -1);
+    const entry = this.#bySource.get(source);
+    if (!entry || entry.held === 0) return;
+    entry.held--;
+    this.#settle(source, entry);
   }
 
-  /** The keeper counts one more for us. */
+  /** The keeper counts so many more for us, or fewer. */
   told(source: string, count: number): void {
-    add(this.#told, source, count);
+    const entry = this.#entry(source);
+    entry.credit += count;
+    this.#settle(source, entry);
   }
 
-  /** How many the keeper counts too many for us (above zero) or too few (below). */
-  surplus(source: string): number {
-    return (this.#told.get(source) ?? 0) - this.held(source);
+  /** How many the keeper counts that are not held (above zero), or held that it does not count (below). */
+  unused(source: string): number {
+    const entry = this.#bySource.get(source);
+    return entry ? entry.credit - entry.held : 0;
+  }
+
+  /** Takes what is unused of these sources, or of all, out of the credit: to be given back. */
+  takeBack(sources: Iterable<string> = [...this.#spare]): Counted[] {
+    return this.#reduce(sources, (entry) => entry.credit - entry.held);
+  }
+
+  /** The same for what has been unused since the call before, all of the time. */
+  sweep(): Counted[] {
+    const back = this.#reduce([...this.#spare], (entry) => entry.low);
+    for (const source of this.#spare) {
+      const entry = this.#bySource.get(source);
+      if (entry && entry.credit > entry.held) entry.low = entry.credit - entry.held;
+      else this.#spare.delete(source);
+    }
+    return back;
   }
 
   /** The keeper has forgotten us: it counts nothing until told again. Returns all that is held. */
-  forgotten(): readonly { readonly source: string; readonly count: number }[] {
-    this.#told.clear();
-    return Array.from(this.#held, ([source, count]) => ({ source, count }));
+  forgotten(): readonly Counted[] {
+    this.#spare.clear();
+    for (const [source, entry] of this.#bySource) {
+      entry.credit = 0;
+      this.#settle(source, entry);
+    }
+    return Array.from(this.#bySource, ([source, { held }]) => ({ source, count: held }));
   }
-}
 
-function add(map: Map<string, number>, key: string, count: number): void {
-  const sum = (map.get(key) ?? 0) + count;
-  if (sum === 0) map.delete(key);
-  else map.set(key, sum);
+  #reduce(sources: Iterable<string>, by: (entry: Entry) => number): Counted[] {
+    const back: Counted[] = [];
+    for (const source of sources) {
+      const entry = this.#bySource.get(source);
+      const count = entry ? by(entry) : 0;
+      if (!entry || count <= 0) continue;
+      entry.credit -= count;
+      entry.low = Math.min(entry.low, entry.credit - entry.held);
+      back.push({ source, count });
+      this.#settle(source, entry);
+    }
+    return back;
+  }
+
+  #entry(source: string): Entry {
+    let entry = this.#bySource.get(source);
+    if (!entry) this.#bySource.set(source, (entry = { held: 0, credit: 0, low: 0 }));
+    return entry;
+  }
+
+  #settle(source: string, entry: Entry): void {
+    if (entry.held === 0 && entry.credit === 0) this.#bySource.delete(source);
+    else if (entry.credit > entry.held && !this.#spare.has(source)) {
+      this.#spare.add(source);
+      entry.low = 0;
+    }
+  }
 }

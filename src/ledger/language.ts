@@ -1,5 +1,5 @@
 /**
- * The language of the keeper's socket: one JSON object a line, version 1.
+ * The language of the keeper's socket: one JSON object a line, version 2.
  *
  * Workers send batches of events and ask for admission; the guard reports the kernel and is told of locks; the CLI asks
  * and gets one answer. A line that does not parse, is longer than 4 MiB, has another version or an unknown kind ends
@@ -10,7 +10,7 @@ import { runPaths } from '../kit/run-dir.ts';
 import { isWorkerEvent, type WorkerEvent } from '../record/events.ts';
 import { type JournalState, type LogFilter, MAX_LOG_ROWS } from '../record/query.ts';
 
-export const VERSION = 1;
+export const VERSION = 2;
 
 /** Where the keeper is found. */
 export function keeperSocket(runDir: string): string {
@@ -51,6 +51,8 @@ export type KernelReport = {
   readonly configErrors: number;
 };
 
+export type Counted = { readonly source: string; readonly count: number };
+
 /** To the keeper. */
 export type ToKeeper =
   | {
@@ -65,10 +67,12 @@ export type ToKeeper =
       readonly kind: 'admit';
       readonly asks: readonly { readonly ask: number; readonly source: string; readonly limit: number }[];
     }
-  /** connections that ended, by source */
-  | { readonly kind: 'release'; readonly sources: readonly string[] }
+  /** what this worker was admitted, no longer uses and gives back */
+  | { readonly kind: 'release'; readonly sources: readonly Counted[] }
+  /** the answer to `recall`, after the releases that it led to */
+  | { readonly kind: 'returned'; readonly recall: number }
   /** connections that this worker holds beyond those it was admitted here: all of them after a reconnect */
-  | { readonly kind: 'hold'; readonly sources: readonly { readonly source: string; readonly count: number }[] }
+  | { readonly kind: 'hold'; readonly sources: readonly Counted[] }
   /** from the guard, at least each second: five seconds of silence count as not intercepting */
   | { readonly kind: 'kernel'; readonly report: KernelReport }
   /** the CLI's questions; each gets exactly one `answer` with the same `ask` */
@@ -78,6 +82,8 @@ export type ToKeeper =
 export type FromKeeper =
   | { readonly kind: 'locks'; readonly locks: readonly Lock[] }
   | { readonly kind: 'admitted'; readonly answers: readonly { readonly ask: number; readonly ok: boolean }[] }
+  /** give back what is not used of these sources, and for two seconds what ends of them; without sources: of all, once */
+  | { readonly kind: 'recall'; readonly recall: number; readonly sources?: readonly string[] }
   | { readonly kind: 'answer'; readonly ask: number; readonly ok: true; readonly value: unknown }
   | { readonly kind: 'answer'; readonly ask: number; readonly ok: false; readonly error: string };
 
@@ -190,6 +196,8 @@ const question: Shape<Question> = union<Question>('of', {
   }),
 });
 
+const counted = listOf(object({ source, count: whole(1, 1_000_000) }), MAX_BATCH);
+
 type Kinds<T> = T & { readonly kind: string };
 const isToKeeper: Shape<ToKeeper> = union<Kinds<ToKeeper>>('kind', {
   hello: object<Extract<ToKeeper, { kind: 'hello' }>>({
@@ -203,8 +211,9 @@ const isToKeeper: Shape<ToKeeper> = union<Kinds<ToKeeper>>('kind', {
     kind: oneOf('admit'),
     asks: listOf(object({ ask: whole(), source, limit: whole(1) }), MAX_BATCH),
   }),
-  release: object({ kind: oneOf('release'), sources: listOf(source, MAX_BATCH) }),
-  hold: object({ kind: oneOf('hold'), sources: listOf(object({ source, count: whole(1, 1_000_000) }), MAX_BATCH) }),
+  release: object({ kind: oneOf('release'), sources: counted }),
+  returned: object({ kind: oneOf('returned'), recall: whole() }),
+  hold: object({ kind: oneOf('hold'), sources: counted }),
   kernel: object({ kind: oneOf('kernel'), report }),
   ask: object({ kind: oneOf('ask'), ask: whole(), question }),
 });
@@ -213,6 +222,11 @@ const anything: Shape<unknown> = (raw): raw is unknown => raw !== undefined;
 const isFromKeeper: Shape<FromKeeper> = union<Kinds<FromKeeper>>('kind', {
   locks: object({ kind: oneOf('locks'), locks: listOf(lock, MAX_LOCKS) }),
   admitted: object({ kind: oneOf('admitted'), answers: listOf(object({ ask: whole(), ok: yesNo }), MAX_BATCH) }),
+  recall: object<Extract<FromKeeper, { kind: 'recall' }>>({
+    kind: oneOf('recall'),
+    recall: whole(),
+    sources: maybe(listOf(source, MAX_BATCH)) as Shape<readonly string[]>,
+  }),
   answer: (raw): raw is Extract<FromKeeper, { kind: 'answer' }> => isAnswer(raw) || isRefusal(raw),
 });
 const isAnswer = object<Extract<FromKeeper, { ok: true }>>({

@@ -10,7 +10,7 @@ import type { Config } from '../config/schema.ts';
 import { type Clock, systemClock } from '../kit/clock.ts';
 import { type Log, stdoutLog } from '../kit/log.ts';
 import { runPaths } from '../kit/run-dir.ts';
-import { type Desk, openDesk } from '../ledger/desk.ts';
+import { type Desk, type Held, openDesk } from '../ledger/desk.ts';
 import type { KernelReport, Question } from '../ledger/language.ts';
 import { Locks } from '../ledger/locks.ts';
 import type { WorkerEvent } from '../record/events.ts';
@@ -118,7 +118,8 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
     metrics.kernel(report);
   };
 
-  const status = (): ReturnType<typeof statusOf> =>
+  /** `held` has to be asked for; who wants to know whether all is well does without. */
+  const status = (held: Held = { connections: 0, sources: 0 }): ReturnType<typeof statusOf> =>
     statusOf({
       version: VERSION,
       config,
@@ -129,7 +130,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       kernelAgeMs: seen && clock.monotonicMs() - seen.atMs,
       workers: desk.workers(),
       metrics,
-      held: { connections: desk.admission.connections, sources: desk.admission.sources },
+      held,
       locks: locks.list().length,
       journal: journal.state(),
       configErrors: options.configErrors() + (seen?.report.configErrors ?? 0),
@@ -145,7 +146,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
   const answer = async (question: Question): Promise<unknown> => {
     switch (question.of) {
       case 'status':
-        return status();
+        return status(await desk.held());
       case 'locks':
         return locks.list();
       case 'lock': {

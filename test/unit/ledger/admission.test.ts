@@ -14,7 +14,7 @@ test('the limit holds over all workers together', () => {
     [true, true, true, false],
   );
   assert.equal(admission.admit(b, 'other', 3), true);
-  admission.release(a, 's');
+  admission.release(a, 's', 1);
   assert.equal(admission.admit(b, 's', 3), true);
   assert.equal(admission.admit(a, 's', 3), false);
 });
@@ -35,15 +35,15 @@ test('what a worker declares after a reconnect counts, over the limit too', () =
   const admission = new Admission();
   admission.hold(a, 's', 7);
   assert.equal(admission.admit(b, 's', 5), false);
-  for (let i = 0; i < 3; i++) admission.release(a, 's');
+  for (let i = 0; i < 3; i++) admission.release(a, 's', 1);
   assert.equal(admission.admit(b, 's', 5), true);
 });
 
 test('a release that was never held takes nothing from another worker', () => {
   const admission = new Admission();
   admission.admit(a, 's', 1);
-  admission.release(b, 's');
-  admission.release(a, 'never');
+  admission.release(b, 's', 1);
+  admission.release(a, 'never', 1);
   assert.equal(admission.connections, 1);
   assert.equal(admission.admit(b, 's', 1), false);
 });
@@ -54,12 +54,13 @@ test('any order of admit, hold, release, forget leaves what a plain list of conn
     do: fc.constantFrom('admit', 'hold', 'release', 'forget'),
     who: fc.constantFrom(0, 1, 2),
     source: fc.constantFrom('s', 't'),
+    count: fc.integer({ min: 1, max: 3 }),
   });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
       const admission = new Admission();
       let open: { who: number; source: string }[] = [];
-      for (const { do: what, who, source } of steps) {
+      for (const { do: what, who, source, count } of steps) {
         const holder = holders[who] as object;
         if (what === 'admit') {
           const expected = open.filter((one) => one.source === source).length < 4;
@@ -69,9 +70,11 @@ test('any order of admit, hold, release, forget leaves what a plain list of conn
           admission.hold(holder, source, 1);
           open.push({ who, source });
         } else if (what === 'release') {
-          admission.release(holder, source);
-          const at = open.findIndex((one) => one.who === who && one.source === source);
-          if (at >= 0) open.splice(at, 1);
+          admission.release(holder, source, count);
+          for (let i = 0; i < count; i++) {
+            const at = open.findIndex((one) => one.who === who && one.source === source);
+            if (at >= 0) open.splice(at, 1);
+          }
         } else {
           admission.forget(holder);
           open = open.filter((one) => one.who !== who);

@@ -64,7 +64,8 @@ async function keeper(locks: readonly Lock[] = []): Promise<Keeper> {
           onMessage(message) {
             got.put(message);
             if (message.kind === 'hello') peer.send({ kind: 'locks', locks } satisfies FromKeeper);
-            else if (message.kind === 'release') for (const source of message.sources) admission.release(peer, source);
+            else if (message.kind === 'release')
+              for (const { source, count } of message.sources) admission.release(peer, source, count);
             else if (message.kind === 'hold')
               for (const { source, count } of message.sources) admission.hold(peer, source, count);
             else if (message.kind === 'admit' && it.answers) {
@@ -115,13 +116,91 @@ test('the keeper decides, and one turn of the loop asks once', async () => {
   const k = await keeper();
   const l = ledger();
   await l.ready;
-  const answers = await Promise.all([1, 2, 3, 4].map(() => l.admit('198.51.100.7', 3)));
+  const answers = await Promise.all([1, 2, 3, 4].map(async () => l.admit('198.51.100.7', 3)));
   assert.deepEqual(answers, ['ok', 'ok', 'ok', 'over']);
   assert.equal((await next(k.got, 'admit')).asks.length, 4);
-  l.release('198.51.100.7');
-  assert.deepEqual((await next(k.got, 'release')).sources, ['198.51.100.7']);
+});
+
+test('what a connection was admitted serves the next of its source at once, without a question', async () => {
+  const k = await keeper();
+  const l = ledger();
+  await l.ready;
   assert.equal(await l.admit('198.51.100.7', 3), 'ok');
+  assert.equal(await l.admit('198.51.100.7', 3), 'ok');
+  await next(k.got, 'admit');
+  await next(k.got, 'admit');
+  for (let i = 0; i < 1000; i++) {
+    l.release('198.51.100.7');
+    assert.equal(l.admit('198.51.100.7', 3), 'ok');
+  }
+  const third = l.admit('198.51.100.7', 3);
+  assert.ok(third instanceof Promise, 'no more than it was admitted');
+  assert.equal(await third, 'ok');
+  assert.equal(await l.admit('198.51.100.7', 3), 'over');
+  assert.deepEqual(
+    k.got.items.map(({ kind }) => kind),
+    ['admit', 'admit'],
+  );
   assert.equal(k.admission.connections, 3);
+});
+
+test('what is not used goes back after a second or two, all in one message; what is used does not', async () => {
+  const k = await keeper();
+  const l = ledger();
+  await l.ready;
+  for (let i = 0; i < 3; i++) await l.admit('198.51.100.7', 9);
+  for (let i = 0; i < 2; i++) await l.admit('192.0.2.1', 9);
+  l.release('198.51.100.7');
+  l.release('198.51.100.7');
+  l.release('192.0.2.1');
+  l.release('192.0.2.1');
+  // Half of it is needed now and then.
+  const now = setInterval(() => {
+    assert.equal(l.admit('192.0.2.1', 9), 'ok');
+    l.release('192.0.2.1');
+  }, 20);
+  const began = performance.now();
+  const { sources } = await next(k.got, 'release');
+  assert.ok(performance.now() - began > 900);
+  assert.deepEqual(sources, [
+    { source: '198.51.100.7', count: 2 },
+    { source: '192.0.2.1', count: 1 },
+  ]);
+  clearInterval(now);
+  assert.deepEqual((await next(k.got, 'release')).sources, [{ source: '192.0.2.1', count: 1 }]);
+  assert.equal(k.admission.connections, 1);
+});
+
+test('a recall takes back what is not used, and then each connection of the source as it ends', async () => {
+  const k = await keeper();
+  const l = ledger();
+  await l.ready;
+  for (let i = 0; i < 3; i++) await l.admit('198.51.100.7', 3);
+  await l.admit('192.0.2.1', 3);
+  l.release('198.51.100.7');
+  l.release('192.0.2.1');
+  k.say({ kind: 'recall', recall: 7, sources: ['198.51.100.7', '203.0.113.1'] });
+  assert.deepEqual((await next(k.got, 'release')).sources, [{ source: '198.51.100.7', count: 1 }]);
+  assert.deepEqual(await k.got.next(), { kind: 'returned', recall: 7 });
+  l.release('198.51.100.7');
+  assert.deepEqual(await k.got.next(), { kind: 'release', sources: [{ source: '198.51.100.7', count: 1 }] });
+  assert.equal(l.admit('192.0.2.1', 3), 'ok');
+  l.release('192.0.2.1');
+  k.say({ kind: 'recall', recall: 8 });
+  assert.deepEqual((await next(k.got, 'release')).sources, [{ source: '192.0.2.1', count: 1 }]);
+  assert.deepEqual(await k.got.next(), { kind: 'returned', recall: 8 });
+});
+
+test('a reload gives back what is not used: the limit may have changed', async () => {
+  const k = await keeper();
+  const l = ledger();
+  await l.ready;
+  for (let i = 0; i < 3; i++) await l.admit('198.51.100.7', 3);
+  l.release('198.51.100.7');
+  l.release('198.51.100.7');
+  l.configure({ workers: 2, keeperFailure: 'local' });
+  assert.equal(await l.admit('198.51.100.7', 1), 'over');
+  assert.equal(k.admission.connections, 1);
 });
 
 test('without a keeper each worker holds its share, at least one', async () => {
@@ -171,7 +250,7 @@ test('a keeper that is silent costs 250 ms, and a late answer is put right', asy
   said.push(await k.got.next());
   const sum = said.reduce((total, message) => {
     if (message.kind === 'hold') return total + message.sources.reduce((n, { count }) => n + count, 0);
-    return message.kind === 'release' ? total - message.sources.length : total;
+    return message.kind === 'release' ? total - message.sources.reduce((n, { count }) => n + count, 0) : total;
   }, 2);
   assert.equal(sum, 2, JSON.stringify(said));
 });
@@ -184,7 +263,7 @@ test('a late yes for a connection that was refused is given back', async () => {
   assert.equal(await l.admit('198.51.100.7', 2), 'away');
   const [ask] = (await next(k.got, 'admit')).asks;
   k.say({ kind: 'admitted', answers: [{ ask: ask?.ask as number, ok: true }] });
-  assert.deepEqual((await next(k.got, 'release')).sources, ['198.51.100.7']);
+  assert.deepEqual((await next(k.got, 'release')).sources, [{ source: '198.51.100.7', count: 1 }]);
 });
 
 test('after a reconnect the keeper knows exactly what is open, whatever happened meanwhile', async () => {

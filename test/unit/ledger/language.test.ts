@@ -8,8 +8,8 @@ import { attempt, counts, kernelReport, throughJson } from './sample.ts';
 const lock = { subject: '198.51.100.7/32', how: 'kernel', reason: 'spam', who: 'root', since: 1 } as const;
 
 const toKeeper: readonly ToKeeper[] = [
-  { kind: 'hello', v: 1, role: 'worker', worker: 3 },
-  { kind: 'hello', v: 1, role: 'guard' },
+  { kind: 'hello', v: 2, role: 'worker', worker: 3 },
+  { kind: 'hello', v: 2, role: 'guard' },
   { kind: 'events', batch: [attempt(), counts()] },
   {
     kind: 'events',
@@ -20,7 +20,14 @@ const toKeeper: readonly ToKeeper[] = [
     ],
   },
   { kind: 'admit', asks: [{ ask: 1, source: '198.51.100.7', limit: 200 }] },
-  { kind: 'release', sources: ['198.51.100.7', '2001:db8:1:2::/64'] },
+  {
+    kind: 'release',
+    sources: [
+      { source: '198.51.100.7', count: 1 },
+      { source: '2001:db8:1:2::/64', count: 7 },
+    ],
+  },
+  { kind: 'returned', recall: 1 },
   { kind: 'hold', sources: [{ source: '198.51.100.7', count: 3 }] },
   {
     kind: 'kernel',
@@ -59,6 +66,8 @@ const fromKeeper: readonly FromKeeper[] = [
       { ask: 2, ok: false },
     ],
   },
+  { kind: 'recall', recall: 1, sources: ['198.51.100.7'] },
+  { kind: 'recall', recall: 2 },
   { kind: 'answer', ask: 1, ok: true, value: { any: ['thing'] } },
   { kind: 'answer', ask: 1, ok: true, value: null },
   { kind: 'answer', ask: 1, ok: false, error: 'no' },
@@ -112,7 +121,7 @@ test('a value of the wrong kind, too long, or one key too many, anywhere, is ref
 });
 
 test('lists and maps have bounds', () => {
-  const many = (n: number): string[] => Array.from({ length: n }, () => '198.51.100.7');
+  const many = (n: number): object[] => Array.from({ length: n }, () => ({ source: '198.51.100.7', count: 1 }));
   assert.ok(checkToKeeper({ kind: 'release', sources: many(1000) }));
   assert.equal(checkToKeeper({ kind: 'release', sources: many(1001) }), undefined);
   const opened = Object.fromEntries(Array.from({ length: 10_001 }, (_, i) => [`n${i}`, 1]));
@@ -121,7 +130,7 @@ test('lists and maps have bounds', () => {
 });
 
 test('another version, an unknown kind, a class that is not in the table are refused', () => {
-  assert.equal(checkToKeeper({ kind: 'hello', v: 2, role: 'cli' }), undefined);
+  assert.equal(checkToKeeper({ kind: 'hello', v: 1, role: 'cli' }), undefined);
   assert.equal(checkToKeeper({ kind: 'toString' }), undefined);
   assert.equal(checkToKeeper({ kind: '__proto__' }), undefined);
   assert.equal(

@@ -5,6 +5,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, test } from 'node:test';
 import { runPaths } from '../../../src/kit/run-dir.ts';
 import { createLedger } from '../../../src/ledger/client.ts';
@@ -36,7 +37,7 @@ const lock = (subject: string, change: Partial<Lock> = {}): Omit<Lock, 'since'> 
 });
 const hello = (role: 'guard' | 'cli' | 'worker', worker?: number): Extract<ToKeeper, { kind: 'hello' }> => ({
   kind: 'hello',
-  v: 1,
+  v: 2,
   role,
   ...(worker !== undefined && { worker }),
 });
@@ -53,6 +54,49 @@ test('max_connections holds over all workers together; a worker that goes gives 
   assert.equal(await b.admit('198.51.100.7', 3), 'ok');
   const { held } = (await s.ask({ of: 'status' })) as Status;
   assert.deepEqual(held, { connections: 2, sources: 1 });
+});
+
+test('one worker keeps all that a source may have and uses none: another is admitted; status tells what is open', async () => {
+  const s = await stage();
+  const [a, b] = [s.worker(1), s.worker(2)];
+  await Promise.all([a.ready, b.ready]);
+  for (let i = 0; i < 3; i++) assert.equal(await a.admit('198.51.100.7', 3), 'ok');
+  for (let i = 0; i < 3; i++) a.release('198.51.100.7');
+  assert.equal(a.admit('198.51.100.7', 3), 'ok', 'at once');
+  a.release('198.51.100.7');
+  for (let i = 0; i < 3; i++) assert.equal(await b.admit('198.51.100.7', 3), 'ok');
+  b.release('198.51.100.7');
+  const { held } = (await s.ask({ of: 'status' })) as Status;
+  assert.deepEqual(held, { connections: 2, sources: 1 });
+});
+
+test('under any load on two workers never more than max_connections are open, and nobody is forgotten', async () => {
+  const s = await stage();
+  const workers = [s.worker(1), s.worker(2)] as const;
+  await Promise.all(workers.map(({ ready }) => ready));
+  const limit = 4;
+  let open = 0;
+  let [admitted, refused] = [0, 0];
+  const host = async (): Promise<void> => {
+    for (let i = 0; i < 100; i++) {
+      const worker = workers[Math.random() < 0.5 ? 0 : 1];
+      if ((await worker.admit('198.51.100.7', limit)) !== 'ok') {
+        refused++;
+        continue;
+      }
+      open++;
+      admitted++;
+      assert.ok(open <= limit, `${open} are open`);
+      await pause(Math.random() * 3);
+      open--;
+      worker.release('198.51.100.7');
+    }
+  };
+  await Promise.all(Array.from({ length: 8 }, host));
+  assert.equal(admitted + refused, 800);
+  assert.ok(admitted > 100 && refused > 10, `${admitted} admitted, ${refused} refused`);
+  const { held } = (await s.ask({ of: 'status' })) as Status;
+  assert.deepEqual(held, { connections: 0, sources: 0 });
 });
 
 test('a lock reaches workers and guard at once, is there for those who come later, and ends everywhere', async () => {
