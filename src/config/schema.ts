@@ -183,12 +183,12 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
       max: '1h',
     }),
     body_memory: sizeBytes({
-      doc: 'How much of one body is held in memory; the rest goes to an unlinked file in run_dir.',
-      default: '256KiB',
+      doc: 'How much all bodies of one worker hold in memory together; what comes beyond goes to unlinked files in run_dir. Bodies over 64 KiB take at most three quarters of it.',
+      default: '64MiB',
       max: '1GiB',
     }),
     body_total: sizeBytes({
-      doc: 'How much of all bodies together is held by one worker; beyond it DATA gets 452.',
+      doc: 'How much of all bodies together is held by one worker, in memory and in files; beyond it DATA gets 452.',
       default: '512MiB',
       max: '1024GiB',
     }),
