@@ -27,6 +27,8 @@ typedef struct connection {
   bool in_data, paused, closing;
   /* of "\r\n.\r\n": how much of it the bytes so far end with; 2 at the start of a body */
   unsigned matched;
+  /* octets of a chunk that are still to come */
+  uint64_t chunk_left;
   unsigned wait_ms, slow_kbps;
   unsigned line_length;
   char line[LINE_BYTES];
@@ -119,7 +121,7 @@ static bool is(const connection *c, const char *verb) { return strncasecmp(c->li
 
 static void on_command(connection *c) {
   if (is(c, "EHLO")) {
-    say(c, "250-sink.example.net\r\n250-PIPELINING\r\n250-SIZE 1073741824\r\n250-ENHANCEDSTATUSCODES\r\n250 8BITMIME\r\n");
+    say(c, "250-sink.example.net\r\n250-PIPELINING\r\n250-SIZE 1073741824\r\n250-ENHANCEDSTATUSCODES\r\n250-CHUNKING\r\n250 8BITMIME\r\n");
   } else if (is(c, "HELO")) {
     say(c, "250 sink.example.net\r\n");
   } else if (is(c, "MAIL")) {
@@ -140,6 +142,10 @@ static void on_command(connection *c) {
     c->in_data = true;
     c->matched = 2;
     say(c, "354 End data with <CR><LF>.<CR><LF>\r\n");
+  } else if (is(c, "BDAT")) {
+    /* RFC 3030; the whole message as one last chunk is all that is asked for here. */
+    c->in_data = true;
+    c->chunk_left = strtoull(c->line + 4, NULL, 10);
   } else if (is(c, "RSET") || is(c, "NOOP")) {
     say(c, "250 2.0.0 Ok\r\n");
   } else if (is(c, "QUIT")) {
@@ -192,12 +198,20 @@ static const char *end_of_body(connection *c, const char *at, const char *end) {
   return NULL;
 }
 
+/* The same for the octets of a chunk. */
+static const char *end_of_chunk(connection *c, const char *at, const char *end) {
+  uint64_t there = (uint64_t)(end - at);
+  uint64_t part = there < c->chunk_left ? there : c->chunk_left;
+  c->chunk_left -= part;
+  return c->chunk_left == 0 ? at + part : NULL;
+}
+
 /* Handles bytes until there are none or the connection is paused; returns how many were handled. */
 static size_t take(connection *c, const char *bytes, size_t length) {
   const char *at = bytes, *end = bytes + length;
   while (at < end && !c->closing && !c->paused) {
     if (c->in_data) {
-      const char *after = end_of_body(c, at, end);
+      const char *after = c->chunk_left > 0 ? end_of_chunk(c, at, end) : end_of_body(c, at, end);
       count.bytes += (uint64_t)((after ? after : end) - at);
       at = after ? after : end;
       if (!after) break;

@@ -5,10 +5,10 @@
  * buffers. Replies to what came in one segment leave in one write. Nothing here waits: every await is a promise whose
  * answer is handed to the core as an event, and a host that disconnects meanwhile is one more event.
  */
-import type { Socket } from 'node:net';
 import type { Network } from '../config/schema.ts';
 import type { Arrival } from '../intercept/arrival.ts';
 import { newId } from '../kit/ids.ts';
+import type { ByteSocket, Receiver } from '../kit/tcp.ts';
 import type { Class } from '../policy/classes.ts';
 import { type Capabilities, noCapabilities } from '../smtp/capabilities.ts';
 import { type Reply, refusal } from '../smtp/reply.ts';
@@ -39,9 +39,9 @@ const PRESSED = 0.2;
 /** A body's rate counts after this. */
 const RATE_GRACE_MS = 30_000;
 
-export class Connection {
+export class Connection implements Receiver {
   readonly #rooms: Rooms;
-  readonly #socket: Socket;
+  readonly #socket: ByteSocket;
   readonly #arrival: Arrival;
   readonly #network: Network;
   readonly #session: Session;
@@ -53,12 +53,14 @@ export class Connection {
   #out: Buffer[] = [];
   #outBytes = 0;
   #body: BodyReader | undefined;
+  #room: Buffer | undefined;
   #work: Work | undefined;
   #transactions = 0;
   /** the host sends no more */
   #ended = false;
   #opened = false;
   #closing = false;
+  #mayHangUp = false;
   #gone = false;
   #feeding = false;
   /** it has had its turn of the loop */
@@ -70,7 +72,7 @@ export class Connection {
   #unreadSinceMs: number | undefined;
   #overLimit: Class | undefined;
 
-  constructor(rooms: Rooms, socket: Socket, arrival: Arrival, network: Network, onEnd: (c: Connection) => void) {
+  constructor(rooms: Rooms, socket: ByteSocket, arrival: Arrival, network: Network, onEnd: (c: Connection) => void) {
     this.#rooms = rooms;
     this.#socket = socket;
     this.#arrival = arrival;
@@ -93,6 +95,7 @@ export class Connection {
       everOffered: (extension) => rooms.relay.everOffered(extension),
       newId: () => newId(rooms.clock.nowMs()),
     });
+    socket.receiver = this;
     socket.on('data', (chunk: Buffer) => this.#data(chunk));
     socket.on('end', () => {
       this.#ended = true;
@@ -173,6 +176,23 @@ export class Connection {
       if (chunk.length >= SEGMENT_BYTES) this.#rest();
     } else this.#lines.push(chunk);
     this.#feed();
+    // The chunk was lent.
+    this.#lines.keep();
+  }
+
+  /** A large body is read to where it stays. */
+  room(): Buffer | undefined {
+    this.#room = this.#closing || this.#lines.pendingBytes > 0 ? undefined : this.#body?.room();
+    return this.#room;
+  }
+
+  filled(bytes: number): void {
+    const body = this.#body as BodyReader;
+    const room = this.#room as Buffer;
+    this.#room = undefined;
+    this.#bodyRead(body, room.subarray(0, bytes), body.filled(bytes));
+    this.#feed();
+    this.#lines.keep();
   }
 
   /** Reads no more until the loop has gone round once. */
@@ -244,7 +264,10 @@ export class Connection {
 
   #bodyBytes(chunk: Buffer): void {
     const body = this.#body as BodyReader;
-    const end = body.push(chunk, 0);
+    this.#bodyRead(body, chunk, body.push(chunk, 0));
+  }
+
+  #bodyRead(body: BodyReader, chunk: Buffer, end: number): void {
     if (end < 0 && !body.lenientEnd) return;
     this.#body = undefined;
     if (end >= 0 && end < chunk.length) this.#lines.push(chunk.subarray(end));
@@ -296,7 +319,7 @@ export class Connection {
       case 'end':
         return this.#endWork(command.reply, command.why);
       case 'close':
-        return this.#close();
+        return this.#close(command.byQuit);
     }
   }
 
@@ -364,20 +387,27 @@ export class Connection {
     this.#outBytes = 0;
     if (this.#gone || !this.#socket.writable) return;
     if (!this.#socket.write(bytes)) this.#unreadSinceMs ??= this.#rooms.clock.monotonicMs();
-    if (this.#closing) this.#socket.end();
+    if (this.#closing) this.#endSocket();
   }
 
-  #close(): void {
+  #close(byQuit: boolean): void {
     if (this.#closing) return;
     this.#closing = true;
+    // Octets behind a QUIT are left unread too: closing over them would reset the connection and lose the 221.
+    this.#mayHangUp = byQuit && this.#lines.pendingBytes === 0;
     this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
     const refused = this.#session.lastRefusal;
     if (this.#transactions === 0 && refused !== undefined) this.#recordRefusal(refused);
     // Never destroyed here: replies may wait for a host that sends no more but still reads.
     if (this.#out.length > 0) this.#flush();
-    else this.#socket.end();
+    else this.#endSocket();
     this.#lines.takeRest();
     if (this.#socket.isPaused()) this.#socket.resume();
+  }
+
+  #endSocket(): void {
+    if (this.#mayHangUp && this.#socket.hangUp) this.#socket.hangUp();
+    else this.#socket.end();
   }
 
   #recordRefusal(why: Class): void {

@@ -3,8 +3,9 @@
  */
 import type { Socket } from 'node:net';
 import type { Network } from '../config/schema.ts';
-import { type Arrival, arrivalOf } from '../intercept/arrival.ts';
+import type { Arrival } from '../intercept/arrival.ts';
 import { sourceOf } from '../kit/address.ts';
+import type { ByteSocket } from '../kit/tcp.ts';
 import type { Class } from '../policy/classes.ts';
 import { Connection } from './driver.ts';
 import type { Rooms } from './rooms.ts';
@@ -39,12 +40,7 @@ export class Gateway {
     socket.resume();
   }
 
-  accept(socket: Socket): void {
-    const arrival = arrivalOf(socket);
-    if (!arrival) {
-      socket.destroy();
-      return;
-    }
+  accept(socket: ByteSocket, arrival: Arrival): void {
     void this.#admit(socket, arrival);
   }
 
@@ -79,7 +75,7 @@ export class Gateway {
     if (this.#whenIdle && ![...this.#connections].some((connection) => connection.isBusy)) this.#whenIdle();
   }
 
-  async #admit(socket: Socket, arrival: Arrival): Promise<void> {
+  async #admit(socket: ByteSocket, arrival: Arrival): Promise<void> {
     const rooms = this.#rooms;
     const found = rooms.networks.find(arrival.source);
     const network = found ?? nowhere(rooms);

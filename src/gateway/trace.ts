@@ -35,8 +35,15 @@ function plain(text: string, forbidden: RegExp): string {
   return text.slice(0, MAX_WORD).replace(forbidden, '?');
 }
 
+let dateSecond = Number.NaN;
+let date = '';
+
+/** Made once a second: it tells no more. */
 function rfc5322Date(nowMs: number): string {
-  return new Date(nowMs).toUTCString().replace('GMT', '+0000');
+  const second = Math.floor(nowMs / 1000);
+  if (second !== dateSecond) date = new Date(nowMs).toUTCString().replace('GMT', '+0000');
+  dateSecond = second;
+  return date;
 }
 
 /**

@@ -4,8 +4,7 @@
  * The kernel hands over an intercepted connection with the address the host called as the socket's local end (TPROXY),
  * so both ends are simply the socket's own. Nothing a host says can change them.
  */
-import type { Socket } from 'node:net';
-import { canonical } from '../kit/address.ts';
+import type { End } from '../kit/sockaddr.ts';
 
 export type Arrival = {
   readonly source: string;
@@ -15,13 +14,12 @@ export type Arrival = {
   readonly destinationPort: number;
 };
 
-/** Undefined when the connection is already gone again: then it has no ends any more. */
-export function arrivalOf(socket: Socket): Arrival | undefined {
-  const { remoteAddress, remotePort, localAddress, localPort } = socket;
-  const source = remoteAddress === undefined ? undefined : canonical(remoteAddress);
-  const destination = localAddress === undefined ? undefined : canonical(localAddress);
-  if (source === undefined || destination === undefined || remotePort === undefined || localPort === undefined) {
-    return undefined;
-  }
-  return { source, sourcePort: remotePort, destination, destinationPort: localPort };
+/** Both ends in canonical spelling, as the kernel gave them. */
+export function arrivalOf(remote: End, local: End): Arrival {
+  return {
+    source: remote.address,
+    sourcePort: remote.port,
+    destination: local.address,
+    destinationPort: local.port,
+  };
 }

@@ -18,11 +18,21 @@ export type Prefix = {
 };
 
 const WIDTH = { 4: 32, 6: 128 } as const;
+const DOT = 46;
+const ZERO = 48;
 
+/** Four numbers with dots, as isIPv4 takes them. */
 function parse4(text: string): bigint {
-  let value = 0n;
-  for (const part of text.split('.')) value = (value << 8n) | BigInt(part);
-  return value;
+  let value = 0;
+  let octet = 0;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (c === DOT) {
+      value = value * 256 + octet;
+      octet = 0;
+    } else octet = octet * 10 + c - ZERO;
+  }
+  return BigInt(value * 256 + octet);
 }
 
 function parse6(text: string): bigint {
@@ -46,7 +56,11 @@ function format(family: Family, value: bigint): string {
   if (family === 4) {
     return [24n, 16n, 8n, 0n].map((shift) => String((value >> shift) & 0xffn)).join('.');
   }
-  const groups = Array.from({ length: 8 }, (_, i) => Number((value >> BigInt(112 - 16 * i)) & 0xffffn));
+  return format6(Array.from({ length: 8 }, (_, i) => Number((value >> BigInt(112 - 16 * i)) & 0xffffn)));
+}
+
+/** RFC 5952 section 4: the longest run of zeroes is left out, the first of several. */
+function format6(groups: readonly number[]): string {
   let bestAt = -1;
   let bestLength = 1;
   for (let at = 0; at < 8; at++) {
@@ -57,8 +71,15 @@ function format(family: Family, value: bigint): string {
       bestLength = length;
     }
   }
-  const hex = (list: number[]): string => list.map((g) => g.toString(16)).join(':');
+  const hex = (list: readonly number[]): string => list.map((g) => g.toString(16)).join(':');
   return bestAt < 0 ? hex(groups) : `${hex(groups.slice(0, bestAt))}::${hex(groups.slice(bestAt + bestLength))}`;
+}
+
+/** The one spelling of an IPv6 address in 16 octets, network order; IPv4-mapped becomes IPv4. */
+export function canonicalOf(octets: Uint8Array): string {
+  const groups = Array.from({ length: 8 }, (_, i) => ((octets[2 * i] as number) << 8) | (octets[2 * i + 1] as number));
+  const isMapped = groups[5] === 0xffff && groups.slice(0, 5).every((group) => group === 0);
+  return isMapped ? octets.subarray(12).join('.') : format6(groups);
 }
 
 const MAPPED = 0xffffn << 32n;

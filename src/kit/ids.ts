@@ -5,17 +5,24 @@ const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
 
 let pool = Buffer.alloc(0);
 let at = 0;
+/** the first characters of an id, and the time that they say */
+let time = '';
+let timeMs = Number.NaN;
 
 /**
  * An id of 16 characters: 9 of time (milliseconds, so ids sort by age until the year 3084) and 7 random.
  * Unique for all practical purposes across the workers of a machine; it appears in replies, log, journal and Received.
  */
 export function newId(nowMs: number): string {
-  let text = '';
-  for (let rest = nowMs, i = 0; i < 9; i++) {
-    text = (ALPHABET[rest % 32] as string) + text;
-    rest = Math.floor(rest / 32);
+  if (nowMs !== timeMs) {
+    time = '';
+    for (let rest = nowMs, i = 0; i < 9; i++) {
+      time = (ALPHABET[rest % 32] as string) + time;
+      rest = Math.floor(rest / 32);
+    }
+    timeMs = nowMs;
   }
+  let text = time;
   if (at + 7 > pool.length) {
     pool = randomBytes(1792);
     at = 0;

@@ -4,9 +4,11 @@
  * One deadline for all of it. After STARTTLS everything is new: parser, EHLO, capabilities (RFC 3207 section 4.2).
  * Never in clear where TLS was asked for, and no password but over a certificate that was checked.
  */
-import { connect as connectTcp } from 'node:net';
+import { Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import type { Endpoint } from '../config/field.ts';
+import { TcpSocket } from '../kit/tcp.ts';
+import { connectTcp } from '../kit/tcp-open.ts';
 import type { Class } from '../policy/classes.ts';
 import { noCapabilities, parseCapabilities } from '../smtp/capabilities.ts';
 import { oneLine, textLines } from '../smtp/far-reply.ts';
@@ -91,23 +93,16 @@ class Dial {
     return this.#upstream;
   }
 
-  #connect(): Promise<boolean> {
-    const socket = connectTcp({ host: this.#server.host, port: this.#server.port, noDelay: true });
-    this.#abort = () => socket.destroy();
-    return new Promise((resolve) => {
-      const onError = (error: NodeJS.ErrnoException): void => {
-        this.#fail('upstream.down', error.message || error.code || 'cannot connect');
-      };
-      const onClose = (): void => resolve(false);
-      socket.on('error', onError);
-      socket.on('close', onClose);
-      socket.once('connect', () => {
-        socket.off('error', onError);
-        socket.off('close', onClose);
-        this.#adopt(new Upstream(socket));
-        resolve(true);
-      });
-    });
+  async #connect(): Promise<boolean> {
+    const abort = new AbortController();
+    this.#abort = () => abort.abort();
+    try {
+      this.#adopt(new Upstream(await connectTcp(this.#server.host, this.#server.port, abort.signal)));
+      return true;
+    } catch (error) {
+      this.#fail('upstream.down', (error as Error).message);
+      return false;
+    }
   }
 
   #adopt(upstream: Upstream): void {
@@ -146,11 +141,14 @@ class Dial {
   }
 
   #handshake(clear: Upstream, mustVerify: boolean): Promise<boolean> {
-    const socket = clear.release();
-    if (!socket) {
+    const released = clear.release();
+    if (!released) {
       this.#fail('upstream.garbage', 'bytes in clear after STARTTLS');
       return Promise.resolve(false);
     }
+    // TLS is Node's: it takes over the descriptor.
+    const socket =
+      released instanceof TcpSocket ? new Socket({ fd: released.release() }).setNoDelay() : (released as Socket);
     const { host, isAddress } = this.#server;
     const tlsOptions: ConnectionOptions = {
       socket,

@@ -117,10 +117,15 @@ export function createSmarthost(config: Config, deps: SmarthostDeps, predecessor
   };
 }
 
-/** What of it can be kept towards a host. STARTTLS ends at the gateway and is not the far side's to offer. */
+/** What of it can be kept towards a host. STARTTLS ends at the gateway and is not the far side's to offer; chunks are between us and it. */
 function carried(far: Capabilities, messageSizeBytes: number): Capabilities {
   const size = far.size === 0 ? messageSizeBytes : far.size;
-  return { ...far, startTls: false, size: size === undefined ? undefined : Math.min(size, messageSizeBytes) };
+  return {
+    ...far,
+    startTls: false,
+    chunking: false,
+    size: size === undefined ? undefined : Math.min(size, messageSizeBytes),
+  };
 }
 
 type Secrets =

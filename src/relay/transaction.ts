@@ -16,7 +16,7 @@ import type { SpooledBody } from '../wire/spool.ts';
 import type { Lease, Pool } from './pool.ts';
 import type { Counters, FarReply, MailFrom, Recipient, RelayTransaction } from './relay.ts';
 import type { Server } from './server.ts';
-import type { Answer, Fault, Step, Upstream } from './upstream.ts';
+import { type Answer, DOTTED, type Fault, type Frame, lastChunk, type Step, type Upstream } from './upstream.ts';
 
 export type TransactionOptions = {
   readonly source: string;
@@ -38,6 +38,8 @@ type Command = { readonly line: string; readonly step: Step };
 type Opened = { readonly kind: 'open'; readonly lease: Lease; readonly data: Answer | undefined } | FarReply;
 
 const DATA: Command = { line: 'DATA', step: 'data' };
+const DOT = 0x2e;
+const LF = 0x0a;
 // What would end a command line. The session core lets none of these through; here they would become commands.
 // biome-ignore lint: control characters are the point
 const LINE_BREAK = /[\r\n\0]/;
@@ -126,8 +128,8 @@ export class SmarthostTransaction implements RelayTransaction {
   // --- recipients ---
 
   async #askAll(): Promise<void> {
-    // What the host sends in one turn of the loop goes out in one write.
-    await endOfTurn();
+    // What came in one segment is asked in one write: the caller goes through all of it before this goes on.
+    await Promise.resolve();
     while (this.#asked.length > 0) {
       const opened = this.#doom ?? (await this.#open(false, this.#asked[0]?.untilMs ?? 0));
       if (opened.kind === 'open') await this.#ask(opened.lease);
@@ -290,9 +292,14 @@ export class SmarthostTransaction implements RelayTransaction {
       return GONE;
     }
     const { replyMs, sendMs } = this.#options;
-    const opened = this.#doom ?? (await this.#open(true, this.#now() + Math.min(replyMs, sendMs)));
+    const mayBeChunk = isChunk(body);
+    const opened = this.#doom ?? (await this.#open(!mayBeChunk, this.#now() + Math.min(replyMs, sendMs)));
     if (opened.kind !== 'open') return opened;
     const { lease } = opened;
+    // What needs no unstuffing goes as one chunk where chunks are taken: one turn less than DATA and its 354.
+    if (mayBeChunk && lease.upstream.capabilities.chunking) {
+      return this.#message(lease, trace, body, lastChunk(trace.length + body.sizeBytes));
+    }
     const data = opened.data ?? (await say(lease.upstream, [DATA], replyMs)());
     if (data.kind === 'fault') return this.#failWith(lease, data);
     if (data.code >= 400) {
@@ -303,28 +310,30 @@ export class SmarthostTransaction implements RelayTransaction {
       lease.upstream.poison('upstream.lost', 'the message was given up');
       return GONE;
     }
-    return this.#message(lease, trace, body);
+    return this.#message(lease, trace, body, DOTTED);
   }
 
-  async #message(lease: Lease, trace: Buffer, body: SpooledBody): Promise<FarReply> {
+  async #message(lease: Lease, trace: Buffer, body: SpooledBody, frame: Frame): Promise<FarReply> {
     const { pool, replyMs, finalMs, counters } = this.#options;
     const { upstream } = lease;
     try {
       const timeouts = { stallMs: replyMs, finalMs };
-      const { answer, isDotSent } = await upstream.message(
+      const { answer, isEndSent } = await upstream.message(
         pieces(trace, body),
         trace.length + body.sizeBytes,
+        frame,
         timeouts,
         () => clearTimeout(this.#sendTimer),
       );
       if (answer.kind === 'fault') {
         // 421 says that it was not taken; anything else leaves it open.
-        const isDoubtful = isDotSent && answer.code !== 421;
+        const isDoubtful = isEndSent && answer.code !== 421;
         if (isDoubtful) counters.possibleDuplicates++;
         return this.#failWith(lease, isDoubtful ? { ...answer, detail: `${answer.detail}, after the dot` } : answer);
       }
       this.#lease = undefined;
-      pool.giveBack(lease, 'clean');
+      // RFC 3030 section 2: after a refused chunk the server's state is anybody's guess until RSET.
+      pool.giveBack(lease, frame === DOTTED || answer.code < 400 ? 'clean' : 'reset');
       return passOn(lease, answer);
     } catch (error) {
       upstream.poison('upstream.lost', 'the spooled body cannot be read');
@@ -384,15 +393,28 @@ export class SmarthostTransaction implements RelayTransaction {
   }
 }
 
-function endOfTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve);
-  });
-}
-
 function* pieces(trace: Buffer, body: SpooledBody): Generator<Buffer, void, void> {
   yield trace;
   yield* body.read();
+}
+
+/** At most this large a message goes as a chunk: for a larger one the turn that it saves is nothing. */
+const CHUNK_BYTES = 64 * 1024;
+const STUFFED = '\n.';
+
+/** Small, and no line of it is dot-stuffed, so that its octets on the wire are those of the message. */
+function isChunk(body: SpooledBody): boolean {
+  if (body.sizeBytes > CHUNK_BYTES) return false;
+  let isFirst = true;
+  let endedInLf = false;
+  for (const piece of body.read()) {
+    if (piece.length === 0) continue;
+    if ((isFirst || endedInLf) && piece[0] === DOT) return false;
+    if (piece.includes(STUFFED)) return false;
+    isFirst = false;
+    endedInLf = piece.at(-1) === LF;
+  }
+  return true;
 }
 
 function rcpt(recipient: Recipient): Command {

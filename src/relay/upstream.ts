@@ -5,8 +5,9 @@
  * reply that nobody asked for, a code that the command cannot have, 421, a deadline, a close. A connection without a
  * fault and without an open question is clean. Nothing here throws or rejects.
  */
-import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import { Deadline } from '../kit/deadline.ts';
+import type { ByteSocket } from '../kit/tcp.ts';
 import { type Capabilities, noCapabilities } from '../smtp/capabilities.ts';
 import { FarReplyParser, oneLine, type ParsedReply } from '../smtp/far-reply.ts';
 
@@ -41,6 +42,16 @@ const GOOD: Readonly<Record<Step, (code: number) => boolean>> = {
   rset: isCompletion,
 };
 
+/** What stands around a message: after 354 it is dot-stuffed and ends in a lone dot; as a chunk its size is said first. */
+export type Frame = { readonly begin?: Buffer; readonly end?: Buffer };
+
+export const DOTTED: Frame = { end: Buffer.from('.\r\n') };
+
+/** RFC 3030 section 2: the whole message as the last chunk; its octets are not stuffed. */
+export function lastChunk(sizeBytes: number): Frame {
+  return { begin: Buffer.from(`BDAT ${sizeBytes} LAST\r\n`, 'latin1') };
+}
+
 type Question = {
   readonly step: Step;
   readonly timeoutMs: number;
@@ -50,7 +61,7 @@ type Question = {
 /** Large bodies go to the kernel in writes of this size: what a slow server makes us hold, and what counts as progress. */
 const WRITE_BYTES = 64 * 1024;
 const QUIT_MS = 1000;
-const LONE_DOT = Buffer.from('.\r\n');
+const QUIT = Buffer.from('QUIT\r\n');
 
 export class Upstream {
   /** what the last EHLO on this connection offered */
@@ -59,10 +70,10 @@ export class Upstream {
   isVerified = false;
   idleSinceMs = 0;
 
-  readonly #socket: Socket;
+  readonly #socket: ByteSocket;
   readonly #parser = new FarReplyParser();
   readonly #questions: Question[] = [];
-  #timer: NodeJS.Timeout | undefined;
+  readonly #deadline = new Deadline(() => this.#late());
   #fault: Fault | undefined;
   #isGone = false;
   #onGone: (() => void) | undefined;
@@ -72,7 +83,7 @@ export class Upstream {
   #answered = 0;
   #isMidMessage = false;
 
-  constructor(socket: Socket) {
+  constructor(socket: ByteSocket) {
     this.#socket = socket;
     socket.on('data', this.#onData);
     socket.on('drain', this.#onDrain);
@@ -101,7 +112,7 @@ export class Upstream {
     else this.#onGone = run;
   }
 
-  /** After 354 and before the lone dot: only a close can end it. */
+  /** A message has begun and not ended: only a close can end it. */
   get isMidMessage(): boolean {
     return this.#isMidMessage;
   }
@@ -126,18 +137,19 @@ export class Upstream {
   }
 
   /**
-   * After 354: the message and the lone dot. The pieces are dot-stuffed and end in CRLF. `sizeBytes` is what they must
-   * come to: the dot is never sent behind less. `isDotSent` false: the server cannot have taken the message. `beforeDot`
-   * is called right before the dot goes out.
+   * The message in its frame. The pieces end in CRLF. `sizeBytes` is what they must come to: the end is never sent behind
+   * less. `isEndSent` false: the server cannot have taken the message. `beforeEnd` is called right before the last of it
+   * goes out.
    */
   async message(
     pieces: Iterable<Buffer>,
     sizeBytes: number,
+    frame: Frame,
     timeouts: { readonly stallMs: number; readonly finalMs: number },
-    beforeDot: () => void,
-  ): Promise<{ answer: Answer; isDotSent: boolean }> {
+    beforeEnd: () => void,
+  ): Promise<{ answer: Answer; isEndSent: boolean }> {
     this.#isMidMessage = true;
-    let batch: Buffer[] = [];
+    let batch: Buffer[] = frame.begin ? [frame.begin] : [];
     let batchBytes = 0;
     let sentBytes = 0;
     for (const piece of pieces) {
@@ -145,7 +157,7 @@ export class Upstream {
         const part = piece.length <= WRITE_BYTES ? piece : piece.subarray(at, at + WRITE_BYTES);
         if (batchBytes + part.length > WRITE_BYTES) {
           if (!this.#write(batch)) await this.#drain(timeouts.stallMs);
-          if (this.#fault) return { answer: this.#fault, isDotSent: false };
+          if (this.#fault) return { answer: this.#fault, isEndSent: false };
           batch = [];
           batchBytes = 0;
         }
@@ -157,12 +169,13 @@ export class Upstream {
     if (sentBytes !== sizeBytes) {
       this.poison('upstream.lost', `the body has ${sentBytes} bytes of ${sizeBytes}; the connection was cut off`);
     }
-    if (this.#fault) return { answer: this.#fault, isDotSent: false };
-    beforeDot();
+    if (this.#fault) return { answer: this.#fault, isEndSent: false };
+    beforeEnd();
     const answer = this.expect('message', timeouts.finalMs);
-    this.#write([...batch, LONE_DOT]);
+    if (frame.end) batch.push(frame.end);
+    this.#write(batch);
     this.#isMidMessage = false;
-    return { answer: await answer, isDotSent: true };
+    return { answer: await answer, isEndSent: true };
   }
 
   /** Ends it for good; every open question is answered with the fault. The first fault counts. */
@@ -170,7 +183,7 @@ export class Upstream {
     if (this.#isReleased) return;
     const step = this.#isMidMessage ? 'message' : this.#questions[0]?.step;
     this.#fault ??= { kind: 'fault', class: of, detail, ...(code && { code }), ...(step && { step }) };
-    this.#disarm();
+    this.#deadline.end();
     this.#socket.destroy();
     const fault = this.#fault;
     for (const question of this.#questions.splice(0)) question.resolve(fault);
@@ -181,19 +194,19 @@ export class Upstream {
   quit(): void {
     if (this.#fault || this.#isEnding || this.#isGone) return;
     this.#isEnding = true;
-    this.#disarm();
-    this.#timer = setTimeout(() => this.#socket.destroy(), QUIT_MS);
-    this.#socket.end('QUIT\r\n');
+    this.#deadline.set(QUIT_MS);
+    this.#socket.write(QUIT);
+    this.#socket.end();
   }
 
   /**
    * Gives up the socket for STARTTLS: what comes now is no reply any more. Only right after the 220; undefined when
    * anything else is on the connection (bytes in clear behind the 220 would be taken for the server's word inside TLS).
    */
-  release(): Socket | undefined {
+  release(): ByteSocket | undefined {
     if (!this.isClean) return undefined;
     this.#isReleased = true;
-    this.#disarm();
+    this.#deadline.end();
     this.#socket.off('data', this.#onData);
     this.#socket.off('drain', this.#onDrain);
     this.#socket.off('end', this.#onEnd);
@@ -257,7 +270,7 @@ export class Upstream {
 
   readonly #onClose = (): void => {
     this.#lost('the connection is closed');
-    this.#disarm();
+    this.#deadline.end();
     if (this.#isGone) return;
     this.#isGone = true;
     this.#onGone?.();
@@ -267,18 +280,17 @@ export class Upstream {
     if (!this.#isEnding) this.poison('upstream.lost', detail);
   }
 
+  /** The first question's time begins. */
   #arm(): void {
-    this.#disarm();
     const [first] = this.#questions;
-    if (!first) return;
-    this.#timer = setTimeout(() => {
-      this.poison('upstream.timeout', `no whole reply to ${first.step} within ${first.timeoutMs} ms`);
-    }, first.timeoutMs);
+    if (first) this.#deadline.set(first.timeoutMs);
+    else this.#deadline.clear();
   }
 
-  #disarm(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+  #late(): void {
+    const [first] = this.#questions;
+    if (first) this.poison('upstream.timeout', `no whole reply to ${first.step} within ${first.timeoutMs} ms`);
+    else if (this.#isEnding) this.#socket.destroy();
   }
 
   /** One system call for all of it. False: wait for the drain. */

@@ -12,6 +12,7 @@ import { Gateway } from '../gateway/gateway.ts';
 import { sessionReport } from '../gateway/report.ts';
 import { Counts, type Rooms } from '../gateway/rooms.ts';
 import { networksOf } from '../identity/networks.ts';
+import { arrivalOf } from '../intercept/arrival.ts';
 import { Descriptors } from '../intercept/descriptors.ts';
 import { adoptListeners, type Listeners } from '../intercept/listen.ts';
 import { systemClock } from '../kit/clock.ts';
@@ -50,7 +51,7 @@ export async function worker(configPath: string, index: number): Promise<number>
   // The first host after a start is neither told that nothing was reached yet, nor let past a lock.
   await Promise.race([Promise.all([rooms.relay.start(), rooms.ledger.ready]), after(FIRST_CONTACT_MS)]);
   const listeners = adoptListeners({
-    host: (socket) => gateway.accept(socket),
+    host: ({ socket, remote, local }) => gateway.accept(socket, arrivalOf(remote, local)),
     probe: (socket) => gateway.probe(socket),
     failed(error) {
       log.write('error', 'worker.no-listener', { error: error.message });
@@ -126,7 +127,7 @@ function makeRooms(config: Config, index: number, egress: Egress, signal: AbortS
  * us, hosts are told 421 and come again, to another worker or to our successor.
  */
 async function drain(gateway: Gateway, listeners: Listeners, drainMs: number): Promise<void> {
-  await listeners.pause();
+  listeners.pause();
   const timer = setTimeout(() => listeners.resume(), MAX_WAIT_MS);
   await gateway.drain(drainMs);
   clearTimeout(timer);

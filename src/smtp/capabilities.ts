@@ -10,6 +10,8 @@ export type Capabilities = {
   readonly enhancedStatusCodes: boolean;
   readonly pipelining: boolean;
   readonly startTls: boolean;
+  /** RFC 3030: for our own use towards the far side, never offered to a host */
+  readonly chunking: boolean;
 };
 
 /** A server that answered HELO only. */
@@ -21,6 +23,7 @@ export const noCapabilities: Capabilities = {
   enhancedStatusCodes: false,
   pipelining: false,
   startTls: false,
+  chunking: false,
 };
 
 /** The keyword lines of a 250 reply to EHLO, without code, the first line (the server's name) left out. */
@@ -41,6 +44,7 @@ export function parseCapabilities(keywordLines: readonly string[]): Capabilities
     enhancedStatusCodes: offered.has('ENHANCEDSTATUSCODES'),
     pipelining: offered.has('PIPELINING'),
     startTls: offered.has('STARTTLS'),
+    chunking: offered.has('CHUNKING'),
   };
 }
 
@@ -56,5 +60,6 @@ export function intersect(a: Capabilities, b: Capabilities): Capabilities {
     enhancedStatusCodes: a.enhancedStatusCodes && b.enhancedStatusCodes,
     pipelining: a.pipelining && b.pipelining,
     startTls: a.startTls && b.startTls,
+    chunking: a.chunking && b.chunking,
   };
 }

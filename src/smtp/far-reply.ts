@@ -50,8 +50,8 @@ export class FarReplyParser {
   }
 
   /**
-   * Reads on. However the bytes are cut into chunks, the same replies and the same garbage come out; replies of one
-   * line in one chunk are not copied.
+   * Reads on. However the bytes are cut into chunks, the same replies and the same garbage come out. The chunk is lent:
+   * what is kept of it is a copy.
    */
   push(chunk: Buffer): Parsed {
     if (this.#isOver) return { replies: [], garbage: 'bytes after garbage' };
@@ -68,7 +68,7 @@ export class FarReplyParser {
       this.#lineAt = end + 1 - replyAt;
       if (!isLast) continue;
       const raw = data.subarray(replyAt, end + 1);
-      replies.push({ code: this.#code, bytes: this.#needsCleaning ? cleaned(raw) : raw });
+      replies.push({ code: this.#code, bytes: this.#needsCleaning ? cleaned(raw) : Buffer.from(raw) });
       replyAt = end + 1;
       this.#lineAt = 0;
       this.#lines = 0;
@@ -127,7 +127,6 @@ export class FarReplyParser {
       return;
     }
     this.#heldBytes = 0;
-    // Replies that were given out may lie in the old memory: it is left to them.
     this.#held = NOTHING;
     if (length === 0) return;
     this.#hold(data.subarray(from));

@@ -47,7 +47,8 @@ export type SessionCommand =
   | { readonly kind: 'body'; readonly transaction: Transaction }
   /** the transaction is over; `reply` is the message's, or undefined when there was none */
   | { readonly kind: 'end'; readonly transaction: Transaction; readonly reply: Reply | undefined; readonly why: Class }
-  | { readonly kind: 'close' };
+  /** `byQuit`: the host has said that nothing more comes */
+  | { readonly kind: 'close'; readonly byQuit: boolean };
 
 /** A reply's place in the order of the commands. */
 export type Slot = { reply: Reply | undefined; readonly recipientIndex: number };
@@ -61,6 +62,8 @@ const refuse =
   (of: Class, close = false): Handler =>
   (dialog) =>
     dialog.refuse(of, close);
+
+const GO_AHEAD = reply(354, 'End data with <CR><LF>.<CR><LF>');
 
 const NOT_OFFERED = refuse('protocol.not-offered');
 
@@ -225,7 +228,7 @@ export class Session implements Dialog {
 
   /** The 354 is said; what follows is a body. */
   readBody(transaction: Transaction): void {
-    this.say(reply(354, 'End data with <CR><LF>.<CR><LF>'));
+    this.say(GO_AHEAD);
     this.#state = 'body';
     this.#commands.push({ kind: 'body', transaction });
   }
@@ -265,7 +268,7 @@ export class Session implements Dialog {
     while (this.#slots[0]?.reply && !this.#isClosed()) {
       const { reply: ready } = this.#slots.shift() as Slot & { reply: Reply };
       this.#commands.push({ kind: 'reply', reply: ready });
-      if (ready.close) this.#close(ready.class ?? 'session.no-message');
+      if (ready.close) this.#close(ready.class ?? 'session.no-message', ready.class === undefined);
     }
   }
 
@@ -273,11 +276,11 @@ export class Session implements Dialog {
     return this.#state === 'closed';
   }
 
-  #close(why: Class): void {
+  #close(why: Class, byQuit = false): void {
     if (this.#isClosed()) return;
     this.#state = 'closed';
     this.#slots = [];
     this.endTransaction(why);
-    this.#commands.push({ kind: 'close' });
+    this.#commands.push({ kind: 'close', byQuit });
   }
 }

@@ -109,8 +109,7 @@ export class BodyReader {
     this.#open = this.#rank === FAULTLESS ? this.spool.openBlock() : undefined;
     if (!this.#open) return undefined;
     const { bytes, usedBytes } = this.#open;
-    // What is held back has its place already, wherever it was read to.
-    bytes.set(HELD[this.#held] as Buffer, usedBytes);
+    // What is held back keeps its place: it is written there, with the rest of the history, when it is known how it goes on.
     return bytes.subarray(usedBytes + this.#held);
   }
 
@@ -158,7 +157,7 @@ export class BodyReader {
   #look(memory: ScannedMemory, address: number, lookBytes: number): number {
     const { bytes } = memory;
     const to = address + lookBytes;
-    // In a block they stand there already, unless it is a new one.
+    // In a block they stand there already, unless it is a new one or they were pushed.
     bytes.writeInt32LE(this.#history, address - HISTORY_BYTES);
     let at = address;
     let isEnd = false;

@@ -1,5 +1,6 @@
 /**
- * Cuts a command stream into lines. Only CRLF ends a line; a bare CR, a bare LF or a NUL is a fault, and so is a line
+ * Cuts a command stream into lines. Chunks are lent: what of one is not taken by the end of the caller's turn is kept by
+ * `keep`, in a copy. Only CRLF ends a line; a bare CR, a bare LF or a NUL is a fault, and so is a line
  * longer than the bound. After a fault nothing more is read: where the next command begins can't be known.
  */
 export type LineFault = 'line-end' | 'line-length';
@@ -11,6 +12,8 @@ const EMPTY = Buffer.alloc(0);
 export class LineReader {
   readonly #maxBytes: number;
   #input: Buffer = EMPTY;
+  /** the input when it is a copy of ours */
+  #own: Buffer = EMPTY;
   #at = 0;
 
   constructor(maxBytes: number) {
@@ -22,8 +25,21 @@ export class LineReader {
     return this.#input.length - this.#at;
   }
 
+  /** Lent until `keep`. */
   push(chunk: Buffer): void {
-    this.#input = this.pendingBytes === 0 ? chunk : Buffer.concat([this.#input.subarray(this.#at), chunk]);
+    if (this.pendingBytes === 0) this.#input = chunk;
+    else {
+      this.#own = Buffer.concat([this.#input.subarray(this.#at), chunk]);
+      this.#input = this.#own;
+    }
+    this.#at = 0;
+  }
+
+  /** Makes what waits our own: the chunk that it came in goes back to who lent it. */
+  keep(): void {
+    if (this.pendingBytes === 0 || this.#input === this.#own) return;
+    this.#own = Buffer.from(this.#input.subarray(this.#at));
+    this.#input = this.#own;
     this.#at = 0;
   }
 
@@ -60,6 +76,7 @@ export class LineReader {
   takeRest(): Buffer {
     const rest = this.#input.subarray(this.#at);
     this.#input = EMPTY;
+    this.#own = EMPTY;
     this.#at = 0;
     return rest;
   }

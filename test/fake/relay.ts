@@ -15,6 +15,7 @@ export const EVERYTHING: Capabilities = {
   enhancedStatusCodes: true,
   pipelining: true,
   startTls: false,
+  chunking: false,
 };
 
 export type Sent = {

@@ -3,7 +3,6 @@
  * addresses a test gives them, the ledger is a literal, and what it was told is there to look at.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
-import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Duplex, duplexPair } from 'node:stream';
@@ -132,12 +131,11 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
     rooms,
     connect(from = '198.51.100.10', to = '203.0.113.25') {
       const [host, ours] = duplexPair();
-      Object.assign(ours, { remoteAddress: from, remotePort: port++, localAddress: to, localPort: 25 });
       // A host that is destroyed resets its connection; in memory nothing would tell.
       host.once('close', () => {
         if (!ours.writableFinished) ours.destroy(new Error('read ECONNRESET'));
       });
-      gateway.accept(ours as unknown as Socket);
+      gateway.accept(ours, { source: from, sourcePort: port++, destination: to, destinationPort: 25 });
       return host;
     },
     async close() {

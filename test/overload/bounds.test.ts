@@ -4,7 +4,6 @@
  */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
-import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Duplex, duplexPair } from 'node:stream';
@@ -44,8 +43,8 @@ describe('one host', () => {
   /** A host with the gateway's own end of its connection. */
   function connectBoth(): { readonly host: Duplex; readonly ours: Duplex } {
     const [host, ours] = duplexPair();
-    const ends = { remoteAddress: '198.51.100.10', remotePort: 1, localAddress: '203.0.113.25', localPort: 25 };
-    gateway.gateway.accept(Object.assign(ours, ends) as unknown as Socket);
+    const ends = { source: '198.51.100.10', sourcePort: 1, destination: '203.0.113.25', destinationPort: 25 };
+    gateway.gateway.accept(ours, ends);
     host.on('error', () => {});
     return { host, ours };
   }

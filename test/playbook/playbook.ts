@@ -23,6 +23,7 @@ export const everything: Capabilities = {
   enhancedStatusCodes: true,
   pipelining: true,
   startTls: false,
+  chunking: false,
 };
 
 export function newSession(options: Partial<SessionOptions> = {}): Session {

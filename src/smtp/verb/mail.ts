@@ -26,8 +26,10 @@ export function mail(dialog: Dialog, argument: string): void {
     smtpUtf8: parameters.smtpUtf8,
     recipients: [],
   });
-  dialog.say(reply(250, '2.1.0 Sender accepted'));
+  dialog.say(ACCEPTED);
 }
+
+const ACCEPTED = reply(250, '2.1.0 Sender accepted');
 
 /** Octets above 127 in an address need SMTPUTF8 (RFC 6531 section 3.3). */
 export function hasEightBit(path: string): boolean {

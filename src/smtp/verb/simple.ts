@@ -2,14 +2,17 @@
 import { reply } from '../reply.ts';
 import type { Dialog } from './dialog.ts';
 
+const RESET = reply(250, '2.0.0 Reset');
+const OK = reply(250, '2.0.0 OK');
+
 export function rset(dialog: Dialog, argument: string): void {
   if (argument !== '') return dialog.refuse('protocol.argument');
   dialog.endTransaction('session.no-message');
-  dialog.say(reply(250, '2.0.0 Reset'));
+  dialog.say(RESET);
 }
 
 export function noop(dialog: Dialog): void {
-  dialog.say(reply(250, '2.0.0 OK'));
+  dialog.say(OK);
 }
 
 export function quit(dialog: Dialog): void {

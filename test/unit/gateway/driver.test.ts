@@ -1,7 +1,6 @@
 /** One connection: what a host hears and when it is cut off, whatever it does with its own side. */
 import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
-import type { Socket } from 'node:net';
 import { type Duplex, duplexPair } from 'node:stream';
 import { afterEach, beforeEach, describe, mock, test } from 'node:test';
 import { far, FakeRelay } from '../../fake/relay.ts';
@@ -37,8 +36,8 @@ async function stop(): Promise<void> {
 /** A host whose other end, the gateway's, can be looked at. */
 function connectBoth(): { readonly host: Duplex; readonly ours: Duplex } {
   const [host, ours] = duplexPair();
-  const ends = { remoteAddress: '198.51.100.10', remotePort: 1, localAddress: '203.0.113.25', localPort: 25 };
-  gateway.gateway.accept(Object.assign(ours, ends) as unknown as Socket);
+  const ends = { source: '198.51.100.10', sourcePort: 1, destination: '203.0.113.25', destinationPort: 25 };
+  gateway.gateway.accept(ours, ends);
   return { host, ours };
 }
 

@@ -140,15 +140,6 @@ describe('who is not let in, whatever the ledger says', () => {
     assert.deepEqual([attempt?.network, attempt?.source], ['unrouted', '192.0.2.7']);
     assert.deepEqual(gateway.rooms.counts.takeOpened(), { unrouted: 1 });
   });
-
-  test('a connection that is gone before it is looked at', async () => {
-    await start();
-    const [host, ours] = duplexPair();
-    gateway.gateway.accept(ours as unknown as Socket);
-    assert.ok(ours.destroyed);
-    host.destroy();
-    assert.equal(gateway.gateway.open, 0);
-  });
 });
 
 test('a probe gets a banner, and is no session', async () => {

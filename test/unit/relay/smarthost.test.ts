@@ -219,6 +219,7 @@ test('offers: what every live server offers and we carry; HELO alone offers noth
     enhancedStatusCodes: false,
     pipelining: false,
     startTls: false,
+    chunking: false,
   });
   assert.equal(relay.everOffered('SMTPUTF8'), true);
   const old = await fakeFor(t, { isOld: true });

@@ -10,6 +10,7 @@ const everything: Capabilities = {
   enhancedStatusCodes: true,
   pipelining: true,
   startTls: true,
+  chunking: false,
 };
 
 test('keywords are read in any case and order, with what nobody knows beside them', () => {
