@@ -7,7 +7,7 @@ const GTUBE = Buffer.from(['XJS*C4JDBQADN1.NSBN3*2IDNEN*', 'GTUBE-STANDARD-ANTI-
 export const gtube: Filter = {
   name: 'gtube',
   look(message) {
-    return contains(message.raw(), GTUBE) ? [FOUND] : [];
+    return contains(message.raw(), message.sizeBytes, GTUBE) ? [FOUND] : [];
   },
   actionOf: (_class, filters) => filters.gtube.finding,
   failure: (filters) => filters.gtube.failure,
@@ -15,14 +15,19 @@ export const gtube: Filter = {
 
 const FOUND: Seen = { filter: 'gtube', name: 'GTUBE', score: 1, evidence: 'the test string', class: 'spam.gtube' };
 
-/** Whether the pieces, joined, hold the needle; only the seams are copied. */
-function contains(pieces: Iterable<Buffer>, needle: Buffer): boolean {
-  let tail: Buffer = Buffer.alloc(0);
+/** Whether the pieces, joined, hold the needle; only the seams are copied. `bytes` is what they come to. */
+function contains(pieces: Iterable<Buffer>, bytes: number, needle: Buffer): boolean {
+  const seamBytes = needle.length - 1;
+  let tail: Buffer | undefined;
+  let leftBytes = bytes;
   for (const piece of pieces) {
+    leftBytes -= piece.length;
     if (piece.includes(needle)) return true;
-    const seam = Buffer.concat([tail, piece.subarray(0, needle.length - 1)]);
-    if (seam.includes(needle)) return true;
-    tail = Buffer.from((piece.length >= needle.length - 1 ? piece : seam).subarray(-(needle.length - 1)));
+    const seam: Buffer = tail ? Buffer.concat([tail, piece.subarray(0, seamBytes)]) : piece;
+    if (seam !== piece && seam.includes(needle)) return true;
+    if (leftBytes === 0) return false;
+    // A copy: the piece is there only until the next.
+    tail = Buffer.from((piece.length >= seamBytes ? piece : seam).subarray(-seamBytes));
   }
   return false;
 }

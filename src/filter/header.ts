@@ -11,7 +11,8 @@ export const header: Filter = {
   look(message) {
     const seen: Seen[] = [];
     for (const name of ONCE) {
-      const count = message.fields().filter((field) => field.name === name).length;
+      let count = 0;
+      for (const field of message.fields()) if (field.name === name) count++;
       if (count === 1) continue;
       const fault = count === 0 ? 'missing' : 'duplicate';
       seen.push({

@@ -10,8 +10,11 @@ export type HeaderField = {
 /** What is looked at of a header; the rest of a longer one is no header to us. */
 const MAX_HEADER_BYTES = 256 * 1024;
 const MAX_VALUE = 16 * 1024;
+const MAX_NAME = 200;
 const SCRATCH_BYTES = 256 * 1024;
+const LINE_END = '\r\n';
 const END = Buffer.from('\r\n\r\n');
+const [TAB, SPACE, DOT, COLON, TILDE] = [9, 32, 46, 58, 126];
 
 export class Message {
   readonly sizeBytes: number;
@@ -31,37 +34,48 @@ export class Message {
 
   /** The pieces as they came over the wire, dot-stuffed. Each is there until the next is asked for. */
   raw(): Iterable<Buffer> {
-    return this.#body.read(Buffer.allocUnsafe(Math.min(SCRATCH_BYTES, this.sizeBytes)));
+    const { fileBytes } = this.#body;
+    return this.#body.read(fileBytes > 0 ? Buffer.allocUnsafe(Math.min(SCRATCH_BYTES, fileBytes)) : undefined);
   }
 
   #parse(): readonly HeaderField[] {
-    const header = this.#headerBytes();
-    const fields: HeaderField[] = [];
-    let name = '';
-    let value = '';
-    const finish = (): void => {
-      if (name !== '') fields.push({ name, value: value.trim().slice(0, MAX_VALUE) });
-    };
-    for (const stuffed of header.toString('latin1').split('\r\n')) {
-      const line = stuffed.startsWith('.') ? stuffed.slice(1) : stuffed;
-      if (line === '') break;
-      if (line.startsWith(' ') || line.startsWith('\t')) {
+    const header = this.#header();
+    const fields: { readonly name: string; value: string }[] = [];
+    let last: { readonly name: string; value: string } | undefined;
+    for (let at = 0, end: number; at < header.length; at = end + LINE_END.length) {
+      end = header.indexOf(LINE_END, at);
+      if (end < 0) end = header.length;
+      const begin = header.charCodeAt(at) === DOT ? at + 1 : at;
+      if (begin === end) break;
+      const first = header.charCodeAt(begin);
+      if (first === SPACE || first === TAB) {
         // A fold joined to a value that is cut anyway would only cost memory.
-        if (value.length < MAX_VALUE) value += ` ${line.trim()}`;
+        if (last && last.value.length < MAX_VALUE) last.value += ` ${header.slice(begin, end).trim()}`;
         continue;
       }
-      const match = /^([\x21-\x39\x3b-\x7e]{1,200})[ \t]*:/.exec(line);
-      if (!match) break;
-      finish();
-      name = (match[1] as string).toLowerCase();
-      value = line.slice(match[0].length);
+      const nameEnd = nameEndOf(header, begin);
+      const colon = colonAt(header, nameEnd);
+      if (nameEnd === begin || colon < 0) break;
+      if (last) last.value = cut(last.value);
+      last = { name: header.slice(begin, nameEnd).toLowerCase(), value: header.slice(colon + 1, end) };
+      fields.push(last);
     }
-    finish();
+    if (last) last.value = cut(last.value);
     return fields;
   }
 
-  /** Up to the empty line; each piece is searched once, with the seam before it. */
-  #headerBytes(): Buffer {
+  /** Up to the empty line, one character for each byte (latin1). Mostly all of it is in the first piece. */
+  #header(): string {
+    for (const piece of this.#body.read()) {
+      const end = piece.indexOf(END);
+      if (end >= 0 && end <= MAX_HEADER_BYTES) return piece.toString('latin1', 0, end + LINE_END.length);
+      break;
+    }
+    return this.#joinedHeader().toString('latin1');
+  }
+
+  /** Each piece is searched once, with the seam before it. */
+  #joinedHeader(): Buffer {
     const pieces: Buffer[] = [];
     let length = 0;
     let seam: Buffer = Buffer.alloc(0);
@@ -72,11 +86,34 @@ export class Message {
       const end = inSeam >= 0 ? length - seam.length + inSeam : inPiece >= 0 ? length + inPiece : -1;
       pieces.push(piece);
       length += piece.length;
-      if (end >= 0 && end <= MAX_HEADER_BYTES) return Buffer.concat(pieces, end + 2);
+      if (end >= 0 && end <= MAX_HEADER_BYTES) return Buffer.concat(pieces, end + LINE_END.length);
       if (length >= MAX_HEADER_BYTES) return Buffer.concat(pieces, MAX_HEADER_BYTES);
       seam = Buffer.concat([seam, piece.subarray(-(END.length - 1))]).subarray(-(END.length - 1));
     }
     // No empty line: all of it is header (RFC 5322 section 2.1 allows a message without a body).
     return Buffer.concat(pieces, length);
   }
+}
+
+/** The end of a field's name (RFC 5322 section 2.2: printable US-ASCII without the colon), at most 200 characters. */
+function nameEndOf(header: string, begin: number): number {
+  const most = Math.min(header.length, begin + MAX_NAME);
+  let at = begin;
+  for (; at < most; at++) {
+    const code = header.charCodeAt(at);
+    if (code <= SPACE || code > TILDE || code === COLON) break;
+  }
+  return at;
+}
+
+/** The colon behind a name and any blanks, or -1. */
+function colonAt(header: string, nameEnd: number): number {
+  let at = nameEnd;
+  while (header.charCodeAt(at) === SPACE || header.charCodeAt(at) === TAB) at++;
+  return header.charCodeAt(at) === COLON ? at : -1;
+}
+
+function cut(value: string): string {
+  const trimmed = value.trim();
+  return trimmed.length > MAX_VALUE ? trimmed.slice(0, MAX_VALUE) : trimmed;
 }

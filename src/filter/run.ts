@@ -11,44 +11,53 @@ export type FilterResult = {
   readonly failures: readonly { readonly filter: string; readonly reason: string }[];
 };
 
+type Look = readonly Seen[] | Promise<readonly Seen[]>;
+type Writable = { [Key in keyof FilterResult]: FilterResult[Key][number][] };
+
+/** Of a run in which no filter took its time, so that no one can be told to stop: the next run has it. */
+let unused: AbortController | undefined;
+
 /** Never rejects: a filter that throws, rejects or is late is a failure of that filter. */
 export async function runFilters(
   filters: readonly Filter[],
   message: Message,
   config: Config['filters'],
 ): Promise<FilterResult> {
-  const abort = new AbortController();
-  const looks = filters.map((filter) => {
+  const abort = unused ?? new AbortController();
+  unused = undefined;
+  const looks = filters.map((filter): Look => {
     try {
       return filter.look(message, abort.signal);
     } catch (error) {
       return Promise.reject(error);
     }
   });
+  const result: Writable = { findings: [], seen: [], failures: [] };
   // Most filters answer at once; a timer is made only for those that don't.
-  const results = looks.some((look) => look instanceof Promise)
-    ? await settleWithin(looks, config.deadline, abort)
-    : (looks as readonly (readonly Seen[])[]).map((value) => ({ status: 'fulfilled', value }) as const);
-
-  const findings: Seen[] = [];
-  const seen: { class: Class; action: Action }[] = [];
-  const failures: { filter: string; reason: string }[] = [];
-  results.forEach((result, i) => {
+  if (!looks.some((look) => look instanceof Promise)) {
+    unused = abort;
+    for (const [i, found] of looks.entries()) addFound(result, filters[i] as Filter, found as readonly Seen[], config);
+    return result;
+  }
+  for (const [i, settled] of (await settleWithin(looks, config.deadline, abort)).entries()) {
     const filter = filters[i] as Filter;
-    if (result.status === 'fulfilled') {
-      for (const finding of result.value) {
-        findings.push(finding);
-        seen.push({ class: finding.class, action: filter.actionOf(finding.class, config) });
-      }
-    } else {
-      failures.push({ filter: filter.name, reason: String(result.reason) });
-      seen.push({ class: 'error.filter', action: filter.failure(config) });
+    if (settled.status === 'fulfilled') addFound(result, filter, settled.value, config);
+    else {
+      result.failures.push({ filter: filter.name, reason: String(settled.reason) });
+      result.seen.push({ class: 'error.filter', action: filter.failure(config) });
     }
-  });
-  return { findings, seen, failures };
+  }
+  return result;
 }
 
-async function settleWithin<T>(looks: readonly (T | Promise<T>)[], deadlineMs: number, abort: AbortController) {
+function addFound(result: Writable, filter: Filter, found: readonly Seen[], config: Config['filters']): void {
+  for (const finding of found) {
+    result.findings.push(finding);
+    result.seen.push({ class: finding.class, action: filter.actionOf(finding.class, config) });
+  }
+}
+
+async function settleWithin(looks: readonly Look[], deadlineMs: number, abort: AbortController) {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => {

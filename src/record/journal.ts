@@ -10,6 +10,7 @@ import type { Fields, Level, Log } from '../kit/log.ts';
 import { type Attempt, weigh } from './events.ts';
 import type { Retention } from './journalfile.ts';
 import type { JournalState, LogAnswer } from './query.ts';
+import { type Batch, batchOf } from './rows.ts';
 import type { Search } from './search.ts';
 
 export type { Retention } from './journalfile.ts';
@@ -17,7 +18,7 @@ export type { Retention } from './journalfile.ts';
 export type WriterData = { readonly path: string; readonly retention: Retention };
 export type ReaderData = { readonly path: string };
 export type ToWriter =
-  | { readonly kind: 'write'; readonly batch: readonly Attempt[] }
+  | { readonly kind: 'write'; readonly batch: Batch }
   | { readonly kind: 'retention'; readonly retention: Retention }
   | { readonly kind: 'replace'; readonly reason: string }
   | { readonly kind: 'close' };
@@ -172,7 +173,7 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
     sent = waiting.splice(0, BATCH_EVENTS);
     for (const { bytes } of sent) waitingBytes -= bytes;
     heardMs = performance.now();
-    tellWriter({ kind: 'write', batch: sent.map(({ attempt }) => attempt) });
+    tellWriter({ kind: 'write', batch: batchOf(sent.map(({ attempt }) => attempt)) });
   }
 
   function tellWriter(message: ToWriter): void {

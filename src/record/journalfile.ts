@@ -6,11 +6,11 @@
  */
 import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { DatabaseSync } from 'node:sqlite';
 import type { Fields, Level } from '../kit/log.ts';
-import type { Attempt } from './events.ts';
-import { sourceKey } from './search.ts';
-import { migrate, NewerSchemaError } from './schema.ts';
+import { Inserts } from './inserts.ts';
+import type { Batch } from './rows.ts';
+import { migrate, NewerSchemaError, SLICE_SHIFT } from './schema.ts';
 
 export type Retention = { readonly keepMs: number; readonly maxSizeBytes: number };
 type LogLine = (level: Level, event: string, fields: Fields) => void;
@@ -44,8 +44,7 @@ export class JournalFile {
   readonly #path: string;
   readonly #log: LogLine;
   #database: DatabaseSync | undefined;
-  #attempt: StatementSync | undefined;
-  #recipient: StatementSync | undefined;
+  #inserts: Inserts | undefined;
   #inode = 0;
 
   constructor(path: string, log: LogLine) {
@@ -86,77 +85,20 @@ export class JournalFile {
       PRAGMA cache_size = -16384;
     `);
     migrate(database);
-    this.#attempt = database.prepare(
-      `INSERT INTO attempts (at, id, session, worker, network, mode, source, source_key, source_port, destination,
-         destination_port, helo, esmtp, sender, omitted, size, verdict, class, would_be, reply, egress, upstream,
-         upstream_reply, findings, verdict_ms, relay_ms, total_ms)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-       ON CONFLICT (id) DO NOTHING`,
-    );
-    this.#recipient = database.prepare(
-      'INSERT INTO recipients (attempt, i, recipient, code, class) VALUES (?, ?, ?, ?, ?)',
-    );
+    this.#inserts = new Inserts(database);
     this.#inode = statSync(this.#path).ino;
   }
 
   /** One transaction: all of the batch, or an error and nothing of it. An id that is there already is left as it is. */
-  write(batch: readonly Attempt[]): void {
+  write(batch: Batch): void {
     this.open();
     try {
-      this.#write(batch);
+      this.#inserts?.write(batch);
     } catch (error) {
       if (faultOf(error) !== 'damaged') throw error;
       this.replace(explain(error));
-      this.#write(batch);
+      this.#inserts?.write(batch);
     }
-  }
-
-  #write(batch: readonly Attempt[]): void {
-    const database = this.#database as DatabaseSync;
-    database.exec('BEGIN IMMEDIATE');
-    try {
-      for (const attempt of batch) this.#insert(attempt);
-      database.exec('COMMIT');
-    } catch (error) {
-      if (database.isTransaction) database.exec('ROLLBACK');
-      throw error;
-    }
-  }
-
-  #insert(a: Attempt): void {
-    const { changes, lastInsertRowid } = (this.#attempt as StatementSync).run(
-      a.at,
-      a.id,
-      a.session,
-      a.worker,
-      a.network,
-      a.mode,
-      a.source,
-      sourceKey(a.source),
-      a.sourcePort,
-      a.destination,
-      a.destinationPort,
-      a.helo ?? null,
-      a.esmtp ? 1 : 0,
-      a.sender ?? null,
-      a.recipientsOmitted ?? 0,
-      a.sizeBytes,
-      a.verdict,
-      a.class,
-      a.wouldBe ?? null,
-      a.reply,
-      a.egress,
-      a.upstream ?? null,
-      a.upstreamReply ?? null,
-      a.findings.length > 0 ? JSON.stringify(a.findings) : null,
-      a.verdictMs ?? null,
-      a.relayMs ?? null,
-      a.totalMs,
-    );
-    if (changes === 0) return;
-    a.recipients.forEach(({ recipient, code, class: of }, i) => {
-      (this.#recipient as StatementSync).run(lastInsertRowid, i, recipient, code, of);
-    });
   }
 
   /**
@@ -165,12 +107,45 @@ export class JournalFile {
    */
   prune({ keepMs, maxSizeBytes }: Retention, nowMs: number): boolean {
     this.open();
-    const database = this.#database as DatabaseSync;
-    const oldest = `SELECT n FROM attempts WHERE at < ? ORDER BY at LIMIT ${PRUNE_ROWS}`;
     const before = this.#usedBytes() > maxSizeBytes ? Number.MAX_SAFE_INTEGER : nowMs - keepMs;
-    const { changes } = database.prepare(`DELETE FROM attempts WHERE n IN (${oldest})`).run(before);
-    if (changes > 0) database.exec('PRAGMA incremental_vacuum(2000)');
-    return changes === PRUNE_ROWS || (changes > 0 && this.#usedBytes() > maxSizeBytes);
+    const deleted = this.#deleteBefore(before);
+    if (deleted > 0) this.#database?.exec('PRAGMA incremental_vacuum(2000)');
+    return deleted > 0 && (this.#oldestSlice(nowMs - keepMs) !== undefined || this.#usedBytes() > maxSizeBytes);
+  }
+
+  /** The slice with the oldest row that is older than `before`. */
+  #oldestSlice(before: number): number | undefined {
+    const found = this.#database?.prepare('SELECT slice FROM slices WHERE first_at < ? ORDER BY first_at LIMIT 1');
+    return (found?.get(before) as { slice: number } | undefined)?.slice;
+  }
+
+  /** At most PRUNE_ROWS, of one slice. */
+  #deleteBefore(before: number): number {
+    const slice = this.#oldestSlice(before);
+    if (slice === undefined) return 0;
+    const database = this.#database as DatabaseSync;
+    const first = slice * 2 ** SLICE_SHIFT;
+    const within = [first, first + 2 ** SLICE_SHIFT - 1] as const;
+    database.exec('BEGIN IMMEDIATE');
+    try {
+      const { changes } = database
+        .prepare(
+          `DELETE FROM attempts WHERE n IN
+             (SELECT n FROM attempts WHERE n BETWEEN ? AND ? AND at < ? ORDER BY at LIMIT ${PRUNE_ROWS})`,
+        )
+        .run(...within, before);
+      database
+        .prepare('DELETE FROM slices WHERE slice = ? AND NOT EXISTS (SELECT 1 FROM attempts WHERE n BETWEEN ? AND ?)')
+        .run(slice, ...within);
+      database
+        .prepare('UPDATE slices SET first_at = (SELECT min(at) FROM attempts WHERE n BETWEEN ? AND ?) WHERE slice = ?')
+        .run(...within, slice);
+      database.exec('COMMIT');
+      return Number(changes);
+    } catch (error) {
+      if (database.isTransaction) database.exec('ROLLBACK');
+      throw error;
+    }
   }
 
   #usedBytes(): number {
@@ -187,7 +162,9 @@ export class JournalFile {
     for (const suffix of ['', '-wal', '-shm']) {
       sizeBytes += statSync(this.#path + suffix, { throwIfNoEntry: false })?.size ?? 0;
     }
-    const row = this.#database?.prepare('SELECT min(at) AS oldest FROM attempts').get() as { oldest: number | null };
+    const row = this.#database?.prepare('SELECT min(first_at) AS oldest FROM slices').get() as {
+      oldest: number | null;
+    };
     return { sizeBytes, oldest: row.oldest ?? undefined };
   }
 

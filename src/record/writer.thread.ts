@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { FromWriter, ToWriter, WriterData } from './journal.ts';
 import { explain, faultOf, JournalFile, type Retention } from './journalfile.ts';
+import { type Batch, idOf, pick } from './rows.ts';
 
 const port = parentPort as NonNullable<typeof parentPort>;
 const TIDY_MS = 1_000;
@@ -68,18 +69,18 @@ port.on('message', (message: ToWriter) => {
 });
 
 /** A batch that no file would take has a row in it that is to blame: the others are written. */
-function oneByOne(batch: Extract<ToWriter, { kind: 'write' }>['batch']): number {
+function oneByOne(batch: Batch): number {
   let lost = 0;
-  for (const attempt of batch) {
+  for (let position = 0; position < batch.count; position++) {
     try {
-      file.write([attempt]);
+      file.write(pick(batch, (one) => one === position));
     } catch (error) {
       lost++;
       say({
         kind: 'log',
         level: 'error',
         event: 'journal.row-refused',
-        fields: { id: attempt.id, error: explain(error) },
+        fields: { id: idOf(batch, position), error: explain(error) },
       });
     }
   }

@@ -16,6 +16,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import type { Attempt } from '../../../src/record/events.ts';
 import { type Journal, openJournal, type Retention } from '../../../src/record/journal.ts';
 import { JournalFile } from '../../../src/record/journalfile.ts';
+import { batchOf } from '../../../src/record/rows.ts';
 import { migrate, migrations, NewerSchemaError } from '../../../src/record/schema.ts';
 import { search, type Search } from '../../../src/record/search.ts';
 import { hostile } from '../../kit/hostile.ts';
@@ -172,8 +173,8 @@ test('an answer is cut before it outgrows a line, and says so', async () => {
 
 test('an id that comes twice is one row: a batch that is sent again after a crash does no harm', () => {
   const f = file();
-  f.write([numbered(1), numbered(2)]);
-  f.write([numbered(2), numbered(3)]);
+  f.write(batchOf([numbered(1), numbered(2)]));
+  f.write(batchOf([numbered(2), numbered(3)]));
   f.close();
   assert.deepEqual(ids(search(path, { limit: 10 }).rows), [3, 2, 1]);
   assert.equal(search(path, { limit: 10 }).rows[1]?.recipients.length, 1);
@@ -182,8 +183,8 @@ test('an id that comes twice is one row: a batch that is sent again after a cras
 test('rows that are too old go, recipients with them, in slices', () => {
   const f = file();
   const now = 1_700_000_000_000 + 10 * DAY_MS;
-  f.write(Array.from({ length: 1200 }, (_, n) => numbered(n)));
-  f.write([numbered(5000, { at: now - DAY_MS })]);
+  f.write(batchOf(Array.from({ length: 1200 }, (_, n) => numbered(n))));
+  f.write(batchOf([numbered(5000, { at: now - DAY_MS })]));
   const retention = { ...LONG, keepMs: 5 * DAY_MS };
   assert.equal(f.prune(retention, now), true);
   assert.equal(search(path, { limit: 10_000 }).rows.length, 701, 'a slice is 500 rows');
@@ -198,7 +199,9 @@ test('rows that are too old go, recipients with them, in slices', () => {
 test('a file that is too large loses its oldest rows and gives the room back', () => {
   const f = file();
   for (let batch = 0; batch < 20; batch++) {
-    f.write(Array.from({ length: 500 }, (_, n) => numbered(batch * 500 + n, { upstreamReply: 'x'.repeat(500) })));
+    f.write(
+      batchOf(Array.from({ length: 500 }, (_, n) => numbered(batch * 500 + n, { upstreamReply: 'x'.repeat(800) }))),
+    );
   }
   const before = statSync(path).size;
   const maxSizeBytes = 4 * 1024 * 1024;
@@ -244,7 +247,7 @@ for (const [what, spoil] of [
 ] as const) {
   test(`a file that ${what} is kept aside at the start, and a new one begun`, async () => {
     const f = file();
-    f.write([numbered(1)]);
+    f.write(batchOf([numbered(1)]));
     f.close();
     spoil();
     const j = journal();
@@ -260,9 +263,10 @@ for (const [what, spoil] of [
 test('damage deep inside, where nothing is read or written, is found without anybody asking for it', async () => {
   const f = file();
   for (let batch = 0; batch < 4; batch++) {
-    f.write(
-      Array.from({ length: 500 }, (_, n) => numbered(batch * 500 + n, { helo: `row${batch * 500 + n}.example` })),
+    const rows = Array.from({ length: 500 }, (_, n) =>
+      numbered(batch * 500 + n, { helo: `row${batch * 500 + n}.example` }),
     );
+    f.write(batchOf(rows));
   }
   f.close();
   const bytes = readFileSync(path);
@@ -279,13 +283,14 @@ test('damage deep inside, where nothing is read or written, is found without any
 
 test('a file that is cut short while it is written is replaced as soon as that is noticed, and nothing written is refused', () => {
   const f = file();
-  for (let batch = 0; batch < 8; batch++) f.write(Array.from({ length: 500 }, (_, n) => numbered(batch * 500 + n)));
+  for (let batch = 0; batch < 8; batch++)
+    f.write(batchOf(Array.from({ length: 500 }, (_, n) => numbered(batch * 500 + n))));
   f.close();
-  f.write([numbered(5000)]);
+  f.write(batchOf([numbered(5000)]));
   truncateSync(path, 8192);
   let batches = 0;
   while (!log.events().includes('journal.damaged') && batches < 50) {
-    f.write(Array.from({ length: 50 }, (_, n) => numbered(6000 + batches * 50 + n)));
+    f.write(batchOf(Array.from({ length: 50 }, (_, n) => numbered(6000 + batches * 50 + n))));
     batches++;
   }
   f.close();
@@ -307,7 +312,7 @@ test('a file that was moved away is begun anew', async () => {
 test('of damaged files the newest three are kept', () => {
   const f = file();
   for (let n = 0; n < 5; n++) {
-    f.write([numbered(n)]);
+    f.write(batchOf([numbered(n)]));
     writeFileSync(join(dir, `journal.db.damaged-2023010${n}T000000000Z`), '');
   }
   f.replace('tried');
@@ -321,14 +326,14 @@ test('of damaged files the newest three are kept', () => {
 
 test('a journal of a later release is kept aside and a new one begun; its own release takes it back', () => {
   const f = file();
-  f.write([numbered(1)]);
+  f.write(batchOf([numbered(1)]));
   f.close();
   const later = new DatabaseSync(path);
   migrate(later, [...migrations, 'ALTER TABLE attempts ADD COLUMN colour TEXT']);
   later.close();
 
   const old = file();
-  old.write([numbered(2)]);
+  old.write(batchOf([numbered(2)]));
   old.close();
   assert.deepEqual(ids(search(path, { limit: 10 }).rows), [2]);
   const { event, fields } = log.entries[0] as (typeof log.entries)[0];
