@@ -5,7 +5,7 @@ import { after, before, suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { listenChannel, type Peer } from '../../src/kit/channel.ts';
 import { runPaths } from '../../src/kit/run-dir.ts';
-import { checkToKeeper, type KernelReport, type Lock, type ToKeeper } from '../../src/ledger/language.ts';
+import { checkToKeeper, type KernelReport, type Lock, type ToKeeper, VERSION } from '../../src/ledger/language.ts';
 import { everyMode, GuardLab, type GuardProcess, SERVER, SOURCES, VERSIONS } from '../kit/guard-lab.ts';
 import { needsRoot } from '../kit/tier.ts';
 import { type Inbox, inbox } from '../kit/wait.ts';
@@ -75,7 +75,7 @@ suite('the guard and its keeper', { skip: needsRoot }, () => {
   }
 
   test('says who it is, and then every second what the kernel has counted', async () => {
-    assert.deepEqual(await heard.next(), { kind: 'hello', v: 1, role: 'guard' });
+    assert.deepEqual(await heard.next(), { kind: 'hello', v: VERSION, role: 'guard' });
     const first = await report(({ refused }) => refused.length > 0);
     assert.equal(packets(first, 'unrouted', 'unrouted'), 0, 'what has not refused yet is named, too');
     for (let i = 0; i < 3; i++) await lab.inside.connect(SERVER.v4, 25, { from: SOURCES.unrouted.v4 });
@@ -147,7 +147,7 @@ suite('the guard and its keeper', { skip: needsRoot }, () => {
     assert.equal(await lab.inside.connect(SERVER.v4, 25, { from: SOURCES.customers.v4 }), REFUSED);
     await listen();
     await guard.logged('keeper.up');
-    assert.deepEqual(await heard.next(), { kind: 'hello', v: 1, role: 'guard' });
+    assert.deepEqual(await heard.next(), { kind: 'hello', v: VERSION, role: 'guard' });
     peer.send({ kind: 'locks', locks: [] });
     await untilSeen('customers', 'v4', 'gateway');
   });
