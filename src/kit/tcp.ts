@@ -34,12 +34,12 @@ export interface Receiver {
 export interface ByteSocket {
   /** asked before each read, where the socket has this */
   receiver?: Receiver | undefined;
-  on(event: 'data', run: (chunk: Buffer) => void): unknown;
-  on(event: 'error', run: (error: Error) => void): unknown;
-  on(event: 'end' | 'drain' | 'close', run: () => void): unknown;
-  off(event: 'data', run: (chunk: Buffer) => void): unknown;
-  off(event: 'error', run: (error: Error) => void): unknown;
-  off(event: 'end' | 'drain' | 'close', run: () => void): unknown;
+  on(what: 'data', run: (chunk: Buffer) => void): unknown;
+  on(what: 'error', run: (error: Error) => void): unknown;
+  on(what: 'end' | 'drain' | 'close', run: () => void): unknown;
+  off(what: 'data', run: (chunk: Buffer) => void): unknown;
+  off(what: 'error', run: (error: Error) => void): unknown;
+  off(what: 'end' | 'drain' | 'close', run: () => void): unknown;
   /** False: some of it waits to be taken; 'drain' says when nothing does. The bytes must stay as they are until then. */
   write(bytes: Buffer): boolean;
   /** Several writes become as few segments as they fill. */
