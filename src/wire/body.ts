@@ -82,22 +82,30 @@ export class BodyReader {
    * The chunk is borrowed for the call: what is kept of it is copied.
    */
   push(chunk: Buffer, from: number): number {
-    this.#open = undefined;
-    for (let at = from; at < chunk.length; at += SCRATCH_BYTES) {
-      const bytes = Math.min(SCRATCH_BYTES, chunk.length - at);
-      chunk.copy(scratch.bytes, HEAD_BYTES, at, at + bytes);
-      const heldBefore = this.#held;
-      const end = this.#look(scratch, HEAD_BYTES, bytes);
-      const kept = this.#settle(bytes, end);
-      // Of what was held back either all is kept, or it is the beginning of what is held back now.
-      if (kept > 0 && this.#rank === FAULTLESS) {
-        const isKept =
-          this.spool.append(HELD[heldBefore] as Buffer) && this.spool.append(chunk, at, at + kept - heldBefore);
-        if (!isKept) this.#fail(MEMORY);
-      }
+    for (let at = from, bytes: number; at < chunk.length; at += bytes) {
+      // Once copied there, it need not be copied again.
+      const room = this.room();
+      bytes = Math.min(room?.length ?? SCRATCH_BYTES, chunk.length - at);
+      if (room) chunk.copy(room, 0, at, at + bytes);
+      const end = room ? this.filled(bytes) : this.#pushSome(chunk, at, bytes);
       if (end >= 0) return at + end;
     }
     return -1;
+  }
+
+  /** As `filled`, of bytes that lie elsewhere, at most SCRATCH_BYTES. */
+  #pushSome(chunk: Buffer, at: number, bytes: number): number {
+    chunk.copy(scratch.bytes, HEAD_BYTES, at, at + bytes);
+    const heldBefore = this.#held;
+    const end = this.#look(scratch, HEAD_BYTES, bytes);
+    const kept = this.#settle(bytes, end);
+    // Of what was held back either all is kept, or it is the beginning of what is held back now.
+    if (kept > 0 && this.#rank === FAULTLESS) {
+      const isKept =
+        this.spool.append(HELD[heldBefore] as Buffer) && this.spool.append(chunk, at, at + kept - heldBefore);
+      if (!isKept) this.#fail(MEMORY);
+    }
+    return end;
   }
 
   /**

@@ -96,6 +96,19 @@ describe('a spooled body', () => {
     next.release();
   });
 
+  test('once it is in a file it goes on there, also when memory is given back meanwhile', () => {
+    const budget = new SpoolBudget(64 * MIB);
+    const other = spool(2 * MIB, piecesOf(1, MIB), budget);
+    const pieces = piecesOf(6, 200_000);
+    const body = spool(2 * MIB, pieces.slice(0, 4), budget);
+    assert.ok(body.fileBytes > 0);
+    other.release();
+    assert.ok(body.openBlock() === undefined);
+    for (const piece of pieces.slice(4)) assert.ok(body.append(piece));
+    assert.ok(Buffer.concat([...body.read()]).equals(Buffer.concat(pieces)));
+    body.release();
+  });
+
   test('the budget bounds what is read into blocks, too', () => {
     const body = spool(MIB, [Buffer.alloc(100_000)], new SpoolBudget(150_000));
     assert.ok(body.openBlock());
