@@ -47,6 +47,24 @@ describe('a header', () => {
     );
   });
 
+  test('blanks may stand before the colon; a name of more than 200 characters, or none, is no field', () => {
+    const name = 'x'.repeat(200);
+    for (const last of [`${name}y: z`, ': z', 'a b: c', '\x7f: z', 'no colon', 'no colon \t']) {
+      assert.deepEqual(
+        messageOf(`A \t: b: c \r\n${name}:\r\n${last}\r\nDate: z\r\n\r\n`).fields(),
+        [
+          { name: 'a', value: 'b: c' },
+          { name, value: '' },
+        ],
+        last,
+      );
+    }
+  });
+
+  test('a value is cut at 16 KiB', () => {
+    assert.equal(messageOf(`X: ${'y'.repeat(20_000)}\r\n\r\n`).fields()[0]?.value, 'y'.repeat(16 * 1024));
+  });
+
   test('a header without end is cut at 256 KiB', () => {
     const message = messageOf(`From: a\r\nX: ${'y'.repeat(998)}\r\n${'Z: z\r\n'.repeat(100_000)}`, 65_536);
     assert.equal(message.fields()[0]?.name, 'from');
@@ -124,6 +142,22 @@ describe('running filters', () => {
       ['throws', 'rejects', 'late'].map(() => ({ class: 'error.filter', action: 'defer' })),
     );
     assert.deepEqual(result.findings, []);
+  });
+
+  test('no filter is told to stop because one of another run was late', async () => {
+    const signals: AbortSignal[] = [];
+    const quick = make('quick', (_message, abort) => {
+      signals.push(abort);
+      return [];
+    });
+    await runFilters([quick], message, config);
+    await runFilters([quick, make('late', () => new Promise(() => {}))], message, { ...config, deadline: 20 });
+    await runFilters([quick], message, config);
+    assert.deepEqual(
+      signals.map(({ aborted }) => aborted),
+      [true, true, false],
+      'the first two share one, for the first was over',
+    );
   });
 
   test('a late filter is told to stop', async () => {
