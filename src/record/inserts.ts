@@ -1,7 +1,7 @@
 /**
  * Rows into the journal, many with one statement: a step of SQLite for each row costs more than the row.
  *
- * `n` counts the rows as they come. Slices of 2^13 of them are the first key of every index on what a sender chooses, so
+ * `n` counts the rows as they come. Slices of 2^11 of them are the first key of every index on what a sender chooses, so
  * that rows that come together touch few pages, however many there are already; what times a slice holds is in `slices`.
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';

@@ -1,22 +1,23 @@
 /**
  * The journal as the keeper sees it: attempts go in and never hold anybody up, questions come out.
  *
- * SQLite lives in two threads, one that writes and one that reads. One batch is on its way at a time, what comes
- * meanwhile makes the next; a batch that cannot be written (disk full, read-only, EIO) waits and is tried again each
- * second. 10,000 attempts or 32 MiB may wait; what comes then is dropped and counted.
+ * SQLite lives in two threads, one that writes and one that reads. Attempts are gathered for half a second, or until they
+ * are 500: the fewer transactions, the less a row costs. A keeper that is killed has lost these and no others; a search
+ * has them written first. A batch that cannot be written (disk full, read-only, EIO) waits and is tried again each second.
+ * 10,000 attempts or 32 MiB may wait; what comes then is dropped and counted.
  */
 import { Worker } from 'node:worker_threads';
 import type { Fields, Level, Log } from '../kit/log.ts';
 import { type Attempt, weigh } from './events.ts';
 import type { Retention } from './journalfile.ts';
 import type { JournalState, LogAnswer } from './query.ts';
+import { Reader } from './reader.ts';
 import { type Batch, batchOf } from './rows.ts';
 import type { Search } from './search.ts';
 
 export type { Retention } from './journalfile.ts';
 
 export type WriterData = { readonly path: string; readonly retention: Retention };
-export type ReaderData = { readonly path: string };
 export type ToWriter =
   | { readonly kind: 'write'; readonly batch: Batch }
   | { readonly kind: 'retention'; readonly retention: Retention }
@@ -33,27 +34,25 @@ export type FromWriter =
     }
   | { readonly kind: 'log'; readonly level: Level; readonly event: string; readonly fields: Fields }
   | { readonly kind: 'closed' };
-export type ToReader =
-  | { readonly kind: 'check' }
-  | { readonly kind: 'search'; readonly number: number; readonly search: Search };
-export type FromReader =
-  | { readonly kind: 'found'; readonly number: number; readonly answer: LogAnswer }
-  | { readonly kind: 'not-found'; readonly number: number; readonly problem: string }
-  | { readonly kind: 'damaged'; readonly reason: string };
 
 const BATCH_EVENTS = 500;
+const GATHER_MS = 500;
 const MAX_WAITING = 10_000;
 const MAX_WAITING_BYTES = 32 * 1024 * 1024;
 const RETRY_MS = 1_000;
 /** a write, or a sign of life, that takes longer is a trouble that shows */
 const SILENT_MS = 5_000;
-const SEARCH_TIMEOUT_MS = 25_000;
 const MAX_SEARCHES = 16;
+/** how long a search waits for what was appended before it */
+const WRITE_FIRST_MS = 2_000;
 const CLOSE_TIMEOUT_MS = 5_000;
 
 export interface Journal {
   append(attempts: readonly Attempt[]): void;
-  /** Rejects with a sentence for people when the journal cannot be read, is too slow or has too many to answer. */
+  /**
+   * Finds what was appended before, too, unless it cannot be written. Rejects with a sentence for people when the
+   * journal cannot be read, is too slow or has too many to answer.
+   */
   search(search: Search): Promise<LogAnswer>;
   state(): JournalState;
   keep(retention: Retention): void;
@@ -75,6 +74,11 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
   let oldest: number | undefined;
   let heardMs = performance.now();
   let retryAtMs = 0;
+  let gathering: NodeJS.Timeout | undefined;
+  /** all that were ever taken into `waiting` */
+  let taken = 0;
+  /** searches that wait until so many have been written */
+  let hurried: { readonly upTo: number; readonly go: () => void }[] = [];
   let closing = false;
   let dropping = false;
   /** the file has been open once, and a look for damage deep in it begun */
@@ -97,7 +101,7 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
   };
 
   let writer = startWriter();
-  let reader = startReader();
+  const reader = new Reader({ path, log, onDamage: (reason) => tellWriter({ kind: 'replace', reason }) });
 
   function startWriter(): Worker {
     const workerData: WriterData = { path, retention };
@@ -125,10 +129,12 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
         dropping = message.lost > 0;
         setProblem(undefined);
         opened();
-        next();
+        served(taken - waiting.length);
+        gather();
         break;
       case 'failed':
         putBack();
+        served(taken);
         setProblem(message.problem);
         retryAtMs = performance.now() + RETRY_MS;
         setTimeout(next, RETRY_MS);
@@ -139,7 +145,7 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
           ({ sizeBytes, oldest } = message);
           opened();
         }
-        next();
+        gather();
         break;
       case 'log':
         log.write(message.level, message.event, message.fields);
@@ -151,7 +157,7 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
   }
 
   function opened(): void {
-    if (!checked) ask({ kind: 'check' });
+    if (!checked) reader.check();
     checked = true;
   }
 
@@ -166,8 +172,16 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
     }
   }
 
+  /** Sends the next batch when it is large enough or somebody waits for it, otherwise when the time is over. */
+  function gather(): void {
+    if (closing || hurried.length > 0 || waiting.length >= BATCH_EVENTS) next();
+    else if (waiting.length > 0) gathering ??= setTimeout(next, GATHER_MS);
+  }
+
   /** Sends the next batch, unless one is on its way or it is too early after a failure. */
   function next(): void {
+    clearTimeout(gathering);
+    gathering = undefined;
     if (closing && sent.length + waiting.length === 0) isIdle();
     if (sent.length > 0 || waiting.length === 0 || performance.now() < retryAtMs) return;
     sent = waiting.splice(0, BATCH_EVENTS);
@@ -181,35 +195,17 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
     writer.postMessage(message);
   }
 
-  const searches = new Map<number, { resolve: (answer: LogAnswer) => void; reject: (error: Error) => void }>();
-  let lastSearch = 0;
-
-  function startReader(): Worker {
-    const workerData: ReaderData = { path };
-    const thread = new Worker(new URL('./reader.thread.ts', import.meta.url), { workerData, name: 'journal reader' });
-    thread.on('message', (message: FromReader) => {
-      if (message.kind === 'damaged') return tellWriter({ kind: 'replace', reason: message.reason });
-      const search = searches.get(message.number);
-      searches.delete(message.number);
-      if (message.kind === 'found') search?.resolve(message.answer);
-      else search?.reject(new Error(`the journal cannot be read: ${message.problem}`));
-    });
-    thread.on('error', (error) => log.write('error', 'journal.thread-died', { error: String(error) }));
-    thread.on('exit', () => {
-      for (const search of searches.values())
-        search.reject(new Error('the journal cannot be read just now; try again'));
-      searches.clear();
-      if (!closing) {
-        setTimeout(() => {
-          if (!closing) reader = startReader();
-        }, RETRY_MS);
-      }
-    });
-    return thread;
+  function served(upTo: number): void {
+    for (const one of hurried) if (one.upTo <= upTo) one.go();
+    hurried = hurried.filter((one) => one.upTo > upTo);
   }
-  function ask(message: ToReader): void {
-    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
-    reader.postMessage(message);
+
+  /** Resolves when all that has come is written, or shows that it cannot be. */
+  async function writeFirst(): Promise<void> {
+    if (sent.length + waiting.length === 0 || problem !== undefined) return;
+    const written = new Promise<void>((go) => hurried.push({ upTo: taken, go }));
+    next();
+    await Promise.race([written, pause(WRITE_FIRST_MS)]);
   }
 
   return {
@@ -222,29 +218,15 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
         }
         waiting.push({ attempt, bytes });
         waitingBytes += bytes;
+        taken++;
       }
-      next();
+      gather();
     },
-    search(search) {
-      if (!checked) return Promise.reject(new Error(`the journal cannot be read: ${problem ?? 'not opened yet'}`));
-      if (searches.size >= MAX_SEARCHES) return Promise.reject(new Error('too many searches at once; try again'));
-      return new Promise((resolve, reject) => {
-        const number = ++lastSearch;
-        const timer = setTimeout(() => {
-          searches.delete(number);
-          reject(new Error('the search takes too long; narrow it down, for example with --since'));
-          // It ends as soon as SQLite lets go, and a new one takes its place.
-          void reader.terminate();
-        }, SEARCH_TIMEOUT_MS);
-        const settle =
-          <T>(then: (value: T) => void) =>
-          (value: T): void => {
-            clearTimeout(timer);
-            then(value);
-          };
-        searches.set(number, { resolve: settle(resolve), reject: settle(reject) });
-        ask({ kind: 'search', number, search });
-      });
+    async search(search) {
+      if (!checked) throw new Error(`the journal cannot be read: ${problem ?? 'not opened yet'}`);
+      if (reader.open + hurried.length >= MAX_SEARCHES) throw new Error('too many searches at once; try again');
+      await writeFirst();
+      return reader.search(search);
     },
     state() {
       const silentMs = performance.now() - heardMs;
@@ -273,7 +255,7 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
       drop(waiting.length + sent.length, 'the keeper ended before they were written');
       tellWriter({ kind: 'close' });
       await Promise.race([closed, pause(1_000)]);
-      await Promise.race([Promise.all([writer.terminate(), reader.terminate()]), pause(1_000)]);
+      await Promise.race([Promise.all([writer.terminate(), reader.close()]), pause(1_000)]);
     },
   };
 }

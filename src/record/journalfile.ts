@@ -1,7 +1,7 @@
 /**
  * The journal's file: opened, written in transactions, kept within its age and size. Synchronous; lives in a thread.
  *
- * Every commit is synced (WAL, synchronous = FULL), so a cut costs at most the batch being written. A file that turns
+ * Every commit is synced (WAL, synchronous = FULL), so a cut costs at most what was not committed yet. A file that turns
  * out damaged, now or later, is moved aside and a new one begun: what happens next is worth more than what is lost.
  */
 import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
@@ -73,7 +73,8 @@ export class JournalFile {
 
   #open(): void {
     mkdirSync(dirname(this.#path), { recursive: true, mode: 0o750 });
-    const database = new DatabaseSync(this.#path, { timeout: BUSY_TIMEOUT_MS, enableForeignKeyConstraints: true });
+    // Recipients are written and deleted with their attempt, here alone: SQLite need not look for it each time.
+    const database = new DatabaseSync(this.#path, { timeout: BUSY_TIMEOUT_MS, enableForeignKeyConstraints: false });
     this.#database = database;
     // Only an empty file takes auto_vacuum; it lets the file shrink again without being written anew.
     database.exec(`
@@ -128,12 +129,9 @@ export class JournalFile {
     const within = [first, first + 2 ** SLICE_SHIFT - 1] as const;
     database.exec('BEGIN IMMEDIATE');
     try {
-      const { changes } = database
-        .prepare(
-          `DELETE FROM attempts WHERE n IN
-             (SELECT n FROM attempts WHERE n BETWEEN ? AND ? AND at < ? ORDER BY at LIMIT ${PRUNE_ROWS})`,
-        )
-        .run(...within, before);
+      const oldest = `SELECT n FROM attempts WHERE n BETWEEN ? AND ? AND at < ? ORDER BY at, n LIMIT ${PRUNE_ROWS}`;
+      database.prepare(`DELETE FROM recipients WHERE attempt IN (${oldest})`).run(...within, before);
+      const { changes } = database.prepare(`DELETE FROM attempts WHERE n IN (${oldest})`).run(...within, before);
       database
         .prepare('DELETE FROM slices WHERE slice = ? AND NOT EXISTS (SELECT 1 FROM attempts WHERE n BETWEEN ? AND ?)')
         .run(slice, ...within);

@@ -1,6 +1,6 @@
 /** The thread that answers questions to the journal, so that a long search never holds up a write. */
 import { parentPort, workerData } from 'node:worker_threads';
-import type { FromReader, ReaderData, ToReader } from './journal.ts';
+import type { FromReader, ReaderData, ToReader } from './reader.ts';
 import { explain, faultOf } from './journalfile.ts';
 import { damageOf, search } from './search.ts';
 

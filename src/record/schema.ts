@@ -52,7 +52,7 @@ export const migrations: readonly string[] = [
   CREATE INDEX recipients_recipient ON recipients (recipient, attempt);
   CREATE INDEX recipients_class ON recipients (class, attempt);
   `,
-  // What a sender chooses is indexed by slices of 8192 rows: new rows touch the pages of the newest slice alone, and a
+  // What a sender chooses is indexed by slices of 2048 rows: new rows touch the pages of the newest slice alone, and a
   // search looks into slice after slice. What nearly every row has in common is in no index.
   `
   CREATE TABLE slices (
@@ -60,23 +60,23 @@ export const migrations: readonly string[] = [
     first_at INTEGER NOT NULL,
     last_at INTEGER NOT NULL
   ) STRICT;
-  INSERT INTO slices SELECT n >> 13, min(at), max(at) FROM attempts GROUP BY n >> 13;
+  INSERT INTO slices SELECT n >> 11, min(at), max(at) FROM attempts GROUP BY n >> 11;
   DROP INDEX attempts_at;
   DROP INDEX attempts_source;
   DROP INDEX attempts_sender;
   DROP INDEX attempts_class;
   DROP INDEX recipients_recipient;
   DROP INDEX recipients_class;
-  CREATE INDEX attempts_source ON attempts (n >> 13, source_key);
-  CREATE INDEX attempts_sender ON attempts (n >> 13, sender);
-  CREATE INDEX attempts_class ON attempts (n >> 13, class) WHERE class <> 'accepted.clean';
-  CREATE INDEX recipients_recipient ON recipients (attempt >> 13, recipient);
-  CREATE INDEX recipients_class ON recipients (attempt >> 13, class) WHERE class <> 'accepted.clean';
+  CREATE INDEX attempts_source ON attempts (n >> 11, source_key);
+  CREATE INDEX attempts_sender ON attempts (n >> 11, sender);
+  CREATE INDEX attempts_class ON attempts (n >> 11, class) WHERE class <> 'accepted.clean';
+  CREATE INDEX recipients_recipient ON recipients (attempt >> 11, recipient);
+  CREATE INDEX recipients_class ON recipients (attempt >> 11, class) WHERE class <> 'accepted.clean';
   `,
 ];
 
-/** Rows of a slice as a power of two: the 13 of the indexes. */
-export const SLICE_SHIFT = 13;
+/** Rows of a slice as a power of two: the 11 of the indexes. */
+export const SLICE_SHIFT = 11;
 /** The class that is in no index. */
 export const USUAL_CLASS = 'accepted.clean';
 

@@ -86,6 +86,39 @@ test('what goes in comes out, field by field', async () => {
   assert.deepEqual(await j.search({ limit: 10 }), { rows: [bare, full], more: false });
 });
 
+test('a search finds what was appended just before it, without waiting for more to come', async () => {
+  const j = journal();
+  await until(() => j.state().ok, 'it is open');
+  for (let n = 0; n < 5; n++) {
+    j.append([numbered(n)]);
+    const began = performance.now();
+    assert.equal(ids((await j.search({ limit: 1 })).rows)[0], n);
+    assert.ok(performance.now() - began < 400, `${performance.now() - began} ms`);
+  }
+});
+
+test('what comes within half a second is one transaction; 500 are not waited with', async () => {
+  const j = journal();
+  await until(() => j.state().ok, 'it is open');
+  const began = performance.now();
+  let seen = 0;
+  const jumps: number[] = [];
+  for (let n = 0; n < 40; n++) {
+    j.append([numbered(n)]);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    const now = j.state().written;
+    if (now > seen) jumps.push(now - seen);
+    seen = now;
+  }
+  await written(j, 40);
+  assert.ok(performance.now() - began > 400);
+  assert.deepEqual(jumps, [], 'nothing is written before');
+  j.append(Array.from({ length: 500 }, (_, n) => numbered(100 + n)));
+  const full = performance.now();
+  await written(j, 540);
+  assert.ok(performance.now() - full < 400, `${performance.now() - full} ms`);
+});
+
 test('hostile strings are stored and found as they are, and cost nothing else', async () => {
   const j = journal();
   const events = hostile.map((text, n) =>
@@ -178,6 +211,26 @@ test('an id that comes twice is one row: a batch that is sent again after a cras
   f.close();
   assert.deepEqual(ids(search(path, { limit: 10 }).rows), [3, 2, 1]);
   assert.equal(search(path, { limit: 10 }).rows[1]?.recipients.length, 1);
+});
+
+test('within one batch, too; and each recipient stays with its attempt', () => {
+  const f = file();
+  const to = (n: number): Attempt =>
+    numbered(n, {
+      recipients: Array.from({ length: n % 4 }, (_, i) => ({
+        recipient: `r${n}-${i}@b.example`,
+        code: 250,
+        class: 'accepted.clean' as const,
+      })),
+    });
+  f.write(batchOf([to(1), to(2), to(1), to(3)]));
+  f.write(batchOf(Array.from({ length: 137 }, (_, n) => to(n))));
+  f.close();
+  const { rows } = search(path, { limit: 1000 });
+  assert.deepEqual(
+    rows,
+    Array.from({ length: 137 }, (_, n) => to(136 - n)),
+  );
 });
 
 test('rows that are too old go, recipients with them, in slices', () => {
