@@ -47,7 +47,6 @@ export const IPV6_V6ONLY = 26;
 export const TRANSPARENT = { 4: { level: 0, name: 19 }, 6: { level: IPPROTO_IPV6, name: 75 } } as const;
 export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;
-export const MSG_MORE = 0x8000;
 export const SHUT_WR = 1;
 export const F_DUPFD_CLOEXEC = 1030;
 export const EPOLL_CLOEXEC = SOCK_CLOEXEC;

@@ -67,7 +67,8 @@ export class TcpAcceptor implements Pollable {
       const remote = fromSockaddr(this.#end);
       this.#length.writeUInt32LE(SOCKADDR_BYTES, 0);
       const local = libc.getsockname(fd, this.#end, this.#length) < 0 ? undefined : fromSockaddr(this.#end);
-      if (remote && local) this.#take({ socket: new TcpSocket(fd), remote, local });
+      const socket = remote && local ? socketOf(fd) : undefined;
+      if (socket && remote && local) this.#take({ socket, remote, local });
       else libc.close(fd);
     }
   }
@@ -81,6 +82,15 @@ export class TcpAcceptor implements Pollable {
 }
 
 const F_SETFL = 4;
+
+/** Undefined when the kernel has no memory to watch one more. */
+function socketOf(fd: number): TcpSocket | undefined {
+  try {
+    return new TcpSocket(fd);
+  } catch {
+    return undefined;
+  }
+}
 
 /**
  * A connection to a server by name or address, each of its addresses tried in turn. Rejects with the last error, and

@@ -5,6 +5,7 @@
  * is lent for the call, since the next read of any socket writes over it. Each turn of the loop reads once.
  */
 import { EventEmitter } from 'node:events';
+import { constants } from 'node:os';
 import {
   checked,
   EPOLLERR,
@@ -20,7 +21,6 @@ import {
   systemError,
 } from './libc.ts';
 import { type Pollable, thePoll } from './poll.ts';
-import { constants } from 'node:os';
 
 /** Where received bytes go, when not into the chunk of a 'data' event: read into directly, and told of. */
 export interface Receiver {
@@ -120,7 +120,7 @@ export class TcpSocket extends EventEmitter implements ByteSocket, Pollable {
   write(bytes: Buffer): boolean {
     if (!this.writable || bytes.length === 0) return this.#queuedBytes === 0;
     if (this.#corked) this.#corked.push(bytes);
-    else this.#send(bytes, MSG_NOSIGNAL);
+    else this.#send(bytes);
     return this.#queuedBytes === 0;
   }
 
@@ -141,7 +141,7 @@ export class TcpSocket extends EventEmitter implements ByteSocket, Pollable {
       if (bytes.length > JOINED.length / 4) {
         this.#sendJoined(joinedBytes);
         joinedBytes = 0;
-        this.#send(bytes, MSG_NOSIGNAL);
+        this.#send(bytes);
       } else {
         bytes.copy(JOINED, joinedBytes);
         joinedBytes += bytes.length;
@@ -192,19 +192,19 @@ export class TcpSocket extends EventEmitter implements ByteSocket, Pollable {
     if (this.#isConnecting) return this.#connected();
     if (events & EPOLLOUT) this.#sendQueued();
     if (this.destroyed || !(events & (EPOLLIN | EPOLLERR | EPOLLHUP))) return;
-    if (events & EPOLLERR) return this.#fail('read', this.#socketError() || ECONNRESET);
     if (this.#isPaused || this.#hasSeenEnd) return this.#unwatched(events);
-    this.#read();
+    // Also after an error: a reply that came before a reset is read first, and the error when nothing is left.
+    this.#read(events);
   }
 
-  /** Something is there that nobody wants now. */
+  /** Something is there that nobody wants now. An error, or FIN of both sides, cannot be left out of what is watched. */
   #unwatched(events: number): void {
-    // Both sides have said FIN. EPOLLHUP cannot be left out of what is watched, and nothing is left to do.
-    if (events & EPOLLHUP && this.#hasSeenEnd) return this.destroy();
+    if (events & EPOLLERR) return this.#fail('read', this.#socketError() || ECONNRESET);
+    if (events & EPOLLHUP) return this.destroy();
     this.#watch();
   }
 
-  #read(): void {
+  #read(events: number): void {
     const room = this.receiver?.room();
     const into = room ?? SCRATCH;
     const bytes = Number(libc.read(this.fd, into, into.length));
@@ -215,6 +215,7 @@ export class TcpSocket extends EventEmitter implements ByteSocket, Pollable {
     else {
       const errno = errnoOf();
       if (errno !== EAGAIN && errno !== EINTR) this.#fail('read', errno);
+      else if (events & EPOLLERR) this.#fail('read', this.#socketError() || ECONNRESET);
     }
   }
 
@@ -234,14 +235,16 @@ export class TcpSocket extends EventEmitter implements ByteSocket, Pollable {
   }
 
   #sendJoined(bytes: number): void {
-    if (bytes > 0) this.#send(JOINED.subarray(0, bytes), MSG_NOSIGNAL, true);
+    if (bytes > 0) this.#send(JOINED.subarray(0, bytes), true);
   }
 
   /** At once as far as the kernel takes it. `isLent`: the bytes change after this call. */
-  #send(bytes: Buffer, flags: number, isLent = false): void {
+  #send(bytes: Buffer, isLent = false): void {
+    // The one before may have failed; the number of a closed descriptor is somebody else's soon.
+    if (this.destroyed) return;
     let sent = 0;
     if (this.#queuedBytes === 0) {
-      sent = Number(libc.send(this.fd, bytes, bytes.length, flags));
+      sent = Number(libc.send(this.fd, bytes, bytes.length, MSG_NOSIGNAL));
       if (sent < 0) {
         const errno = errnoOf();
         if (errno !== EAGAIN && errno !== EINTR) return this.#fail('write', errno);

@@ -12,7 +12,7 @@
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
 import type { Class } from '../policy/classes.ts';
-import type { SpooledBody } from '../wire/spool.ts';
+import { FILE_PIECE_BYTES, type SpooledBody } from '../wire/spool.ts';
 import type { Lease, Pool } from './pool.ts';
 import type { Counters, FarReply, MailFrom, Recipient, RelayTransaction } from './relay.ts';
 import type { Server } from './server.ts';
@@ -298,6 +298,11 @@ export class SmarthostTransaction implements RelayTransaction {
     const { lease } = opened;
     // What needs no unstuffing goes as one chunk where chunks are taken: one turn less than DATA and its 354.
     if (mayBeChunk && lease.upstream.capabilities.chunking) {
+      // Nothing of the message is on its way yet: RSET is enough.
+      if (this.#isAbandoned()) {
+        this.#letGo();
+        return GONE;
+      }
       return this.#message(lease, trace, body, lastChunk(trace.length + body.sizeBytes));
     }
     const data = opened.data ?? (await say(lease.upstream, [DATA], replyMs)());
@@ -319,7 +324,7 @@ export class SmarthostTransaction implements RelayTransaction {
     try {
       const timeouts = { stallMs: replyMs, finalMs };
       const { answer, isEndSent } = await upstream.message(
-        pieces(trace, body),
+        pieces(trace, body, upstream),
         trace.length + body.sizeBytes,
         frame,
         timeouts,
@@ -393,9 +398,10 @@ export class SmarthostTransaction implements RelayTransaction {
   }
 }
 
-function* pieces(trace: Buffer, body: SpooledBody): Generator<Buffer, void, void> {
+/** One place for all that is read from a file, where the connection lets go of each piece before the next. */
+function* pieces(trace: Buffer, body: SpooledBody, { takesAtOnce }: Upstream): Generator<Buffer, void, void> {
   yield trace;
-  yield* body.read();
+  yield* body.read(takesAtOnce && body.fileBytes > 0 ? Buffer.allocUnsafeSlow(FILE_PIECE_BYTES) : undefined);
 }
 
 /** At most this large a message goes as a chunk: for a larger one the turn that it saves is nothing. */

@@ -7,7 +7,7 @@
  */
 import { TLSSocket } from 'node:tls';
 import { Deadline } from '../kit/deadline.ts';
-import type { ByteSocket } from '../kit/tcp.ts';
+import { type ByteSocket, TcpSocket } from '../kit/tcp.ts';
 import { type Capabilities, noCapabilities } from '../smtp/capabilities.ts';
 import { FarReplyParser, oneLine, type ParsedReply } from '../smtp/far-reply.ts';
 
@@ -152,19 +152,22 @@ export class Upstream {
     let batch: Buffer[] = frame.begin ? [frame.begin] : [];
     let batchBytes = 0;
     let sentBytes = 0;
+    const flush = async (): Promise<void> => {
+      if (!this.#write(batch)) await this.#drain(timeouts.stallMs);
+      batch = [];
+      batchBytes = 0;
+    };
     for (const piece of pieces) {
       for (let at = 0; at < piece.length; at += WRITE_BYTES) {
         const part = piece.length <= WRITE_BYTES ? piece : piece.subarray(at, at + WRITE_BYTES);
-        if (batchBytes + part.length > WRITE_BYTES) {
-          if (!this.#write(batch)) await this.#drain(timeouts.stallMs);
-          if (this.#fault) return { answer: this.#fault, isEndSent: false };
-          batch = [];
-          batchBytes = 0;
-        }
+        if (batchBytes + part.length > WRITE_BYTES) await flush();
+        if (this.#fault) return { answer: this.#fault, isEndSent: false };
         batch.push(part);
         batchBytes += part.length;
         sentBytes += part.length;
       }
+      // Before the next is asked for, which may be read to the same place.
+      if (piece.length > WRITE_BYTES) await flush();
     }
     if (sentBytes !== sizeBytes) {
       this.poison('upstream.lost', `the body has ${sentBytes} bytes of ${sizeBytes}; the connection was cut off`);
@@ -213,6 +216,11 @@ export class Upstream {
     this.#socket.off('close', this.#onClose);
     // The error listener stays, so that an error of the bare socket below TLS is never an uncaught one.
     return this.#socket;
+  }
+
+  /** What a write has let go is with the kernel: its place can be used again. TLS still has to encrypt it. */
+  get takesAtOnce(): boolean {
+    return this.#socket instanceof TcpSocket;
   }
 
   get isEncrypted(): boolean {

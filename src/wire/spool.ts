@@ -52,7 +52,7 @@ export class SpoolBudget {
   }
 }
 
-const READ_BYTES = 256 * 1024;
+export const FILE_PIECE_BYTES = 256 * 1024;
 /** Up to here a body takes no block: ten thousand small ones at a time must cost what they weigh. */
 const SMALL_BODY_BYTES = 64 * 1024;
 /** The share of the memory that blocks may take; the rest is for the beginnings of bodies, beside however many large ones. */
@@ -193,7 +193,7 @@ export class SpooledBody {
     for (const block of this.#blocks) yield block.bytes.subarray(0, block.usedBytes);
     if (this.#fd === undefined) return;
     for (let at = 0, end = this.#fileBytes; at < end; ) {
-      const piece = scratch ?? Buffer.allocUnsafe(Math.min(READ_BYTES, end - at));
+      const piece = scratch ?? Buffer.allocUnsafe(Math.min(FILE_PIECE_BYTES, end - at));
       const length = readSync(this.#fd, piece, 0, Math.min(piece.length, end - at), at);
       if (length === 0) throw new Error('the spool file is shorter than what was written to it');
       at += length;

@@ -48,6 +48,10 @@ async function server(t: TestContext, take: (socket: Socket) => void): Promise<n
   return (listening.address() as { port: number }).port;
 }
 
+/** `once` would reject at the error before it. */
+const closed = (socket: { on(what: 'close', run: () => void): unknown }): Promise<void> =>
+  new Promise((resolve) => void socket.on('close', resolve));
+
 const descriptors = (): number => readdirSync('/proc/self/fd').length;
 
 for (const family of [4, 6] as const) {
@@ -106,13 +110,13 @@ test('FIN of either side, and close when both have said it', async (t) => {
   const { ours, theirs } = await pair(t);
   theirs.end('last');
   const ended = once(ours, 'end');
-  const closed = once(ours, 'close');
+  const gone = once(ours, 'close');
   ours.resume();
   await ended;
   assert.ok(ours.writable, 'what is asked can still be answered');
   ours.write(Buffer.from('answer'));
   ours.end();
-  await closed;
+  await gone;
   theirs.resume();
   await once(theirs, 'end');
 });
@@ -181,4 +185,40 @@ test('connect: to a name, refused, given up', async (t) => {
   const given = connectTcp('127.0.0.1', port, abort.signal);
   abort.abort(new Error('given up'));
   await assert.rejects(given, /given up/);
+});
+
+test('what came before a reset is heard before the error', async (t) => {
+  const { ours, theirs } = await pair(t);
+  const heard: string[] = [];
+  ours.on('data', (chunk) => heard.push(chunk.toString()));
+  ours.on('error', (error: NodeJS.ErrnoException) => heard.push(error.code ?? ''));
+  // Both in one turn, so that data and reset are there when the poll looks.
+  theirs.write('250 taken\r\n');
+  theirs.resetAndDestroy();
+  await closed(ours);
+  assert.deepEqual(heard, ['250 taken\r\n', 'ECONNRESET']);
+});
+
+test('paused when both sides have said FIN: closed, and the loop rests', async (t) => {
+  const { ours, theirs } = await pair(t);
+  ours.pause();
+  ours.end();
+  theirs.end('unread');
+  theirs.resume();
+  await once(ours, 'close', { signal: AbortSignal.timeout(2000) });
+});
+
+test('several writes to a side that has reset: one error, one close, and nothing waits', async (t) => {
+  const { ours, theirs } = await pair(t);
+  const errors: Error[] = [];
+  ours.on('error', (error) => errors.push(error));
+  ours.pause();
+  theirs.resetAndDestroy();
+  await closed(theirs);
+  ours.cork();
+  for (let i = 0; i < 5; i++) ours.write(Buffer.alloc(100_000));
+  ours.uncork();
+  await closed(ours);
+  assert.equal(errors.length, 1);
+  assert.equal(ours.writableLength, 0);
 });

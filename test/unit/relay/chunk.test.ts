@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ALL_CAPABILITIES, type Misbehaviour } from '../../fake/upstream.ts';
-import { codeOf, deliver, fakeFor, relayFor, said, TRACE } from './setup.ts';
+import { bodyOf, codeOf, deliver, fakeFor, from, relayFor, said, to, TRACE } from './setup.ts';
 
 const capabilities = [...ALL_CAPABILITIES, 'CHUNKING'];
 const PLAIN = Buffer.from('From: <a@example.net>\r\nMessage-ID: <1@example.net>\r\n\r\na line\r\nno .dot first\r\n');
@@ -76,3 +76,23 @@ for (const how of FAULTS) {
     assert.equal(fake.total, 2);
   });
 }
+
+test('given up while the envelope is repeated for its chunk: nothing is sent', async (t) => {
+  const fake = await fakeFor(t, { capabilities });
+  const { relay } = relayFor(t, [fake.endpoint], { maxConnections: 1, hold: 20 });
+  const transaction = relay.begin(from(), 'ID');
+  await transaction.recipient(to('b'));
+  transaction.bodyBegins();
+  await fake.until(() => verbs(fake.commands).includes('RSET'));
+  // The host goes while the answers to the repeated envelope are on their way.
+  fake.misbehave = ({ stage }) => {
+    if (stage === 'rcpt') transaction.abandon();
+    return undefined;
+  };
+  const final = await transaction.send(TRACE, bodyOf(PLAIN));
+  assert.equal(final.kind === 'failure' && final.class, 'session.gone');
+  fake.misbehave = () => undefined;
+  await deliver(relay, ['c'], PLAIN);
+  assert.equal(fake.messages.length, 1);
+  assert.deepEqual(fake.messages[0]?.recipients, ['<c@example.net>']);
+});
