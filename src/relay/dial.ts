@@ -4,15 +4,13 @@
  * One deadline for all of it. After STARTTLS everything is new: parser, EHLO, capabilities (RFC 3207 section 4.2).
  * Never in clear where TLS was asked for, and no password but over a certificate that was checked.
  */
-import { Socket } from 'node:net';
-import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import type { Endpoint } from '../config/field.ts';
-import { TcpSocket } from '../kit/tcp.ts';
 import { connectTcp } from '../kit/tcp-open.ts';
 import type { Class } from '../policy/classes.ts';
 import { noCapabilities, parseCapabilities } from '../smtp/capabilities.ts';
 import { oneLine, textLines } from '../smtp/far-reply.ts';
 import { authenticate, type Credentials } from './auth.ts';
+import { startTls } from './start-tls.ts';
 import { type Answer, type Step, Upstream } from './upstream.ts';
 
 export type DialOptions = {
@@ -136,53 +134,15 @@ class Dial {
     if (answer.kind === 'fault') return this.#fail(answer.class, `STARTTLS: ${answer.detail}`);
     // Offered and then refused: going on in clear would be a downgrade that nobody asked for, also when opportunistic.
     if (answer.code !== 220) return this.#fail('upstream.tls', `STARTTLS: ${oneLine(answer)}`);
-    if (!(await this.#handshake(clear, mustVerify))) return undefined;
-    return this.#hello(false);
-  }
-
-  #handshake(clear: Upstream, mustVerify: boolean): Promise<boolean> {
-    const released = clear.release();
-    if (!released) {
-      this.#fail('upstream.garbage', 'bytes in clear after STARTTLS');
-      return Promise.resolve(false);
-    }
-    // TLS is Node's: it takes over the descriptor.
-    const socket =
-      released instanceof TcpSocket ? new Socket({ fd: released.release() }).setNoDelay() : (released as Socket);
     const { host, isAddress } = this.#server;
-    const tlsOptions: ConnectionOptions = {
-      socket,
-      // Node checks the certificate against `servername`, or `host` where that is empty: addresses have no SNI (RFC 6066 section 3).
-      host,
-      ...(isAddress ? {} : { servername: host }),
-      rejectUnauthorized: mustVerify,
-      minVersion: 'TLSv1.2',
-      ...(this.#options.ca && { ca: this.#options.ca }),
-    };
-    const secure = connectTls(tlsOptions);
-    this.#abort = () => {
-      secure.destroy();
-      socket.destroy();
-    };
-    return new Promise((resolve) => {
-      const onError = (error: Error): void => {
-        this.#fail('upstream.tls', error.message);
-      };
-      const onClose = (): void => {
-        this.#fail('upstream.tls', 'closed during the TLS handshake');
-        resolve(false);
-      };
-      secure.on('error', onError);
-      secure.on('close', onClose);
-      secure.once('secureConnect', () => {
-        secure.off('error', onError);
-        secure.off('close', onClose);
-        const upstream = new Upstream(secure);
-        upstream.isVerified = secure.authorized;
-        this.#adopt(upstream);
-        resolve(true);
-      });
-    });
+    const secured = await startTls(
+      clear,
+      { host, isAddress, mustVerify, ca: this.#options.ca },
+      (abort) => (this.#abort = abort),
+    );
+    if (!(secured instanceof Upstream)) return this.#fail(secured.class, secured.detail);
+    this.#adopt(secured);
+    return this.#hello(false);
   }
 
   async #authenticate(keywords: readonly string[]): Promise<boolean> {
