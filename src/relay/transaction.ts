@@ -12,11 +12,12 @@
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
 import type { Class } from '../policy/classes.ts';
-import { FILE_PIECE_BYTES, type SpooledBody } from '../wire/spool.ts';
+import type { SpooledBody } from '../wire/spool.ts';
+import { DOTTED, type Frame, isChunk, lastChunk, pieces } from './frame.ts';
 import type { Lease, Pool } from './pool.ts';
 import type { Counters, FarReply, MailFrom, Recipient, RelayTransaction } from './relay.ts';
 import type { Server } from './server.ts';
-import { type Answer, DOTTED, type Fault, type Frame, lastChunk, type Step, type Upstream } from './upstream.ts';
+import type { Answer, Fault, Step, Upstream } from './upstream.ts';
 
 export type TransactionOptions = {
   readonly source: string;
@@ -38,8 +39,6 @@ type Command = { readonly line: string; readonly step: Step };
 type Opened = { readonly kind: 'open'; readonly lease: Lease; readonly data: Answer | undefined } | FarReply;
 
 const DATA: Command = { line: 'DATA', step: 'data' };
-const DOT = 0x2e;
-const LF = 0x0a;
 // What would end a command line. The session core lets none of these through; here they would become commands.
 // biome-ignore lint: control characters are the point
 const LINE_BREAK = /[\r\n\0]/;
@@ -324,7 +323,7 @@ export class SmarthostTransaction implements RelayTransaction {
     try {
       const timeouts = { stallMs: replyMs, finalMs };
       const { answer, isEndSent } = await upstream.message(
-        pieces(trace, body, upstream),
+        pieces(trace, body, upstream.takesAtOnce),
         trace.length + body.sizeBytes,
         frame,
         timeouts,
@@ -396,31 +395,6 @@ export class SmarthostTransaction implements RelayTransaction {
   #now(): number {
     return this.#options.clock.monotonicMs();
   }
-}
-
-/** One place for all that is read from a file, where the connection lets go of each piece before the next. */
-function* pieces(trace: Buffer, body: SpooledBody, { takesAtOnce }: Upstream): Generator<Buffer, void, void> {
-  yield trace;
-  yield* body.read(takesAtOnce && body.fileBytes > 0 ? Buffer.allocUnsafeSlow(FILE_PIECE_BYTES) : undefined);
-}
-
-/** At most this large a message goes as a chunk: for a larger one the turn that it saves is nothing. */
-const CHUNK_BYTES = 64 * 1024;
-const STUFFED = '\n.';
-
-/** Small, and no line of it is dot-stuffed, so that its octets on the wire are those of the message. */
-function isChunk(body: SpooledBody): boolean {
-  if (body.sizeBytes > CHUNK_BYTES) return false;
-  let isFirst = true;
-  let endedInLf = false;
-  for (const piece of body.read()) {
-    if (piece.length === 0) continue;
-    if ((isFirst || endedInLf) && piece[0] === DOT) return false;
-    if (piece.includes(STUFFED)) return false;
-    isFirst = false;
-    endedInLf = piece.at(-1) === LF;
-  }
-  return true;
 }
 
 function rcpt(recipient: Recipient): Command {

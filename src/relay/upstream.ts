@@ -10,6 +10,7 @@ import { Deadline } from '../kit/deadline.ts';
 import { type ByteSocket, TcpSocket } from '../kit/tcp.ts';
 import { type Capabilities, noCapabilities } from '../smtp/capabilities.ts';
 import { FarReplyParser, oneLine, type ParsedReply } from '../smtp/far-reply.ts';
+import type { Frame } from './frame.ts';
 
 export type Fault = {
   readonly kind: 'fault';
@@ -41,16 +42,6 @@ const GOOD: Readonly<Record<Step, (code: number) => boolean>> = {
   message: isCompletion,
   rset: isCompletion,
 };
-
-/** What stands around a message: after 354 it is dot-stuffed and ends in a lone dot; as a chunk its size is said first. */
-export type Frame = { readonly begin?: Buffer; readonly end?: Buffer };
-
-export const DOTTED: Frame = { end: Buffer.from('.\r\n') };
-
-/** RFC 3030 section 2: the whole message as the last chunk; its octets are not stuffed. */
-export function lastChunk(sizeBytes: number): Frame {
-  return { begin: Buffer.from(`BDAT ${sizeBytes} LAST\r\n`, 'latin1') };
-}
 
 type Question = {
   readonly step: Step;
