@@ -1,6 +1,6 @@
 /** The table of classes for people: as a list, and as docs/classes.md. */
 import { parseArgs } from 'node:util';
-import { type Class, type ClassEntry, classes } from '../policy/classes.ts';
+import { type Class, type ClassEntry, classes, enhancedCode, retryHelps } from '../policy/classes.ts';
 import type { Command } from './command.ts';
 
 const GROUPS: Readonly<Record<string, string>> = {
@@ -21,10 +21,11 @@ function entries(): [Class, ClassEntry][] {
   return Object.entries(classes) as [Class, ClassEntry][];
 }
 
-/** `5.7.1` */
-function status({ code, detail }: ClassEntry): string {
-  return `${Math.floor(code / 100)}.${detail}`;
+function replyOf(entry: ClassEntry): string {
+  return `${entry.code} ${enhancedCode(entry.code, entry)}`;
 }
+
+const yes = (is: boolean | undefined): string => (is ? 'yes' : '');
 
 /** The whole of docs/classes.md. */
 export function classesPage(): string {
@@ -32,9 +33,9 @@ export function classesPage(): string {
   const sections = [...groups].map(([group, members]) => {
     const rows = members.map(
       ([name, entry]) =>
-        `| <a id="${name}"></a>\`${name}\` | ${entry.code} ${status(entry)} | ${entry.text} | ${entry.doc} |`,
+        `| <a id="${name}"></a>\`${name}\` | ${replyOf(entry)} | ${yes(retryHelps(entry))} | ${yes(entry.quarantine)} | ${entry.text} | ${entry.doc} |`,
     );
-    return `## ${group}\n\n${GROUPS[group] ?? ''}\n\n| class | reply | the sender is told | what it means |\n|---|---|---|---|\n${rows.join('\n')}\n`;
+    return `## ${group}\n\n${GROUPS[group] ?? ''}\n\n| class | reply | retry | keep | the sender is told | what it means |\n|---|---|---|---|---|---|\n${rows.join('\n')}\n`;
   });
   return `# Classes
 
@@ -43,6 +44,9 @@ Written by \`postern classes --docs\` from \`src/policy/classes.ts\`; a test com
 Every refusal of ours names its class, an id and a URL: \`550 5.7.1 Text [spam.gtube id=0ABC… https://…/spam.gtube]\`. \`postern explain\` knows
 class, code and id. The class is also the label in the metrics and the column in the journal. 4xx: the sender tries again by itself. 5xx: a
 retry cannot help. Configuration can turn a filter's refusal from one into the other (\`finding\`, \`failure\`): then the code is 451 or 554.
+
+"retry": the sender tries again by itself and may get through. "keep": a copy may be kept where quarantine is on, for a person to look at and to let
+go. What other filters refuse mail for, and which class that is here: [reasons](reasons.md).
 
 ${sections.join('\n')}`;
 }
@@ -66,8 +70,7 @@ Example: postern classes | grep '^upstream'
       return 0;
     }
     const width = Math.max(...Object.keys(classes).map((name) => name.length));
-    for (const [name, entry] of entries())
-      io.out(`${name.padEnd(width)}  ${entry.code} ${status(entry)}  ${entry.text}`);
+    for (const [name, entry] of entries()) io.out(`${name.padEnd(width)}  ${replyOf(entry)}  ${entry.text}`);
     return 0;
   },
 };

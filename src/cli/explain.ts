@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { type Class, type ClassEntry, classes, isClass } from '../policy/classes.ts';
+import { type Class, classes, enhancedCode, entryOf, isClass } from '../policy/classes.ts';
 import type { Attempt } from '../record/events.ts';
 import type { LogAnswer } from '../record/query.ts';
 import { ask, askHelp, askOptions } from './ask.ts';
@@ -77,13 +77,16 @@ const RETRY: Readonly<Record<number, string>> = {
   5: 'a retry cannot help',
 };
 
-function enhanced({ code, detail }: ClassEntry): string {
-  return `${Math.floor(code / 100)}.${detail}`;
-}
-
 export function classText(name: Class): string {
-  const entry = classes[name];
-  return `${name}\n  reply    ${entry.code} ${enhanced(entry)} ${entry.text}\n  retry    ${RETRY[Math.floor(entry.code / 100)] ?? ''}\n  meaning  ${entry.doc}\n`;
+  const entry = entryOf(name);
+  const lines = [
+    name,
+    `reply    ${entry.code} ${enhancedCode(entry.code, entry)} ${entry.text}`,
+    `retry    ${RETRY[Math.floor(entry.code / 100)] ?? ''}`,
+    ...(entry.quarantine ? ['keep     a copy, where quarantine is on'] : []),
+    `meaning  ${entry.doc}`,
+  ];
+  return `${lines.join('\n  ')}\n`;
 }
 
 /** The id in a reply of ours, or in its bracket: `[spam.gtube id=… https://…]`, with quotes around it or without. */

@@ -1,5 +1,5 @@
 /**
- * The closed table of classes: main.sub -> what the sender is told and whether a retry helps.
+ * The closed table of classes: main.sub -> what the sender is told, whether a retry helps, whether a copy may be kept.
  *
  * Replies, log, journal, metric labels, `postern explain` and docs/classes.md are all read from here, so a class that
  * is not in this table cannot occur anywhere. 5xx stands only where a retry cannot help.
@@ -12,6 +12,11 @@ export type ClassEntry = {
   readonly text: string;
   /** for the operator: when this happens and, where it is not plain, what to do */
   readonly doc: string;
+  /**
+   * A copy may be kept for a person to look at and to let go: where a filter judged a whole message and may be wrong.
+   * Never what does harm when it is let go (virus.*), nor what cannot be carried anyway.
+   */
+  readonly quarantine?: true;
 };
 
 export const classes = {
@@ -167,6 +172,7 @@ export const classes = {
     detail: '7.1',
     text: 'The message has the test string for spam filters',
     doc: 'GTUBE: somebody tests the filter. It works; nothing to do.',
+    quarantine: true,
   },
 
   'limit.connections': {
@@ -334,4 +340,23 @@ export type Class = keyof typeof classes;
 
 export function isClass(text: string): text is Class {
   return Object.hasOwn(classes, text);
+}
+
+export function entryOf(of: Class): ClassEntry {
+  return classes[of];
+}
+
+/** A code of three digits as the first digit of RFC 3463 has it, with the detail: `5.7.1`. */
+export function enhancedCode(code: number, { detail }: ClassEntry): string {
+  return `${Math.floor(code / 100)}.${detail}`;
+}
+
+/** Where a person reads what it means; `helpUrl` is the configuration's. */
+export function classUrl(of: Class, helpUrl: string): string {
+  return `${helpUrl}${of}`;
+}
+
+/** Whether the sender tries again by itself, and may get through. */
+export function retryHelps({ code }: ClassEntry): boolean {
+  return code >= 400 && code < 500;
 }

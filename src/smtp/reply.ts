@@ -3,7 +3,7 @@
  *
  * Own refusals name their class, the id that the log finds and a URL. Replies of the far side are passed on as bytes.
  */
-import { type Class, classes } from '../policy/classes.ts';
+import { type Class, classUrl, enhancedCode, entryOf } from '../policy/classes.ts';
 
 export type Reply = {
   readonly code: number;
@@ -37,11 +37,11 @@ export function refusal(
   helpUrl: string,
   how: { readonly as?: 'defer' | 'reject'; readonly close?: boolean } = {},
 ): Reply {
-  const entry = classes[of];
+  const entry = entryOf(of);
   const code =
     how.as === 'defer' && entry.code >= 500 ? 451 : how.as === 'reject' && entry.code < 500 ? 554 : entry.code;
-  const tail = ` [${of} id=${id} ${helpUrl}${of}]\r\n`;
-  const head = `${code} ${Math.floor(code / 100)}.${entry.detail} ${entry.text}`.slice(0, MAX_LINE - tail.length);
+  const tail = ` [${of} id=${id} ${classUrl(of, helpUrl)}]\r\n`;
+  const head = `${code} ${enhancedCode(code, entry)} ${entry.text}`.slice(0, MAX_LINE - tail.length);
   const close = how.close === true || code === 421;
   return { code, bytes: Buffer.from(head + tail, 'latin1'), class: of, ...(close && { close }) };
 }

@@ -197,7 +197,9 @@ export class Session implements Dialog {
   #countError({ code }: Reply, id: string): void {
     if (code < 500 || this.#isEnding) return;
     this.#errors++;
-    if (this.#errors >= this.options.maxErrors) this.say(refusal('protocol.errors', id, this.options.helpUrl));
+    if (this.#errors < this.options.maxErrors) return;
+    if (!this.transaction) this.lastRefusal = 'protocol.errors';
+    this.say(refusal('protocol.errors', id, this.options.helpUrl));
   }
 
   begin(transaction: Transaction): void {

@@ -32,7 +32,9 @@ for (const folder of FOLDERS) {
     for (const name of dialogsOf(folder)) {
       const text = readFileSync(new URL(`${folder}/${name}`, import.meta.url), 'utf8');
       const script = parseDialog(text);
-      test(name.replace('.dialog', ''), () => playDialog(script));
+      test(name.replace('.dialog', ''), async () => {
+        await playDialog(script);
+      });
       test(`${name.replace('.dialog', '')}, cut at every place`, async () => {
         const cuts = chosen([...cutsOf(script)], /timeout = /.test(text));
         for (let at = 0; at < cuts.length; at += PARALLEL) {

@@ -13,8 +13,10 @@
  *     u > 250 ok                       the server says; u >> as above; u > FIN, u > RST, u > HANG (says nothing, ever)
  *     u < EOF                          the gateway closes the connection on which the server spoke last
  *     u silent                         the server was told nothing more than what stood here
+ *     g > drain                        the worker is told to end
  *     = accept accepted.clean          one record: verdict and class, in order
  *
+ * `{3}x` at the beginning of what is said is xxx, and `{3}[x\r\n]` three such lines. The settings are in stage.ts.
  * The server's banner, EHLO and QUIT are spoken for it (`% caps` says what it offers), since the gateway asks when it likes.
  * What either side says can be cut at any place, and the outcome must be the same (`% cuts none` where the segment is the point).
  */
@@ -23,9 +25,16 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { startGateway, type TestGateway, testConfig } from '../kit/gateway.ts';
+import type { TestGateway } from '../kit/gateway.ts';
+import type { Attempt } from '../../src/record/events.ts';
+import { stage } from './stage.ts';
 
-export type Line = { readonly at: number; readonly who: 'c' | 'u' | '='; readonly op: string; readonly text: string };
+export type Line = {
+  readonly at: number;
+  readonly who: 'c' | 'u' | 'g' | '=';
+  readonly op: string;
+  readonly text: string;
+};
 export type Script = { readonly settings: ReadonlyMap<string, string>; readonly lines: readonly Line[] };
 
 /** How long one step may wait for the other side before the script counts as broken. */
@@ -44,9 +53,10 @@ export function parseDialog(text: string): Script {
       settings.set(key, settings.has(key) ? `${settings.get(key)}\n${setting[2]}` : (setting[2] as string));
       return;
     }
-    const match = /^([cu]) (>>|>|<\.\.\.|<) ?(.*)$|^(u) (silent)$|^(=) (.*)$/.exec(line);
+    const match = /^([cu]) (>>|>|<\.\.\.|<) ?(.*)$|^(u) (silent)$|^(=) (.*)$|^(g) > (drain)$/.exec(line);
     assert.ok(match, `line ${i + 1} is no line of a dialog: ${line}`);
-    if (match[6]) lines.push({ at: i + 1, who: '=', op: '=', text: match[7] as string });
+    if (match[8]) lines.push({ at: i + 1, who: 'g', op: 'drain', text: '' });
+    else if (match[6]) lines.push({ at: i + 1, who: '=', op: '=', text: match[7] as string });
     else if (match[4]) lines.push({ at: i + 1, who: 'u', op: 'silent', text: '' });
     else lines.push({ at: i + 1, who: match[1] as 'c' | 'u', op: match[2] as string, text: match[3] as string });
   });
@@ -59,10 +69,10 @@ function withParts(text: string): string {
   );
 }
 
-/** `\r \n \0 \t \\ \xHH`, and `{N}X` for N times X at the very beginning. */
+/** `\r \n \0 \t \\ \xHH`, and `{N}X` or `{N}[XYZ]` for N times that at the very beginning. */
 export function unescape(text: string): Buffer {
-  const repeated = /^\{(\d+)\}(.)(.*)$/s.exec(text);
-  const body = repeated ? (repeated[2] as string).repeat(Number(repeated[1])) + repeated[3] : text;
+  const repeated = /^\{(\d+)\}(?:\[(.*?)\]|(.))(.*)$/s.exec(text);
+  const body = repeated ? (repeated[2] ?? repeated[3] ?? '').repeat(Number(repeated[1])) + repeated[4] : text;
   return Buffer.from(
     body.replace(/\\(r|n|0|t|\\|x([0-9a-f]{2}))/gi, (_all, c: string, hex?: string) =>
       hex !== undefined
@@ -81,6 +91,8 @@ function bytesOf({ op, text }: Line): Buffer {
 class Heard {
   #rest = '';
   readonly #lines: string[] = [];
+  /** every line, asked for or not */
+  readonly all: string[] = [];
   #ended = false;
   #wake: (() => void) | undefined;
 
@@ -88,6 +100,7 @@ class Heard {
     const all = (this.#rest + chunk.toString('latin1')).split('\r\n');
     this.#rest = all.pop() as string;
     this.#lines.push(...all);
+    this.all.push(...all);
     this.#wake?.();
   }
   end(): void {
@@ -200,33 +213,34 @@ async function writeCut(to: Duplex, bytes: Buffer, cut: number): Promise<void> {
 /** Cut what this line says at this place. */
 export type Cut = { readonly line: number; readonly at: number };
 
+/** What the host was told, and what was recorded of it. */
+export type Played = { readonly told: readonly string[]; readonly attempts: readonly Attempt[] };
+
 /** Plays a script once. Throws with the script's line and what was heard instead. */
-export async function playDialog(script: Script, cut?: Cut): Promise<void> {
+export async function playDialog(script: Script, cut?: Cut): Promise<Played> {
   const server = new ScriptedServer(
     (script.settings.get('caps') ?? 'PIPELINING,SIZE 1000000,8BITMIME,DSN,ENHANCEDSTATUSCODES')
       .split(',')
       .filter((c) => c !== ''),
   );
   const address = await server.listen();
-  const tables = Object.fromEntries(
-    ['limits', 'filters', 'smarthost', 'network'].map((t) => [t, script.settings.get(t) ?? '']),
-  );
-  const config = await testConfig([address], tables);
-  const gateway = await startGateway({ config });
-  if (script.settings.has('lock')) {
-    const [subject = '', how = 'reject'] = (script.settings.get('lock') as string).split(' ');
-    gateway.ledger.locks = [{ subject, how: how as 'reject', reason: 'test', who: 'test', since: 0, until: undefined }];
-  }
+  if (script.settings.get('server') === 'down') server.close();
+  const gateway = await stage(script.settings, address);
   try {
-    await run(script, cut, gateway, server);
+    return await run(script, cut, gateway, server);
   } finally {
     server.close();
     await gateway.close();
   }
 }
 
-async function run(script: Script, cut: Cut | undefined, gateway: TestGateway, server: ScriptedServer): Promise<void> {
-  const host = gateway.connect();
+async function run(
+  script: Script,
+  cut: Cut | undefined,
+  gateway: TestGateway,
+  server: ScriptedServer,
+): Promise<Played> {
+  const host = gateway.connect(script.settings.get('from'));
   const heard = new Heard();
   host.on('data', (chunk: Buffer) => heard.push(chunk));
   host.on('end', () => heard.end());
@@ -239,6 +253,8 @@ async function run(script: Script, cut: Cut | undefined, gateway: TestGateway, s
       if (line.who === '=') {
         const attempt = (await within(gateway.ledger.recorded(records + 1)))[records++];
         assert.equal(`${attempt?.verdict} ${attempt?.class}`, line.text);
+      } else if (line.who === 'g') {
+        void gateway.gateway.drain(0);
       } else if (line.op === 'silent') {
         assert.deepEqual(server.heard.left, [], 'the server was told something');
       } else if (line.op.startsWith('>')) {
@@ -261,6 +277,7 @@ async function run(script: Script, cut: Cut | undefined, gateway: TestGateway, s
   );
   assert.equal(gateway.ledger.attempts.length, records, 'records that the script does not name');
   host.destroy();
+  return { told: heard.all, attempts: gateway.ledger.attempts };
 }
 
 async function say(line: Line, cut: number, host: Duplex, server: ScriptedServer): Promise<void> {

@@ -77,7 +77,9 @@ export async function testConfig(
   servers: readonly string[],
   tables: Readonly<Record<string, string>> = {},
 ): Promise<Config> {
-  const smarthost = `servers = [${servers.map((s) => `"${s}"`).join(', ')}]\ntls = "none"\n${tables['smarthost'] ?? ''}`;
+  const { smarthost: more = '' } = tables;
+  const tls = /^tls = /m.test(more) ? '' : 'tls = "none"';
+  const smarthost = `servers = [${servers.map((s) => `"${s}"`).join(', ')}]\n${tls}\n${more}`;
   const network = `name = "customers"\nprefixes = ["198.51.100.0/24", "2001:db8:1::/48"]\n${tables['network'] ?? ''}`;
   const text = [
     `[gateway]\nname = "gw1.example.net"\nhelp_url = "https://help.example/"\nworkers = 1\n${tables['gateway'] ?? ''}`,

@@ -36,6 +36,13 @@ test('5xx stands only where a retry cannot help', () => {
   }
 });
 
+test('a copy is kept only of what a filter judged and what does no harm when it is let go', () => {
+  const kept = entries.filter(([, { quarantine }]) => quarantine);
+  assert.ok(kept.length > 0);
+  const never = /^(?:accepted|protocol|body|virus|limit|locked|network|upstream|session|error)\./;
+  for (const [name, { code }] of kept) assert.ok(code >= 500 && !never.test(name), name);
+});
+
 test('a status that RFC 3463 knows for one thing only is used for that', () => {
   for (const [status, code] of Object.entries({
     '4.6': 'body.loop',

@@ -1,0 +1,63 @@
+/**
+ * The gateway that a dialog is played through, as its settings want it:
+ *
+ *     % limits, filters, smarthost, network   a line for this table of the configuration
+ *     % caps LIST            what the server offers                % server down        nobody listens there
+ *     % before LIST          what the server was seen to offer before a reload of the configuration, whatever it does
+ *     % from ADDRESS         the host's address                    % lock SUBJECT HOW   somebody has locked it
+ *     % admission over       the keeper's answer to one more connection: over, or away
+ *     % descriptors N        the worker's limit of open files      % room N            octets that bodies may take
+ *     % broken lock, filter  a part of ours that throws whenever it is asked
+ */
+import type { Filter } from '../../src/filter/filter.ts';
+import { systemClock } from '../../src/kit/clock.ts';
+import { silentLog } from '../../src/kit/log.ts';
+import type { Admission } from '../../src/ledger/client.ts';
+import { parseCapabilities } from '../../src/smtp/capabilities.ts';
+import { createSmarthost } from '../../src/relay/smarthost.ts';
+import { FakeRelay } from '../fake/relay.ts';
+import { startGateway, type TestGateway, testConfig } from '../kit/gateway.ts';
+
+const TABLES = ['limits', 'filters', 'smarthost', 'network'];
+
+const brokenFilter: Filter = {
+  name: 'broken',
+  look: () => Promise.reject(new Error('planted')),
+  actionOf: () => 'ignore',
+  failure: () => 'defer',
+};
+
+export async function stage(settings: ReadonlyMap<string, string>, address: string): Promise<TestGateway> {
+  const config = await testConfig(
+    [address],
+    Object.fromEntries(TABLES.map((table) => [table, settings.get(table) ?? ''])),
+  );
+  const before = settings.get('before');
+  const descriptors = settings.get('descriptors');
+  const broken = settings.get('broken');
+  const gateway = await startGateway({
+    config,
+    ...(before !== undefined && { relay: afterReload(config, before) }),
+    ...(descriptors !== undefined && { descriptorLimit: Number(descriptors) }),
+    ...(broken === 'filter' && { filters: [brokenFilter] }),
+  });
+  const { ledger, rooms } = gateway;
+  const room = settings.get('room');
+  if (room !== undefined) rooms.budget.totalBytes = Number(room);
+  if (broken === 'lock')
+    ledger.lockOf = () => {
+      throw new Error('planted');
+    };
+  ledger.admission = (settings.get('admission') as Admission | undefined) ?? 'ok';
+  const [subject, how = 'reject'] = settings.get('lock')?.split(' ') ?? [];
+  if (subject !== undefined)
+    ledger.locks = [{ subject, how: how as 'reject', reason: 'test', who: 'test', since: 0, until: undefined }];
+  return gateway;
+}
+
+/** A relay whose predecessor has seen a server that offers this, and more in earlier days. */
+function afterReload(config: Parameters<typeof createSmarthost>[0], caps: string): ReturnType<typeof createSmarthost> {
+  const before = new FakeRelay();
+  before.capabilities = parseCapabilities(caps.split(','));
+  return createSmarthost(config, { log: silentLog, clock: systemClock, workerCount: 1 }, before);
+}
