@@ -123,6 +123,16 @@ export function integer(spec: Spec & { min: number; max: number }): Field<number
   return field(type, (raw) => (isCount(raw, spec.min, spec.max) ? { value: raw } : { expected: type }), spec);
 }
 
+/** A number above 0, whole or not. */
+export function decimal(spec: Spec & { max: number }): Field<number> {
+  const type = `a number above 0, at most ${spec.max}`;
+  return field(
+    type,
+    (raw) => (typeof raw === 'number' && raw > 0 && raw <= spec.max ? { value: raw } : { expected: type }),
+    spec,
+  );
+}
+
 /** TOML integers beyond 2^53 arrive as bigint and are out of every range here. */
 function isCount(raw: unknown, min: number, max: number): raw is number {
   return typeof raw === 'number' && Number.isInteger(raw) && raw >= min && raw <= max;

@@ -7,6 +7,7 @@
 import {
   choice,
   countOrAuto,
+  decimal,
   durationMs,
   endpoint,
   hostName,
@@ -24,8 +25,8 @@ import {
   text,
 } from './field.ts';
 
-/** What a finding, or a filter's own failure, leads to. */
-const ACTIONS = ['ignore', 'defer', 'reject'] as const;
+/** What a finding, or a filter's own failure, leads to; filters' docs say what each word means. */
+const ACTIONS = ['ignore', 'tag', 'defer', 'reject'] as const;
 export type Action = (typeof ACTIONS)[number];
 
 export const MODES = ['exempt', 'observe', 'enforce', 'smarthost-only', 'block'] as const;
@@ -200,20 +201,28 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
       max: 80,
     }),
   }),
-  filters: table('What looks at a message. Filters report; what a finding or a failure leads to is said here.', {
-    deadline: durationMs({ doc: 'For all filters of one message together.', default: '10s', min: '10ms', max: '5m' }),
-    gtube: table('The standard test string for spam filters.', {
-      finding: choice(ACTIONS, { doc: 'When the string is found.', default: 'reject' }),
-      failure: choice(ACTIONS, { doc: 'When the filter fails or is late.', default: 'defer' }),
-    }),
-    header: table('Header fields that must be there once (RFC 5322 section 3.6).', {
-      missing_from: choice(ACTIONS, { doc: 'No From.', default: 'reject' }),
-      duplicate_from: choice(ACTIONS, { doc: 'More than one From.', default: 'reject' }),
-      missing_date: choice(ACTIONS, { doc: 'No Date. Many devices send none.', default: 'ignore' }),
-      duplicate_date: choice(ACTIONS, { doc: 'More than one Date.', default: 'reject' }),
-      failure: choice(ACTIONS, { doc: 'When the filter fails or is late.', default: 'defer' }),
-    }),
-  }),
+  filters: table(
+    'What looks at a message. Filters report; what a finding or a failure leads to is said here: "ignore" only records it and adds its score, "tag" also puts a line "X-Postern-Tag: CLASS; id=ID" above the message, "defer" and "reject" refuse it.',
+    {
+      deadline: durationMs({
+        doc: 'For all filters of one stage together: before the banner, at the first recipient, after the message.',
+        default: '10s',
+        min: '10ms',
+        max: '5m',
+      }),
+      gtube: table('The standard test string for spam filters.', {
+        finding: choice(ACTIONS, { doc: 'When the string is found.', default: 'reject' }),
+        failure: choice(ACTIONS, { doc: 'When the filter fails or is late.', default: 'defer' }),
+      }),
+      header: table('Header fields that must be there once (RFC 5322 section 3.6).', {
+        missing_from: choice(ACTIONS, { doc: 'No From.', default: 'reject' }),
+        duplicate_from: choice(ACTIONS, { doc: 'More than one From.', default: 'reject' }),
+        missing_date: choice(ACTIONS, { doc: 'No Date. Many devices send none.', default: 'ignore' }),
+        duplicate_date: choice(ACTIONS, { doc: 'More than one Date.', default: 'reject' }),
+        failure: choice(ACTIONS, { doc: 'When the filter fails or is late.', default: 'defer' }),
+      }),
+    },
+  ),
   journal: table('What is remembered, and how long.', {
     keep: durationMs({ doc: 'Age at which a row is deleted.', default: '32d', min: '1h', max: '3650d' }),
     max_size: sizeBytes({
@@ -257,6 +266,15 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
         min: 1,
         max: 100000,
       }),
+      score_tag: optional(
+        decimal({
+          doc: "Sum of all findings' scores at which a message is marked; 1 is certainty.",
+          example: 0.6,
+          max: 100,
+        }),
+      ),
+      score_defer: optional(decimal({ doc: 'The sum at which it is put off.', example: 0.8, max: 100 })),
+      score_reject: optional(decimal({ doc: 'The sum at which it is refused.', example: 0.9, max: 100 })),
       log: choice(['full', 'hash', 'none'], {
         doc: 'Addresses of mail in journal and log: as they are, as a keyed hash, or not at all.',
         default: 'full',

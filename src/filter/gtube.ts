@@ -1,17 +1,18 @@
 /** The generic test for unsolicited bulk email: a line that every spam filter knows, so that anybody can test the way. */
-import type { Filter, Seen } from './filter.ts';
+import type { Filter, MakeFilter, Seen } from './filter.ts';
 
 // In two parts, so that this file may be mailed.
 const GTUBE = Buffer.from(['XJS*C4JDBQADN1.NSBN3*2IDNEN*', 'GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X'].join(''));
 
-export const gtube: Filter = {
+export const gtube = (({ filters: { gtube: config } }): Filter<'body'> => ({
   name: 'gtube',
-  look(message) {
+  stage: 'body',
+  look({ message }) {
     return contains(message.raw(), message.sizeBytes, GTUBE) ? [FOUND] : [];
   },
-  actionOf: (_class, filters) => filters.gtube.finding,
-  failure: (filters) => filters.gtube.failure,
-};
+  actionOf: () => config.finding,
+  failure: config.failure,
+})) satisfies MakeFilter;
 
 const FOUND: Seen = { filter: 'gtube', name: 'GTUBE', score: 1, evidence: 'the test string', class: 'spam.gtube' };
 

@@ -2,32 +2,35 @@
 import { camel } from '../config/field.ts';
 import type { Config } from '../config/schema.ts';
 import type { Class } from '../policy/classes.ts';
-import type { Filter, Seen } from './filter.ts';
+import type { Filter, MakeFilter, Seen } from './filter.ts';
 
 const ONCE = ['from', 'date'] as const;
+/** How much each speaks for abuse: many devices send no Date. */
+const SCORES = { 'from-missing': 0.3, 'from-duplicate': 0.5, 'date-missing': 0.1, 'date-duplicate': 0.3 } as const;
 
-export const header: Filter = {
+export const header = (({ filters: { header: config } }): Filter<'body'> => ({
   name: 'header',
-  look(message) {
+  stage: 'body',
+  look({ message }) {
     const seen: Seen[] = [];
     for (const name of ONCE) {
       let count = 0;
       for (const field of message.fields()) if (field.name === name) count++;
       if (count === 1) continue;
-      const fault = count === 0 ? 'missing' : 'duplicate';
+      const fault = `${name}-${count === 0 ? 'missing' : 'duplicate'}` as const;
       seen.push({
         filter: 'header',
-        name: `${name}-${fault}`,
-        score: 1,
+        name: fault,
+        score: SCORES[fault],
         evidence: `${count} ${name} fields`,
-        class: `header.${name}-${fault}`,
+        class: `header.${fault}`,
       });
     }
     return seen;
   },
-  actionOf: (class_, filters) => filters.header[keyOf(class_)],
-  failure: (filters) => filters.header.failure,
-};
+  actionOf: (class_) => config[keyOf(class_)],
+  failure: config.failure,
+})) satisfies MakeFilter;
 
 /** header.from-missing -> missingFrom */
 function keyOf(class_: Class): keyof Config['filters']['header'] {

@@ -1,73 +1,98 @@
-/** Runs the filters side by side under one deadline, and gives a failure the meaning that configuration says. */
-import type { Action, Config } from '../config/schema.ts';
-import type { Class } from '../policy/classes.ts';
-import type { Filter, Seen } from './filter.ts';
-import type { Message } from './message.ts';
+/** Runs the filters of a stage side by side, each under its deadline, and gives a failure the meaning that configuration says. */
+import type { Judged } from '../policy/decide.ts';
+import { Call } from './call.ts';
+import type { Filter, Seen, Stage, Subjects } from './filter.ts';
 
 export type FilterResult = {
   readonly findings: readonly Seen[];
   /** what policy decides on: each finding's class, and `error.filter` for each failure, with its action */
-  readonly seen: readonly { readonly class: Class; readonly action: Action }[];
+  readonly judged: readonly Judged[];
   readonly failures: readonly { readonly filter: string; readonly reason: string }[];
 };
 
-type Look = readonly Seen[] | Promise<readonly Seen[]>;
 type Writable = { [Key in keyof FilterResult]: FilterResult[Key][number][] };
 
-/** Of a run in which no filter took its time, so that no one can be told to stop: the next run has it. */
-let unused: AbortController | undefined;
-
-/** Never rejects: a filter that throws, rejects or is late is a failure of that filter. */
-export async function runFilters(
-  filters: readonly Filter[],
-  message: Message,
-  config: Config['filters'],
+/**
+ * Never rejects: a filter that throws, rejects or is late is a failure of that filter. `deadlineMs` holds for all, a
+ * filter's own for that one.
+ */
+export async function runFilters<S extends Stage>(
+  filters: readonly Filter<S>[],
+  subject: Subjects[S],
+  deadlineMs: number,
 ): Promise<FilterResult> {
-  const abort = unused ?? new AbortController();
-  unused = undefined;
-  const looks = filters.map((filter): Look => {
+  const result: Writable = { findings: [], judged: [], failures: [] };
+  // Most filters answer at once; what is slow is begun before anything is waited for.
+  let slow: Promise<void>[] | undefined;
+  for (const filter of filters) {
+    const call = new Call();
     try {
-      return filter.look(message, abort.signal);
+      const { gate } = filter;
+      const look = gate ? gate.pass(call.signal, () => filter.look(subject, call)) : filter.look(subject, call);
+      if (look instanceof Promise) (slow ??= []).push(settle(result, filter, look, call, deadlineMs));
+      else add(result, filter, look);
     } catch (error) {
-      return Promise.reject(error);
+      fail(result, filter, error);
     }
-  });
-  const result: Writable = { findings: [], seen: [], failures: [] };
-  // Most filters answer at once; a timer is made only for those that don't.
-  if (!looks.some((look) => look instanceof Promise)) {
-    unused = abort;
-    for (const [i, found] of looks.entries()) addFound(result, filters[i] as Filter, found as readonly Seen[], config);
-    return result;
   }
-  for (const [i, settled] of (await settleWithin(looks, config.deadline, abort)).entries()) {
-    const filter = filters[i] as Filter;
-    if (settled.status === 'fulfilled') addFound(result, filter, settled.value, config);
-    else {
-      result.failures.push({ filter: filter.name, reason: String(settled.reason) });
-      result.seen.push({ class: 'error.filter', action: filter.failure(config) });
-    }
+  if (slow) {
+    await Promise.all(slow);
+    // Which of several is listed first must not hang on which answered first.
+    inOrder(result, filters);
   }
   return result;
 }
 
-function addFound(result: Writable, filter: Filter, found: readonly Seen[], config: Config['filters']): void {
+function add(result: Writable, filter: Filter, found: readonly Seen[]): void {
   for (const finding of found) {
     result.findings.push(finding);
-    result.seen.push({ class: finding.class, action: filter.actionOf(finding.class, config) });
+    result.judged.push({
+      class: finding.class,
+      action: filter.actionOf(finding.class),
+      score: finding.score,
+      by: filter.name,
+    });
   }
 }
 
-async function settleWithin(looks: readonly Look[], deadlineMs: number, abort: AbortController) {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      reject(new Error(`not done within ${deadlineMs} ms`));
-      abort.abort();
-    }, deadlineMs);
+function fail(result: Writable, filter: Filter, error: unknown): void {
+  result.failures.push({ filter: filter.name, reason: String(error) });
+  result.judged.push({ class: 'error.filter', action: filter.failure, score: 0, by: filter.name });
+}
+
+/** Resolves when the look has ended or its time is over. */
+function settle(
+  result: Writable,
+  filter: Filter,
+  look: Promise<readonly Seen[]>,
+  call: Call,
+  deadlineMs: number,
+): Promise<void> {
+  const ownMs = Math.min(filter.deadlineMs ?? deadlineMs, deadlineMs);
+  return new Promise((resolve) => {
+    let timer: NodeJS.Timeout | undefined = setTimeout(() => {
+      timer = undefined;
+      fail(result, filter, new Error(`not done within ${ownMs} ms`));
+      call.end();
+      resolve();
+    }, ownMs);
+    const once = (end: () => void): void => {
+      if (timer === undefined) return;
+      clearTimeout(timer);
+      end();
+      resolve();
+    };
+    look.then(
+      (found) => once(() => add(result, filter, found)),
+      (error: unknown) => once(() => fail(result, filter, error)),
+    );
   });
-  try {
-    return await Promise.allSettled(looks.map((look) => Promise.race([look, late])));
-  } finally {
-    clearTimeout(timer);
-  }
+}
+
+function inOrder(result: Writable, filters: readonly Filter[]): void {
+  const rank = new Map(filters.map(({ name }, i) => [name, i]));
+  const by = (a: string, b: string): number => (rank.get(a) ?? 0) - (rank.get(b) ?? 0);
+  result.findings.sort((a, b) => by(a.filter, b.filter));
+  result.judged.sort((a, b) => by(a.by, b.by));
+  result.failures.sort((a, b) => by(a.filter, b.filter));
 }

@@ -6,20 +6,21 @@
  * answer is handed to the core as an event, and a host that disconnects meanwhile is one more event.
  */
 import type { Network } from '../config/schema.ts';
+import type { FilterResult } from '../filter/run.ts';
 import type { Arrival } from '../intercept/arrival.ts';
 import { newId } from '../kit/ids.ts';
 import type { ByteSocket, Receiver } from '../kit/tcp.ts';
 import type { Class } from '../policy/classes.ts';
 import { type Capabilities, noCapabilities } from '../smtp/capabilities.ts';
 import { type Reply, refusal } from '../smtp/reply.ts';
-import { Session, type SessionCommand, type SessionEvent, type Slot } from '../smtp/session.ts';
+import { type Refusal, Session, type SessionCommand, type SessionEvent, type Slot } from '../smtp/session.ts';
 import { acceptedOf, type Recipient, type Transaction } from '../smtp/transaction.ts';
 import { BodyReader } from '../wire/body.ts';
 import { LineReader } from '../wire/lines.ts';
 import { SpooledBody } from '../wire/spool.ts';
 import type { Rooms } from './rooms.ts';
 import { messageWay, recipientWay } from './way.ts';
-import { refusedArrival, Work } from './work.ts';
+import { type Origin, refusedArrival, Work } from './work.ts';
 
 const MAX_COMMAND_BYTES = 2048;
 /** What came before its turn: beyond this we stop reading. It is joined anew with each segment, so it is small. */
@@ -71,6 +72,7 @@ export class Connection implements Receiver {
   #bodySinceMs = 0;
   #unreadSinceMs: number | undefined;
   #overLimit: Class | undefined;
+  #found: FilterResult | undefined;
 
   constructor(rooms: Rooms, socket: ByteSocket, arrival: Arrival, network: Network, onEnd: (c: Connection) => void) {
     this.#rooms = rooms;
@@ -109,10 +111,17 @@ export class Connection implements Receiver {
     socket.on('close', () => this.#leave());
   }
 
+  get id(): string {
+    return this.#id;
+  }
+
   /** The banner, or the refusal that stands in its place. `overLimit` is what mode "observe" lets pass. */
-  open(refuse: Class | undefined, overLimit: Class | undefined): void {
+  open(refuse: Refusal | undefined, overLimit: Class | undefined, found?: FilterResult): void {
     this.#overLimit = overLimit;
+    this.#found = found;
     this.#opened = true;
+    // Filters took their time: the worker has drained and said 421, or the host has gone.
+    if (this.#isOver()) return;
     this.#step(refuse === undefined ? { kind: 'open' } : { kind: 'open', refuse });
     this.#feed();
   }
@@ -324,17 +333,26 @@ export class Connection implements Receiver {
   }
 
   #begin(transaction: Transaction): void {
-    const origin = { session: this.#id, worker: this.#rooms.worker, network: this.#network, arrival: this.#arrival };
-    this.#work = new Work(origin, transaction, this.#rooms.clock.nowMs(), this.#rooms.clock.monotonicMs());
+    this.#work = new Work(this.#origin(), transaction, this.#rooms.clock.nowMs(), this.#rooms.clock.monotonicMs());
     this.#work.wouldBe = this.#overLimit;
     this.#transactions++;
+  }
+
+  #origin(): Origin {
+    return {
+      session: this.#id,
+      worker: this.#rooms.worker,
+      network: this.#network,
+      arrival: this.#arrival,
+      found: this.#found,
+    };
   }
 
   async #recipient(slot: Slot, recipient: Recipient): Promise<void> {
     const work = this.#work as Work;
     let answer: Reply;
     try {
-      answer = await recipientWay(this.#rooms, work, recipient);
+      answer = await recipientWay(this.#rooms, work, recipient, this.#session.helo ?? '');
     } catch (error) {
       this.#rooms.log.write('error', 'fault', { id: work.transaction.id, error: String(error), stack: stackOf(error) });
       answer = refusal('error.internal', work.transaction.id, this.#rooms.config.gateway.helpUrl);
@@ -411,10 +429,9 @@ export class Connection implements Receiver {
   }
 
   #recordRefusal(why: Class): void {
-    const origin = { session: this.#id, worker: this.#rooms.worker, network: this.#network, arrival: this.#arrival };
     const { helo, esmtp } = this.#session;
     const tookMs = this.#rooms.clock.monotonicMs() - this.#startMs;
-    this.#rooms.ledger.record(refusedArrival(origin, this.#atMs, helo, esmtp, why, tookMs));
+    this.#rooms.ledger.record(refusedArrival(this.#origin(), this.#atMs, helo, esmtp, why, tookMs));
   }
 
   #leave(): void {

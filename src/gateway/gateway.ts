@@ -9,6 +9,7 @@ import type { ByteSocket } from '../kit/tcp.ts';
 import type { Class } from '../policy/classes.ts';
 import { Connection } from './driver.ts';
 import type { Rooms } from './rooms.ts';
+import { connectWay } from './way.ts';
 
 const SWEEP_MS = 250;
 /** After the drain: for the answer to what has been sent already. */
@@ -91,7 +92,7 @@ export class Gateway {
     rooms.counts.opened(found?.name ?? NOWHERE);
 
     const refuse = this.#refusal(found);
-    if (refuse) return connection.open(refuse, undefined);
+    if (refuse) return connection.open({ class: refuse }, undefined);
     const answer = await rooms.ledger.admit(source, network.maxConnections);
     admitted = answer === 'ok';
     if (socket.destroyed) {
@@ -101,8 +102,12 @@ export class Gateway {
     }
     const over: Class | undefined =
       answer === 'ok' ? undefined : answer === 'over' ? 'limit.connections' : 'error.keeper';
-    if (over !== undefined && network.mode === 'observe') return connection.open(undefined, over);
-    connection.open(over, undefined);
+    if (over !== undefined && network.mode !== 'observe') return connection.open({ class: over }, undefined);
+    if (rooms.filters.connect.length === 0) return connection.open(undefined, over);
+
+    const { verdict, wouldBe, found: seen } = await connectWay(rooms, connection.id, arrival, network);
+    const refusal = verdict.kind === 'accept' ? undefined : { class: verdict.class, as: verdict.kind };
+    connection.open(refusal, over ?? wouldBe, seen);
   }
 
   /** What stands in place of the banner, decided without asking anybody. */

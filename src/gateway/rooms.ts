@@ -1,6 +1,6 @@
-/** What every connection of a worker shares. A reload replaces `config`, `networks` and `relay`; sessions take them as they begin. */
+/** What every connection of a worker shares. A reload replaces `config`, `networks`, `filters` and `relay`; sessions take them as they begin. */
 import type { Config, Network } from '../config/schema.ts';
-import type { Filter } from '../filter/filter.ts';
+import type { FilterSet } from '../filter/all.ts';
 import type { Descriptors } from '../intercept/descriptors.ts';
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
@@ -19,7 +19,7 @@ export type Rooms = {
   /** a tmpfs where bodies too large for memory wait, in files without a name */
   readonly spoolDir: string;
   readonly descriptors: Descriptors;
-  readonly filters: readonly Filter[];
+  filters: FilterSet;
   readonly log: Log;
   readonly clock: Clock;
   readonly counts: Counts;

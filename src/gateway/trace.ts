@@ -1,7 +1,8 @@
-/** The Received line (RFC 5321 section 4.4): the one thing that is added to a message, on top. */
+/** What is added to a message, on top: the Received line (RFC 5321 section 4.4), and above it a line for each tag. */
 import type { Arrival } from '../intercept/arrival.ts';
 import type { HeaderField } from '../filter/message.ts';
 import { parseAddress } from '../kit/address.ts';
+import type { Class } from '../policy/classes.ts';
 
 export type TraceFacts = {
   readonly gatewayName: string;
@@ -26,6 +27,11 @@ export function receivedLine(facts: TraceFacts): Buffer {
       `\t${rfc5322Date(facts.nowMs)}\r\n`,
     'latin1',
   );
+}
+
+/** Above the Received line, where no host can have put one: what stands below is the host's own. */
+export function tagLines(tags: readonly Class[], id: string): Buffer {
+  return Buffer.from(tags.map((tag) => `X-Postern-Tag: ${tag}; id=${id}\r\n`).join(''), 'latin1');
 }
 
 /** A path is at most 512 octets and its brackets; an EHLO word 255 (smtp/command.ts, smtp/verb/hello.ts). */

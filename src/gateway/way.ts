@@ -3,30 +3,61 @@
  *
  * Each step gives a reply, never an exception: what goes wrong is a class.
  */
+import type { Network } from '../config/schema.ts';
+import type { Connected, Enveloped } from '../filter/filter.ts';
 import { Message } from '../filter/message.ts';
-import { runFilters } from '../filter/run.ts';
+import { type FilterResult, runFilters } from '../filter/run.ts';
+import type { Arrival } from '../intercept/arrival.ts';
 import { sourceOf } from '../kit/address.ts';
 import type { Class } from '../policy/classes.ts';
-import { decideMessage, decideRecipient } from '../policy/decide.ts';
+import { type Decision, decideFound, decideRecipient } from '../policy/decide.ts';
 import type { FarReply } from '../relay/relay.ts';
 import { type Reply, refusal } from '../smtp/reply.ts';
 import { acceptedOf, type Recipient } from '../smtp/transaction.ts';
 import type { BodyFault, BodyReader } from '../wire/body.ts';
 import type { SpooledBody } from '../wire/spool.ts';
 import type { Rooms } from './rooms.ts';
-import { isLoop, receivedLine } from './trace.ts';
+import { isLoop, receivedLine, tagLines } from './trace.ts';
 import type { Work } from './work.ts';
 
-/** Step 3: locks, then the far side, whose reply is the reply. */
-export async function recipientWay(rooms: Rooms, work: Work, recipient: Recipient): Promise<Reply> {
+/** Step 2: the filters that look at a connection before its banner. `id` is the session's. */
+export async function connectWay(
+  rooms: Rooms,
+  id: string,
+  arrival: Arrival,
+  network: Network,
+): Promise<Decision & { readonly found: FilterResult }> {
+  const found = await runFilters(rooms.filters.connect, connectedOf(arrival, network), rooms.config.filters.deadline);
+  logFailures(rooms, id, found);
+  return { ...decideFound(found.judged, network), found };
+}
+
+/** Step 3: locks, filters, then the far side, whose reply is the reply. */
+export async function recipientWay(rooms: Rooms, work: Work, recipient: Recipient, helo: string): Promise<Reply> {
   const { verdict, wouldBe } = decideRecipient(
     rooms.ledger.lockOf(work.origin.arrival.source),
     work.origin.network.mode,
   );
   work.wouldBe ??= wouldBe;
   if (verdict.kind !== 'accept') return refused(rooms, work, verdict.class);
+  if (rooms.filters.envelope.length > 0) {
+    // One look for all recipients of a transaction, which may be asked about side by side.
+    work.enveloped ??= envelopeWay(rooms, work, recipient, helo);
+    const envelope = await work.enveloped;
+    work.wouldBe ??= envelope.wouldBe;
+    const { kind, class: of } = envelope.verdict;
+    if (kind !== 'accept') return refused(rooms, work, of, { as: kind });
+  }
   work.relay ??= rooms.relay.begin(work.transaction.from, work.transaction.id, sourceOf(work.origin.arrival.source));
   return mirrored(rooms, work, await work.relay.recipient(recipient));
+}
+
+async function envelopeWay(rooms: Rooms, work: Work, recipient: Recipient, helo: string): Promise<Decision> {
+  const { filters, config } = rooms;
+  const found = await runFilters(filters.envelope, envelopedOf(work, helo, [recipient]), config.filters.deadline);
+  logFailures(rooms, work.transaction.id, found);
+  work.found(found);
+  return decideFound(work.judged, work.origin.network);
 }
 
 /** Steps 5 and 6: from the final dot to the answer. */
@@ -44,16 +75,17 @@ export async function messageWay(
   const message = new Message(body.spool);
   if (isLoop(message.fields(), config.gateway.name, config.limits.received)) return refused(rooms, work, 'body.loop');
 
-  const { findings, seen, failures } = await runFilters(rooms.filters, message, config.filters);
-  work.findings = findings;
-  for (const { filter, reason } of failures)
-    rooms.log.write('warn', 'filter-failed', { id: work.transaction.id, filter, reason });
+  const mail = { ...envelopedOf(work, facts.helo, acceptedOf(work.transaction)), message };
+  const found = await runFilters(rooms.filters.body, mail, config.filters.deadline);
+  logFailures(rooms, work.transaction.id, found);
+  work.found(found);
 
-  const { verdict, wouldBe } = decideMessage(seen, work.origin.network.mode);
+  const { verdict, wouldBe, tags } = decideFound(work.judged, work.origin.network);
   work.wouldBe ??= wouldBe;
   work.verdictMs = rooms.clock.monotonicMs() - startMs;
   if (verdict.kind !== 'accept') return refused(rooms, work, verdict.class, { as: verdict.kind });
 
+  work.tags = tags;
   const far = await send(rooms, work, body.spool, facts);
   work.relayMs = rooms.clock.monotonicMs() - startMs - work.verdictMs;
   return mirrored(rooms, work, far);
@@ -76,9 +108,10 @@ async function send(
     soleRecipient: accepted.length === 1 ? accepted[0]?.path : undefined,
     nowMs: rooms.clock.nowMs(),
   });
+  const top = work.tags.length > 0 ? Buffer.concat([tagLines(work.tags, transaction.id), trace]) : trace;
   // A 354 was said only because a recipient stood, so there is a relay transaction.
   return work.relay
-    ? work.relay.send(trace, spool)
+    ? work.relay.send(top, spool)
     : { kind: 'failure', class: 'error.internal', detail: 'a body without a relay transaction' };
 }
 
@@ -89,6 +122,27 @@ const FAULTS: Readonly<Record<BodyFault, Class>> = {
   size: 'body.size',
   memory: 'limit.memory',
 };
+
+function connectedOf({ source, destination }: Arrival, { name }: Network): Connected {
+  return { source, subscriber: sourceOf(source), network: name, destination };
+}
+
+function envelopedOf({ origin, transaction }: Work, helo: string, recipients: readonly Recipient[]): Enveloped {
+  const { source, destination } = origin.arrival;
+  return {
+    source,
+    subscriber: sourceOf(source),
+    network: origin.network.name,
+    destination,
+    helo,
+    sender: transaction.from.path.slice(1, -1),
+    recipients: recipients.map(({ path }) => path.slice(1, -1)),
+  };
+}
+
+function logFailures(rooms: Rooms, id: string, { failures }: FilterResult): void {
+  for (const { filter, reason } of failures) rooms.log.write('warn', 'filter-failed', { id, filter, reason });
+}
 
 function refused(
   rooms: Rooms,

@@ -1,8 +1,10 @@
 /** What is known of one transaction while it is on its way, and the event that is made of it at the end. */
 import type { Network } from '../config/schema.ts';
 import type { Seen } from '../filter/filter.ts';
+import type { FilterResult } from '../filter/run.ts';
 import type { Arrival } from '../intercept/arrival.ts';
 import type { Class } from '../policy/classes.ts';
+import type { Decision, Judged } from '../policy/decide.ts';
 import { type Verdict, verdictOf } from '../policy/verdict.ts';
 import type { Attempt } from '../record/events.ts';
 import type { RelayTransaction } from '../relay/relay.ts';
@@ -15,6 +17,8 @@ export type Origin = {
   readonly worker: number;
   readonly network: Network;
   readonly arrival: Arrival;
+  /** what the filters saw of the connection, if any looked */
+  readonly found: FilterResult | undefined;
 };
 
 export class Work {
@@ -27,7 +31,12 @@ export class Work {
   inFlight = false;
   isRecorded = false;
   wouldBe: Class | undefined;
-  findings: readonly Seen[] = [];
+  /** what the filters saw so far, of connection, envelope and message, and what is to be decided on */
+  findings: readonly Seen[];
+  judged: readonly Judged[];
+  /** the one look at this transaction's envelope */
+  enveloped: Promise<Decision> | undefined;
+  tags: readonly Class[] = [];
   sizeBytes = 0;
   upstream: string | undefined;
   upstreamReply: string | undefined;
@@ -42,6 +51,13 @@ export class Work {
     this.transaction = transaction;
     this.atMs = atMs;
     this.startMs = startMs;
+    this.findings = origin.found?.findings ?? [];
+    this.judged = origin.found?.judged ?? [];
+  }
+
+  found({ findings, judged }: FilterResult): void {
+    this.findings = this.findings.length === 0 ? findings : [...this.findings, ...findings];
+    this.judged = this.judged.length === 0 ? judged : [...this.judged, ...judged];
   }
 
   /** `why` is the end that the session saw when there was no answer to a message. */
@@ -62,7 +78,7 @@ export class Work {
       reply: this.outcome ? textOf(this.outcome) : '',
       upstream: this.upstream,
       upstreamReply: this.upstreamReply,
-      findings: this.findings.map(({ filter, name, score, evidence }) => ({ filter, name, score, evidence })),
+      findings: reported(this.findings),
       verdictMs: this.verdictMs && toMicros(this.verdictMs),
       relayMs: this.relayMs && toMicros(this.relayMs),
       totalMs: toMicros(nowMs - this.startMs),
@@ -76,8 +92,7 @@ export class Work {
   #decision(why: Class): { class: Class; verdict: Verdict['kind'] } {
     const said = this.outcome;
     if (said) {
-      const of = said.class ?? (this.wouldBe === undefined ? 'accepted.clean' : 'accepted.observed');
-      return { class: of, verdict: kindOf(said.code) };
+      return { class: said.class ?? this.#acceptedAs(), verdict: kindOf(said.code) };
     }
     const asked = this.transaction.recipients;
     const last = asked.at(-1);
@@ -85,6 +100,11 @@ export class Work {
       return { class: this.recipientClasses.at(-1) ?? why, verdict: kindOf(last.code) };
     }
     return { class: why, verdict: verdictOf(why).kind };
+  }
+
+  #acceptedAs(): Class {
+    if (this.wouldBe !== undefined) return 'accepted.observed';
+    return this.tags.length > 0 ? 'accepted.tagged' : 'accepted.clean';
   }
 }
 
@@ -108,11 +128,16 @@ export function refusedArrival(
     reply: '',
     upstream: undefined,
     upstreamReply: undefined,
-    findings: [],
+    findings: reported(origin.found?.findings ?? []),
     verdictMs: undefined,
     relayMs: undefined,
     totalMs: toMicros(totalMs),
   };
+}
+
+/** A finding's class is decided on and not recorded: configuration may have overruled it. */
+function reported(seen: readonly Seen[]): Attempt['findings'] {
+  return seen.map(({ filter, name, score, evidence }) => ({ filter, name, score, evidence }));
 }
 
 function attemptBase(origin: Origin, id: string, atMs: number, helo: string | undefined, esmtp: boolean) {

@@ -26,6 +26,12 @@ export const classes = {
     text: 'Accepted',
     doc: 'The far side has the message; its reply was passed on.',
   },
+  'accepted.tagged': {
+    code: 250,
+    detail: '0.0',
+    text: 'Accepted',
+    doc: 'A finding whose action is "tag", or the network\'s score_tag: the far side has the message, with a line X-Postern-Tag above our Received line for each class. Such a line below it is not ours.',
+  },
   'accepted.observed': {
     code: 250,
     detail: '0.0',
@@ -172,6 +178,13 @@ export const classes = {
     detail: '7.1',
     text: 'The message has the test string for spam filters',
     doc: 'GTUBE: somebody tests the filter. It works; nothing to do.',
+    quarantine: true,
+  },
+  'spam.score': {
+    code: 550,
+    detail: '7.1',
+    text: 'The message looks like spam',
+    doc: "The scores of all findings come to the network's score_reject or score_defer. postern explain ID lists them.",
     quarantine: true,
   },
 

@@ -4,20 +4,44 @@
 import type { Class } from './classes.ts';
 import { type Verdict, verdictOf } from './verdict.ts';
 
-export type Action = 'ignore' | 'defer' | 'reject';
+export type Action = 'ignore' | 'tag' | 'defer' | 'reject';
+
+/** A finding, or a filter's failure, with the action that configuration gives it. */
+export type Judged = {
+  readonly class: Class;
+  readonly action: Action;
+  readonly score: number;
+  /** the filter */
+  readonly by: string;
+};
+
+/** Where the sum of all scores leads to something by itself; undefined never does. */
+export type Thresholds = {
+  readonly mode: string;
+  readonly scoreTag: number | undefined;
+  readonly scoreDefer: number | undefined;
+  readonly scoreReject: number | undefined;
+};
 
 /** What was decided, and in mode "observe" what "enforce" would have said. */
-export type Decision = { readonly verdict: Verdict; readonly wouldBe: Class | undefined };
+export type Decision = {
+  readonly verdict: Verdict;
+  readonly wouldBe: Class | undefined;
+  /** what an accepted message is marked with on top */
+  readonly tags: readonly Class[];
+};
 
 const ACCEPT: Verdict = { kind: 'accept', class: 'accepted.clean' };
-const SEVERITY: Readonly<Record<Action, number>> = { ignore: 0, defer: 1, reject: 2 };
+const NO_TAGS: readonly Class[] = [];
+const ACCEPTED: Decision = { verdict: ACCEPT, wouldBe: undefined, tags: NO_TAGS };
+const SEVERITY: Readonly<Record<Action, number>> = { ignore: 0, tag: 1, defer: 2, reject: 3 };
 
 /** Mode "observe" judges everything and refuses nothing of ours. */
 export function applyMode(verdict: Verdict, mode: string): Decision {
-  if (verdict.kind === 'accept') return { verdict, wouldBe: undefined };
+  if (verdict.kind === 'accept') return { verdict, wouldBe: undefined, tags: NO_TAGS };
   return mode === 'observe'
-    ? { verdict: { kind: 'accept', class: 'accepted.observed' }, wouldBe: verdict.class }
-    : { verdict, wouldBe: undefined };
+    ? { verdict: { kind: 'accept', class: 'accepted.observed' }, wouldBe: verdict.class, tags: NO_TAGS }
+    : { verdict, wouldBe: undefined, tags: NO_TAGS };
 }
 
 /** A lock speaks at every RCPT, so that each attempt is recorded with its recipient. */
@@ -25,22 +49,30 @@ export function decideRecipient(
   lock: { readonly how: 'kernel' | 'defer' | 'reject' } | undefined,
   mode: string,
 ): Decision {
-  if (!lock) return { verdict: ACCEPT, wouldBe: undefined };
+  if (!lock) return ACCEPTED;
   return applyMode(verdictOf(lock.how === 'defer' ? 'locked.deferred' : 'locked.subscriber'), mode);
 }
 
 /**
- * What the filters found, each with the action that configuration gives it: the most severe decides, among equals the
- * first. The action overrules the class's own severity.
+ * What the filters found: the most severe action decides, among equals the first, and what all scores come to last. The
+ * action overrules the class's own severity. Tags are for what is accepted; mode "observe" leaves the message as it is.
  */
-export function decideMessage(
-  seen: readonly { readonly class: Class; readonly action: Action }[],
-  mode: string,
-): Decision {
+export function decideFound(judged: readonly Judged[], network: Thresholds): Decision {
+  if (judged.length === 0) return ACCEPTED;
+  let score = 0;
+  for (const one of judged) score += one.score;
+  const all = [...judged, { class: 'spam.score' as const, action: actionOfScore(score, network) }];
   let worst: { readonly class: Class; readonly action: Action } | undefined;
-  for (const one of seen) {
-    if (one.action !== 'ignore' && (!worst || SEVERITY[one.action] > SEVERITY[worst.action])) worst = one;
-  }
-  if (!worst || worst.action === 'ignore') return { verdict: ACCEPT, wouldBe: undefined };
-  return applyMode({ kind: worst.action, class: worst.class }, mode);
+  for (const one of all) if (SEVERITY[one.action] > SEVERITY[worst?.action ?? 'ignore']) worst = one;
+  if (!worst || worst.action === 'ignore') return ACCEPTED;
+  if (worst.action !== 'tag') return applyMode({ kind: worst.action, class: worst.class }, network.mode);
+  if (network.mode === 'observe') return ACCEPTED;
+  const tags = new Set(all.filter(({ action }) => action === 'tag').map((one) => one.class));
+  return { verdict: { kind: 'accept', class: 'accepted.tagged' }, wouldBe: undefined, tags: [...tags] };
+}
+
+function actionOfScore(score: number, { scoreTag, scoreDefer, scoreReject }: Thresholds): Action {
+  // Sums of decimals: 0.1 + 0.2 reaches 0.3.
+  const reaches = (threshold: number | undefined): boolean => threshold !== undefined && score >= threshold - 1e-9;
+  return reaches(scoreReject) ? 'reject' : reaches(scoreDefer) ? 'defer' : reaches(scoreTag) ? 'tag' : 'ignore';
 }

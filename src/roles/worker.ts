@@ -7,7 +7,7 @@
 import type { Config } from '../config/schema.ts';
 import { fileState } from '../config/outside.ts';
 import { createReloader } from '../config/reload.ts';
-import { allFilters } from '../filter/all.ts';
+import { closeFilters, makeFilters } from '../filter/all.ts';
 import { Gateway } from '../gateway/gateway.ts';
 import { sessionReport } from '../gateway/report.ts';
 import { Counts, type Rooms } from '../gateway/rooms.ts';
@@ -113,7 +113,7 @@ function makeRooms(config: Config, index: number, egress: Egress, signal: AbortS
         rooms.budget.openFiles +
         rooms.relay.servers().reduce((sum, { connections }) => sum + connections, 0),
     ),
-    filters: allFilters,
+    filters: makeFilters(config, egress),
     log,
     clock: systemClock,
     counts,
@@ -140,6 +140,8 @@ async function drain(gateway: Gateway, listeners: Listeners, drainMs: number): P
 export function adopt(rooms: Rooms, config: Config, egress: Egress): void {
   rooms.config = config;
   rooms.networks = networksOf(config.network);
+  closeFilters(rooms.filters);
+  rooms.filters = makeFilters(config, egress);
   rooms.budget.totalBytes = config.limits.bodyTotal;
   rooms.ledger.configure({ workers: config.gateway.workers, keeperFailure: config.gateway.keeperFailure });
   const next = createSmarthost(config, { ...egress, workerCount: config.gateway.workers }, rooms.relay);

@@ -19,9 +19,12 @@ import { mail } from './verb/mail.ts';
 import { rcpt } from './verb/rcpt.ts';
 import { expn, help, noop, quit, rset, vrfy } from './verb/simple.ts';
 
+/** `as` overrules the class's own severity. */
+export type Refusal = { readonly class: Class; readonly as?: 'defer' | 'reject' };
+
 export type SessionEvent =
   /** the connection is admitted, or the banner is a refusal */
-  | { readonly kind: 'open'; readonly refuse?: Class }
+  | { readonly kind: 'open'; readonly refuse?: Refusal }
   | { readonly kind: 'line'; readonly line: string }
   | { readonly kind: 'line-fault'; readonly fault: 'line-end' | 'line-length' }
   /** the answer to one recipient that was asked about */
@@ -154,9 +157,9 @@ export class Session implements Dialog {
     }
   }
 
-  #open(refuseWith: Class | undefined): void {
+  #open(refuseWith: Refusal | undefined): void {
     this.#state = 'ready';
-    if (refuseWith) this.refuse(refuseWith, true);
+    if (refuseWith) this.refuse(refuseWith.class, true, refuseWith.as);
     else this.say(reply(220, `${this.options.gatewayName} ESMTP Postern`));
   }
 
@@ -185,10 +188,10 @@ export class Session implements Dialog {
     this.#flush();
   }
 
-  refuse(of: Class, close = false): void {
+  refuse(of: Class, close = false, as?: 'defer' | 'reject'): void {
     const id = this.transaction?.id ?? this.options.id;
     if (!this.transaction) this.lastRefusal = of;
-    const said = refusal(of, id, this.options.helpUrl, { close });
+    const said = refusal(of, id, this.options.helpUrl, { close, ...(as && { as }) });
     this.say(said);
     this.#countError(said, id);
   }

@@ -20,11 +20,12 @@ import { startGateway, type TestGateway, testConfig } from '../kit/gateway.ts';
 
 const TABLES = ['limits', 'filters', 'smarthost', 'network'];
 
-const brokenFilter: Filter = {
+const brokenFilter: Filter<'body'> = {
   name: 'broken',
+  stage: 'body',
   look: () => Promise.reject(new Error('planted')),
   actionOf: () => 'ignore',
-  failure: () => 'defer',
+  failure: 'defer',
 };
 
 export async function stage(settings: ReadonlyMap<string, string>, address: string): Promise<TestGateway> {

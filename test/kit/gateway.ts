@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { type Duplex, duplexPair } from 'node:stream';
 import { parseConfig } from '../../src/config/load.ts';
 import type { Config } from '../../src/config/schema.ts';
-import { allFilters } from '../../src/filter/all.ts';
-import type { Filter } from '../../src/filter/filter.ts';
+import { allFilters, makeFilters } from '../../src/filter/all.ts';
+import type { AnyFilter } from '../../src/filter/filter.ts';
 import { Gateway } from '../../src/gateway/gateway.ts';
 import { Counts, type Rooms } from '../../src/gateway/rooms.ts';
 import { networksOf } from '../../src/identity/networks.ts';
@@ -96,7 +96,8 @@ export async function testConfig(
 
 export type TestGatewayOptions = {
   readonly config: Config;
-  readonly filters?: readonly Filter[];
+  /** in place of the product's */
+  readonly filters?: readonly AnyFilter[];
   readonly relay?: Relay;
   readonly log?: Log;
   readonly descriptorLimit?: number;
@@ -118,7 +119,7 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
     budget: new SpoolBudget(config.limits.bodyTotal),
     spoolDir,
     descriptors: new Descriptors(() => counts.open, options.descriptorLimit),
-    filters: options.filters ?? allFilters,
+    filters: makeFilters(config, { log, clock }, options.filters?.map((filter) => () => filter) ?? allFilters),
     log,
     clock,
     counts,

@@ -47,7 +47,9 @@ function eventOf(text: string, slots: Slot[]): SessionEvent {
   const [kind = '', a = '', b = ''] = text.slice(1).split(' ');
   switch (kind) {
     case 'open':
-      return a === '' ? { kind } : { kind, refuse: a as Class };
+      return a === ''
+        ? { kind }
+        : { kind, refuse: { class: a as Class, ...(b !== '' && { as: b as 'defer' | 'reject' }) } };
     case 'line-end':
     case 'line-length':
       return { kind: 'line-fault', fault: kind };

@@ -1,26 +1,23 @@
 import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
 import { describe, test } from 'node:test';
-import { allFilters } from '../../../src/filter/all.ts';
+import { makeFilters } from '../../../src/filter/all.ts';
+import { Call } from '../../../src/filter/call.ts';
 import type { Filter } from '../../../src/filter/filter.ts';
+import { Gate } from '../../../src/filter/gate.ts';
 import { gtube } from '../../../src/filter/gtube.ts';
 import { header } from '../../../src/filter/header.ts';
 import { Message } from '../../../src/filter/message.ts';
 import { runFilters } from '../../../src/filter/run.ts';
 import { SpoolBudget, SpooledBody } from '../../../src/wire/spool.ts';
+import { systemClock } from '../../../src/kit/clock.ts';
+import { silentLog } from '../../../src/kit/log.ts';
 import { testConfig } from '../../kit/gateway.ts';
+import { mailOf, messageOf } from '../../kit/mail.ts';
 
-const signal = new AbortController().signal;
 const GTUBE = ['XJS*C4JDBQADN1.NSBN3*2IDNEN*', 'GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X'].join('');
-const { filters: config } = await testConfig(['127.0.0.1:2'], {});
-
-/** A message in pieces of `size`. */
-function messageOf(text: string, size = text.length): Message {
-  const body = new SpooledBody(new SpoolBudget(1 << 26), 1 << 25, tmpdir());
-  const bytes = Buffer.from(text, 'latin1');
-  for (let at = 0; at < bytes.length; at += size) body.append(bytes.subarray(at, at + size));
-  return new Message(body);
-}
+const config = await testConfig(['127.0.0.1:2'], {});
+const call = new Call();
 
 describe('a header', () => {
   test('is read the same in whatever pieces it came', () => {
@@ -87,34 +84,46 @@ describe('header filter', () => {
   ];
   for (const [text, want] of cases) {
     test(JSON.stringify(text), async () => {
-      const seen = await header.look(messageOf(text), signal);
+      const filter = header(config);
+      const seen = await filter.look(mailOf(text), call);
       assert.deepEqual(
         seen.map((one) => one.class),
         want,
       );
-      for (const one of seen) assert.ok(['ignore', 'defer', 'reject'].includes(header.actionOf(one.class, config)));
+      for (const one of seen)
+        assert.equal(filter.actionOf(one.class), one.class === 'header.date-missing' ? 'ignore' : 'reject');
     });
   }
 });
 
 describe('gtube', () => {
   test('is found at every seam, and only whole', async () => {
+    const filter = gtube(config);
     const text = `From: a\r\n\r\nxx${GTUBE}\r\n`;
     for (const size of [1, 2, 7, 33, 34, 67, 68, 69, 70, 1000]) {
-      assert.equal((await gtube.look(messageOf(text, size), signal)).length, 1, `pieces of ${size}`);
-      assert.equal((await gtube.look(messageOf(text.replace('GTUBE', 'GTUBF'), size), signal)).length, 0);
+      assert.equal(
+        (await filter.look({ ...mailOf(text), message: messageOf(text, size) }, call)).length,
+        1,
+        `pieces of ${size}`,
+      );
+      const other = text.replace('GTUBE', 'GTUBF');
+      assert.equal((await filter.look({ ...mailOf(text), message: messageOf(other, size) }, call)).length, 0);
     }
   });
 });
 
 describe('running filters', () => {
-  const message = messageOf('From: a\r\nDate: b\r\n\r\n');
-  const make = (name: string, look: Filter['look']): Filter => ({
+  const mail = mailOf('From: a\r\nDate: b\r\n\r\n');
+  const make = (name: string, look: Filter<'body'>['look'], more: Partial<Filter<'body'>> = {}): Filter<'body'> => ({
     name,
+    stage: 'body',
     look,
     actionOf: () => 'reject',
-    failure: () => 'defer',
+    failure: 'defer',
+    ...more,
   });
+  const never = (): Promise<never> => new Promise(() => {});
+  const finding = (filter: string) => ({ filter, name: 'x', score: 0.5, evidence: '', class: 'spam.gtube' }) as const;
 
   test("what throws, rejects or is late is that filter's failure, with the meaning that configuration gives", async () => {
     const result = await runFilters(
@@ -123,11 +132,12 @@ describe('running filters', () => {
           throw new Error('one');
         }),
         make('rejects', () => Promise.reject(new Error('two'))),
-        make('late', () => new Promise(() => {})),
-        ...allFilters,
+        make('late', never),
+        make('later', never, { deadlineMs: 20 }),
+        ...makeFilters(config, { log: silentLog, clock: systemClock }).body,
       ],
-      message,
-      { ...config, deadline: 50 },
+      mail,
+      50,
     );
     assert.deepEqual(
       result.failures.map(({ filter, reason }) => [filter, reason]),
@@ -135,47 +145,89 @@ describe('running filters', () => {
         ['throws', 'Error: one'],
         ['rejects', 'Error: two'],
         ['late', 'Error: not done within 50 ms'],
+        ['later', 'Error: not done within 20 ms'],
       ],
     );
     assert.deepEqual(
-      result.seen,
-      ['throws', 'rejects', 'late'].map(() => ({ class: 'error.filter', action: 'defer' })),
+      result.judged,
+      ['throws', 'rejects', 'late', 'later'].map((by) => ({ class: 'error.filter', action: 'defer', score: 0, by })),
     );
     assert.deepEqual(result.findings, []);
   });
 
-  test('no filter is told to stop because one of another run was late', async () => {
-    const signals: AbortSignal[] = [];
-    const quick = make('quick', (_message, abort) => {
-      signals.push(abort);
-      return [];
+  test('all of a stage are begun before one is waited for, and are listed in their order', async () => {
+    const begun: string[] = [];
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const one = make('one', async () => {
+      begun.push('one');
+      await promise;
+      return [finding('one')];
     });
-    await runFilters([quick], message, config);
-    await runFilters([quick, make('late', () => new Promise(() => {}))], message, { ...config, deadline: 20 });
-    await runFilters([quick], message, config);
+    const two = make('two', () => {
+      begun.push('two');
+      resolve();
+      return [finding('two')];
+    });
+    const { findings, judged } = await runFilters([one, two], mail, 1000);
+    assert.deepEqual(begun, ['one', 'two']);
     assert.deepEqual(
-      signals.map(({ aborted }) => aborted),
-      [true, true, false],
-      'the first two share one, for the first was over',
+      findings.map(({ filter }) => filter),
+      ['one', 'two'],
     );
+    assert.deepEqual(judged[0], { class: 'spam.gtube', action: 'reject', score: 0.5, by: 'one' });
   });
 
-  test('a late filter is told to stop', async () => {
+  test('a late filter is told to stop, and what it says afterwards is not heard', async () => {
     let stopped = false;
-    await runFilters(
-      [
-        make(
-          'late',
-          (_message, abort) =>
-            new Promise(() => {
-              abort.addEventListener('abort', () => (stopped = true));
-            }),
-        ),
-      ],
-      message,
-      { ...config, deadline: 20 },
-    );
+    let answer: (value: []) => void = () => {};
+    const late = make('late', (_mail, { signal }) => {
+      signal.addEventListener('abort', () => (stopped = true));
+      return new Promise((resolve) => (answer = resolve));
+    });
+    const quick = make('quick', () => [finding('quick')]);
+    const result = await runFilters([late, quick], mail, 20);
     assert.ok(stopped);
+    answer([]);
+    assert.equal(result.failures.length, 1);
+    assert.equal(result.findings.length, 1);
+  });
+
+  test('a signal that is asked for too late has aborted', () => {
+    const over = new Call();
+    over.end();
+    assert.ok(over.signal.aborted);
+  });
+
+  test('a gate lets so many in at once; who waits too long never begins, and the others keep their order', async () => {
+    const gate = new Gate(2);
+    const begun: number[] = [];
+    const ends: (() => void)[] = [];
+    const look = (number: number, deadlineMs: number) =>
+      runFilters(
+        [
+          make(
+            'slow',
+            () => {
+              begun.push(number);
+              return new Promise((resolve) => ends.push(() => resolve([])));
+            },
+            { gate, deadlineMs },
+          ),
+        ],
+        mail,
+        10_000,
+      );
+    const running = [look(0, 5000), look(1, 5000), look(2, 20), look(3, 5000), look(4, 5000)];
+    assert.deepEqual((await running[2])?.failures, [{ filter: 'slow', reason: 'Error: not done within 20 ms' }]);
+    assert.equal(gate.waiting, 2);
+    assert.deepEqual(begun, [0, 1]);
+    for (let i = 0; i < 4; i++) {
+      while (ends.length <= i) await new Promise(setImmediate);
+      ends[i]?.();
+    }
+    await Promise.all(running);
+    assert.deepEqual(begun, [0, 1, 3, 4]);
+    assert.equal(gate.waiting, 0);
   });
 });
 
@@ -183,10 +235,10 @@ test('what is in the file is looked at like what is in memory', async () => {
   const body = new SpooledBody(new SpoolBudget(1 << 26), 1000, tmpdir());
   const filler = Buffer.from('x'.repeat(70_000));
   for (let i = 0; i < 12; i++) body.append(filler);
-  assert.equal((await gtube.look(new Message(body), signal)).length, 0);
+  assert.equal((await gtube(config).look({ ...mailOf(''), message: new Message(body) }, call)).length, 0);
   // Across the seam between two reads of the file.
   body.append(Buffer.from('y'.repeat(256 * 1024 - (body.sizeBytes % (256 * 1024)) - 30)));
   body.append(Buffer.from(GTUBE));
-  assert.equal((await gtube.look(new Message(body), signal)).length, 1);
+  assert.equal((await gtube(config).look({ ...mailOf(''), message: new Message(body) }, call)).length, 1);
   body.release();
 });

@@ -1,24 +1,52 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decideMessage, decideRecipient } from '../../../src/policy/decide.ts';
+import type { Class } from '../../../src/policy/classes.ts';
+import { type Action, decideFound, decideRecipient, type Judged, type Thresholds } from '../../../src/policy/decide.ts';
+
+const judged = (...all: readonly (readonly [Class, Action, number?])[]): Judged[] =>
+  all.map(([class_, action, score = 0]) => ({ class: class_, action, score, by: 'x' }));
+const network: Thresholds = { mode: 'enforce', scoreTag: undefined, scoreDefer: undefined, scoreReject: undefined };
 
 test('the most severe action decides, among equals the first; "ignore" never does', () => {
-  const seen = [
-    { class: 'header.date-missing', action: 'ignore' },
-    { class: 'error.filter', action: 'defer' },
-    { class: 'spam.gtube', action: 'reject' },
-    { class: 'header.from-missing', action: 'reject' },
-  ] as const;
-  assert.deepEqual(decideMessage(seen, 'enforce').verdict, { kind: 'reject', class: 'spam.gtube' });
-  assert.deepEqual(decideMessage(seen.slice(0, 2), 'enforce').verdict, { kind: 'defer', class: 'error.filter' });
-  assert.equal(decideMessage(seen.slice(0, 1), 'enforce').verdict.kind, 'accept');
-  assert.equal(decideMessage([], 'enforce').verdict.class, 'accepted.clean');
+  const seen = judged(
+    ['header.date-missing', 'ignore', 1],
+    ['error.filter', 'defer'],
+    ['spam.gtube', 'reject'],
+    ['header.from-missing', 'reject'],
+  );
+  assert.deepEqual(decideFound(seen, network).verdict, { kind: 'reject', class: 'spam.gtube' });
+  assert.deepEqual(decideFound(seen.slice(0, 2), network).verdict, { kind: 'defer', class: 'error.filter' });
+  assert.equal(decideFound(seen.slice(0, 1), network).verdict.kind, 'accept');
+  assert.equal(decideFound([], network).verdict.class, 'accepted.clean');
+});
+
+test('what is accepted carries each tag once; what is refused carries none', () => {
+  const seen = judged(['header.date-missing', 'tag'], ['spam.gtube', 'tag'], ['spam.gtube', 'tag']);
+  assert.deepEqual(decideFound(seen, network), {
+    verdict: { kind: 'accept', class: 'accepted.tagged' },
+    wouldBe: undefined,
+    tags: ['header.date-missing', 'spam.gtube'],
+  });
+  assert.deepEqual(decideFound([...seen, ...judged(['error.filter', 'defer'])], network).tags, []);
+  assert.deepEqual(decideFound(seen, { ...network, mode: 'observe' }).tags, [], 'observe leaves the message as it is');
+});
+
+test('scores add up to the thresholds of the network, whatever each leads to by itself', () => {
+  const seen = judged(['header.date-missing', 'ignore', 0.1], ['header.from-missing', 'ignore', 0.2]);
+  const at = (more: Partial<Thresholds>) => decideFound(seen, { ...network, ...more });
+  assert.equal(at({}).verdict.class, 'accepted.clean');
+  assert.equal(at({ scoreReject: 0.31 }).verdict.class, 'accepted.clean');
+  assert.deepEqual(at({ scoreReject: 0.3 }).verdict, { kind: 'reject', class: 'spam.score' });
+  assert.deepEqual(at({ scoreReject: 1, scoreDefer: 0.3 }).verdict, { kind: 'defer', class: 'spam.score' });
+  assert.deepEqual(at({ scoreReject: 1, scoreTag: 0.2 }).tags, ['spam.score']);
+  assert.equal(at({ scoreReject: 0.3, mode: 'observe' }).wouldBe, 'spam.score');
 });
 
 test('mode "observe" refuses nothing and remembers what would have been', () => {
-  assert.deepEqual(decideMessage([{ class: 'spam.gtube', action: 'reject' }], 'observe'), {
+  assert.deepEqual(decideFound(judged(['spam.gtube', 'reject']), { ...network, mode: 'observe' }), {
     verdict: { kind: 'accept', class: 'accepted.observed' },
     wouldBe: 'spam.gtube',
+    tags: [],
   });
   assert.equal(decideRecipient({ how: 'reject' }, 'observe').wouldBe, 'locked.subscriber');
 });

@@ -1,0 +1,35 @@
+/** The example of docs/add-a-filter.md, taken from the page and run. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import { makeFilters } from '../../../src/filter/all.ts';
+import type { MakeFilter } from '../../../src/filter/filter.ts';
+import { runFilters } from '../../../src/filter/run.ts';
+import { systemClock } from '../../../src/kit/clock.ts';
+import { silentLog } from '../../../src/kit/log.ts';
+import { testConfig } from '../../kit/gateway.ts';
+import { mailOf } from '../../kit/mail.ts';
+
+const top = join(import.meta.dirname, '../../..');
+
+test('the example of docs/add-a-filter.md has at most 30 lines and works as it stands', async () => {
+  const page = readFileSync(join(top, 'docs/add-a-filter.md'), 'utf8');
+  const [, example = ''] = /^```ts\n([\s\S]*?)^```$/m.exec(page) ?? [];
+  assert.ok(example.trimEnd().split('\n').length <= 30);
+
+  const directory = mkdtempSync(join(tmpdir(), 'postern-recipe-'));
+  const file = join(directory, 'priority.ts');
+  writeFileSync(file, example.replaceAll("'./", `'${pathToFileURL(join(top, 'src/filter')).href}/`));
+  const { priority } = (await import(pathToFileURL(file).href)) as { priority: MakeFilter };
+  rmSync(directory, { recursive: true });
+
+  const set = makeFilters(await testConfig(['127.0.0.1:2']), { log: silentLog, clock: systemClock }, [priority]);
+  const look = (text: string) => runFilters(set.body, mailOf(text), 1000);
+  assert.deepEqual((await look('X-Priority: 1 (Highest)\r\n\r\n')).judged, [
+    { class: 'spam.score', action: 'ignore', score: 0.1, by: 'priority' },
+  ]);
+  assert.deepEqual((await look('X-Priority: 3\r\nSubject: high\r\n\r\n')).findings, []);
+});
