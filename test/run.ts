@@ -4,7 +4,7 @@
  * Files named *.lab.test.ts make networks, start whole gateways and measure time, so they run after the others and one at a time.
  */
 import { globSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { delimiter, join, relative } from 'node:path';
 import { Readable } from 'node:stream';
 import { run, type TestsStream } from 'node:test';
 import { spec } from 'node:test/reporters';
@@ -37,6 +37,8 @@ process.chdir(top);
 process.env['POSTERN_SEED'] = options.seed;
 if (options.long) process.env['POSTERN_LONG'] = '1';
 if (options['update-golden']) process.env['POSTERN_UPDATE_GOLDEN'] = '1';
+// Every file starts in a process of its own, and many start the program itself: Node keeps what it has made of the sources.
+process.env['NODE_COMPILE_CACHE'] = join(top, '.cache/compiled');
 // Programs of the system that are not in everybody's PATH, and those that appliance/setup.sh has unpacked.
 process.env['PATH'] = [process.env['PATH'], '/usr/sbin', '/sbin', join(top, '.cache/bin')].join(delimiter);
 
@@ -48,6 +50,7 @@ if (files.length === 0) {
   process.exit(1);
 }
 const isLab = (file: string): boolean => file.endsWith('.lab.test.ts');
+const SLOWEST = 10;
 const results = new Results();
 
 // A test that hangs is ended; one that needs longer says so itself with its own timeout. A file whose tests are done is
@@ -67,6 +70,7 @@ type Event = { readonly type: string; readonly data: Parameters<Results['add']>[
 /** The events of both groups as one run: the runner's closing lines are held back, and given once with the sums. */
 async function* events(): AsyncGenerator<Event> {
   const sums = new Map<string, number>([['seed', Number(options.seed)]]);
+  const times: [ms: number, file: string][] = [];
   let closed: Event | undefined;
   for (const [group, concurrency] of [
     [files.filter((file) => !isLab(file)), 2],
@@ -85,6 +89,8 @@ async function* events(): AsyncGenerator<Event> {
       }
       if (event.type === 'test:fail') process.exitCode = 1;
       results.add(event.type, event.data);
+      const { name, file, details } = event.data;
+      if (event.type === 'test:complete' && name === file) times.push([details?.duration_ms ?? 0, name ?? '']);
       yield event;
     }
   }
@@ -92,8 +98,12 @@ async function* events(): AsyncGenerator<Event> {
   if (!sums.get('tests') || sums.get('fail') || sums.get('cancelled')) process.exitCode = 1;
   // At this event the reporter lists what failed.
   if (closed) yield closed;
-  for (const [word, sum] of sums)
-    yield { type: 'test:diagnostic', data: { nesting: 0, message: `${word} ${Math.round(sum)}`, level: 'info' } };
+  const slowest = times.sort(([a], [b]) => b - a).slice(0, SLOWEST);
+  const lines = [
+    ...slowest.map(([ms, file]) => `${(ms / 1000).toFixed(1).padStart(5)} s ${relative(top, file)}`),
+    ...[...sums].map(([word, sum]) => `${word} ${Math.round(sum)}`),
+  ];
+  for (const message of lines) yield { type: 'test:diagnostic', data: { nesting: 0, message, level: 'info' } };
 }
 
 process.stdout.write(`${files.length} files, seed ${options.seed}${options.long ? ', full numbers' : ''}\n`);

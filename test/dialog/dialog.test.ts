@@ -10,8 +10,11 @@ import { isLong } from '../kit/tier.ts';
 import { type Cut, cutsOf, parseDialog, playDialog } from './dialog.ts';
 
 const FOLDERS = ['normal', 'host', 'server'] as const;
-/** Dialogs whose outcome takes a deadline to come: each cut costs that long, so the short tier takes every 10th. */
+/** In the short tier: every 10th place and all edges, but of no dialog more than about so many. */
 const SHORT_STRIDE = 10;
+const SHORT_MOST = 200;
+/** Dialogs whose outcome takes a deadline to come: each cut costs that long. */
+const WAITING_STRIDE = 40;
 const PARALLEL = 8;
 
 function dialogsOf(folder: string): string[] {
@@ -20,11 +23,19 @@ function dialogsOf(folder: string): string[] {
     .sort();
 }
 
-/** Where to cut in this run: everywhere, or in the short tier a tenth of the places, always the same ones. */
+/** Where to cut in this run: everywhere, or in the short tier in some places, always the same ones. */
 function chosen(cuts: readonly Cut[], waits: boolean): readonly Cut[] {
   if (isLong) return cuts;
-  const stride = waits ? SHORT_STRIDE * 4 : cuts.length > 300 ? SHORT_STRIDE : 1;
-  return cuts.filter((_cut, i) => i % stride === 0);
+  if (waits) return everyNth(cuts, WAITING_STRIDE);
+  const edges = cuts.filter(({ isEdge }) => isEdge);
+  const others = cuts.filter(({ isEdge }) => !isEdge);
+  return [edges, others.filter((_cut, i) => i % SHORT_STRIDE === 0)].flatMap((some) =>
+    everyNth(some, Math.ceil(some.length / SHORT_MOST)),
+  );
+}
+
+function everyNth(cuts: readonly Cut[], n: number): readonly Cut[] {
+  return cuts.filter((_cut, i) => i % n === 0);
 }
 
 for (const folder of FOLDERS) {

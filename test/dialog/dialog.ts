@@ -210,8 +210,10 @@ async function writeCut(to: Duplex, bytes: Buffer, cut: number): Promise<void> {
   to.write(bytes.subarray(cut));
 }
 
-/** Cut what this line says at this place. */
-export type Cut = { readonly line: number; readonly at: number };
+/** Cut what this line says at this place. `isEdge`: beside an octet that means something wherever it stands. */
+export type Cut = { readonly line: number; readonly at: number; readonly isEdge: boolean };
+
+const EDGES = Buffer.from('\r\n.\0', 'latin1');
 
 /** What the host was told, and what was recorded of it. */
 export type Played = { readonly told: readonly string[]; readonly attempts: readonly Attempt[] };
@@ -318,7 +320,8 @@ export function* cutsOf(script: Script): Generator<Cut> {
   if (script.settings.get('cuts') === 'none') return;
   for (const line of script.lines) {
     if (!line.op.startsWith('>') || /^(FIN|RST|HANG)$/.test(line.text)) continue;
-    const { length } = bytesOf(line);
-    for (let at = 1; at < length; at++) yield { line: line.at, at };
+    const bytes = bytesOf(line);
+    const isEdge = (at: number): boolean => EDGES.includes(bytes[at] as number);
+    for (let at = 1; at < bytes.length; at++) yield { line: line.at, at, isEdge: isEdge(at - 1) || isEdge(at) };
   }
 }

@@ -161,7 +161,7 @@ suite("the dead-man's switch", { skip: needsRoot }, () => {
       for (let i = 0; i < 2 * availableParallelism(); i++) {
         busy.push(spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' }));
       }
-      await sleep(count(8_000, 600_000));
+      await sleep(count(6_000, 600_000));
     } finally {
       for (const child of busy) child.kill('SIGKILL');
     }

@@ -156,7 +156,7 @@ test('EIO: writes fail with an error of the system; attempts wait; recovers when
   assert.equal(damageOf(join(dir, 'journal.db')), undefined);
 });
 
-const kills = count(10, 50);
+const kills = count(5, 50);
 test(`killed ${kills} times while writing: opens again, with at most the last batch missing`, async () => {
   let before = 0;
   for (let round = 0; round < kills; round++) {

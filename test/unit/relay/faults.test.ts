@@ -86,7 +86,7 @@ async function sideBySide(work: (cell: Cell) => Promise<void>): Promise<void> {
 }
 
 test('a fault in any cell of the matrix: an answer in time, and 250 exactly when the message has arrived', async (t) => {
-  const perCell = count(3, 100);
+  const perCell = count(1, 100);
   await sideBySide(async ({ stage, name, how }) => {
     const fake = await fakeFor(t, {
       ...FAKE,
