@@ -31,6 +31,8 @@ export type Handlers<In> = {
 
 export type Peer = {
   readonly send: Send;
+  /** The same for a message that is JSON already. */
+  readonly sendText: (json: string) => boolean;
   /** Ends the connection when what was sent has gone out, after at most a second. Resolves when it has ended. */
   readonly close: () => Promise<void>;
 };
@@ -91,19 +93,20 @@ function attach<In>(socket: Socket, handlers: Handlers<In>): Peer {
     }
   });
 
+  const sendText = (json: string): boolean => {
+    if (ending || !socket.writable) return false;
+    const bytes = Buffer.byteLength(json) + 1;
+    if (bytes > MAX_LINE_BYTES + 1 || socket.writableLength + outgoingBytes + bytes > MAX_OUTGOING_BYTES) return false;
+    // What one turn of the loop says goes out in one write: a busy worker says many small things.
+    if (outgoing === '') setImmediate(flush);
+    outgoing += `${json}\n`;
+    outgoingBytes += bytes;
+    return true;
+  };
+
   return {
-    send: (message) => {
-      if (ending || !socket.writable) return false;
-      const line = `${JSON.stringify(message)}\n`;
-      const bytes = Buffer.byteLength(line);
-      if (bytes > MAX_LINE_BYTES + 1 || socket.writableLength + outgoingBytes + bytes > MAX_OUTGOING_BYTES)
-        return false;
-      // What one turn of the loop says goes out in one write: a busy worker says many small things.
-      if (outgoing === '') setImmediate(flush);
-      outgoing += line;
-      outgoingBytes += bytes;
-      return true;
-    },
+    send: (message) => !ending && socket.writable && sendText(JSON.stringify(message)),
+    sendText,
     close: () => {
       if (!ending) {
         ending = true;
@@ -180,7 +183,12 @@ export function connectChannel<In>(path: string, handlers: ChannelHandlers<In>, 
 
   if (!stopped) dial();
   signal.addEventListener('abort', () => void close(), { once: true });
-  return { send: (message) => peer?.send(message) ?? false, isUp: () => peer !== undefined, close };
+  return {
+    send: (message) => peer?.send(message) ?? false,
+    sendText: (json) => peer?.sendText(json) ?? false,
+    isUp: () => peer !== undefined,
+    close,
+  };
 }
 
 export type ListenOptions<In> = {

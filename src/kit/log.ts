@@ -32,15 +32,16 @@ export function logLine(role: string, level: Level, event: string, fields: Field
   return rest === '{}' ? `${head}}` : `${head},${rest.slice(1)}`;
 }
 
-let lastMs = NaN;
+let lastSecond = NaN;
 let lastText = '';
-/** Spelt once for all that happens in the same millisecond. */
-function timeText(ms: number): string {
-  if (ms !== lastMs) {
-    lastText = new Date(ms).toISOString();
-    lastMs = ms;
+/** `new Date(ms).toISOString()`; the second is spelt once for all that happens in it. */
+export function timeText(ms: number): string {
+  const second = Math.floor(ms / 1000);
+  if (second !== lastSecond) {
+    lastText = new Date(second * 1000).toISOString().slice(0, -'000Z'.length);
+    lastSecond = second;
   }
-  return lastText;
+  return `${lastText}${String(ms - second * 1000).padStart(3, '0')}Z`;
 }
 
 function cut(_key: string, item: unknown): unknown {

@@ -45,11 +45,24 @@ export function maybe<T>(of: Shape<T>): Shape<T | undefined> {
 
 /** Exactly these keys. */
 export function object<T>(keys: { readonly [K in keyof T]-?: Shape<T[K]> }): Shape<T> {
-  const shapes = Object.entries<Shape<unknown>>(keys);
+  const names = Object.keys(keys);
+  const shapes = Object.values<Shape<unknown>>(keys);
+  const hasOthers = (raw: object): boolean => {
+    for (const key in raw) if (!Object.hasOwn(keys, key)) return true;
+    return false;
+  };
   return (raw): raw is T => {
     if (!isObject(raw)) return false;
-    for (const key in raw) if (!Object.hasOwn(keys, key)) return false;
-    return shapes.every(([key, shape]) => shape(raw[key]));
+    let present = 0;
+    for (let i = 0; i < names.length; i++) {
+      const value = raw[names[i] as string];
+      if (!(shapes[i] as Shape<unknown>)(value)) return false;
+      if (value !== undefined) present++;
+    }
+    // As many as are known: there is no other, and none has to be looked up.
+    let all = 0;
+    for (const _ in raw) all++;
+    return all === present || !hasOthers(raw);
   };
 }
 

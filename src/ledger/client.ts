@@ -53,7 +53,7 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
 
   const flush = (): void => {
     admitter.sendReleases();
-    if (channel.isUp()) outbox.flush((batch) => say({ kind: 'events', batch }));
+    if (channel.isUp()) outbox.flush((json) => channel.sendText(json));
   };
 
   const onMessage = (message: FromKeeper): void => {

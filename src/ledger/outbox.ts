@@ -1,27 +1,26 @@
 /**
  * Events on their way from a worker to the keeper: batched, bounded, and counted when there is no room.
  *
- * Counts of sessions are merged while they wait, so that they are never lost and never take a place.
+ * Each waits as the JSON that it is sent as: one string, where the event itself would be fifty things for the garbage
+ * collector to look at. Counts of sessions are merged while they wait, so that they are never lost and never take a place.
  */
-import {
-  type Attempt,
-  fit,
-  fitCounts,
-  type RelayCounts,
-  type SessionCounts,
-  weigh,
-  type WorkerEvent,
-} from '../record/events.ts';
+import { fit, fitCounts, type RelayCounts, type SessionCounts, type WorkerEvent } from '../record/events.ts';
+import type { ToKeeper } from './language.ts';
 
 export const MAX_WAITING = 10_000;
-const MAX_WAITING_BYTES = 32 * 1024 * 1024;
-const BATCH_EVENTS = 500;
-/** JSON can make six octets of one character: half a MiB of text stays under a line's 4 MiB in any case */
-const BATCH_BYTES = 512 * 1024;
+const MAX_WAITING_LENGTH = 32 * 1024 * 1024;
+/** so many that wait are sent before it is time */
+const FULL_EVENTS = 500;
+/** what the keeper takes apart at once: few enough to stay in a processor's cache */
+const BATCH_EVENTS = 100;
+/** a character is at most three octets: it stays under a line's 4 MiB in any case; so does the largest event alone */
+const BATCH_LENGTH = 1024 * 1024;
+
+const HEAD: `{"kind":"${Extract<ToKeeper, { kind: 'events' }>['kind']}","batch":[` = '{"kind":"events","batch":[';
 
 export class Outbox {
-  readonly #waiting: { readonly event: Attempt; readonly bytes: number }[] = [];
-  #bytes = 0;
+  readonly #waiting: string[] = [];
+  #length = 0;
   #counts: SessionCounts | undefined;
   #dropped = 0;
 
@@ -30,8 +29,9 @@ export class Outbox {
     return this.#waiting.length;
   }
 
+  /** So many have come that they are not to wait for the time; said once for each so many, also if they cannot be sent. */
   get isFull(): boolean {
-    return this.#waiting.length >= BATCH_EVENTS;
+    return this.#waiting.length > 0 && this.#waiting.length % FULL_EVENTS === 0;
   }
 
   put(event: WorkerEvent): void {
@@ -40,36 +40,38 @@ export class Outbox {
       this.#counts = this.#counts ? merge(this.#counts, counts) : counts;
       return;
     }
-    const small = fit(event);
-    const bytes = weigh(small);
-    if (this.#waiting.length >= MAX_WAITING || this.#bytes + bytes > MAX_WAITING_BYTES) {
+    const text = JSON.stringify(fit(event));
+    if (this.#waiting.length >= MAX_WAITING || this.#length + text.length > MAX_WAITING_LENGTH) {
       this.#dropped++;
       return;
     }
-    this.#waiting.push({ event: small, bytes });
-    this.#bytes += bytes;
+    this.#waiting.push(text);
+    this.#length += text.length;
   }
 
-  /** Sends batch by batch while `send` takes them; what it does not take waits on. */
-  flush(send: (batch: readonly WorkerEvent[]) => boolean): void {
-    while (this.#waiting.length > 0 || this.#counts) {
+  /** Sends message by message, each as its JSON, while `send` takes them; what it does not take waits on. */
+  flush(send: (json: string) => boolean): void {
+    let sent = 0;
+    while (sent < this.#waiting.length || this.#counts) {
       let count = 0;
-      let bytes = 0;
-      for (const one of this.#waiting) {
-        if (count === BATCH_EVENTS || (count > 0 && bytes + one.bytes > BATCH_BYTES)) break;
+      let length = 0;
+      for (let at = sent; at < this.#waiting.length; at++) {
+        const next = (this.#waiting[at] as string).length;
+        if (count === BATCH_EVENTS || (count > 0 && length + next > BATCH_LENGTH)) break;
         count++;
-        bytes += one.bytes;
+        length += next;
       }
-      const batch: WorkerEvent[] = this.#waiting.slice(0, count).map(({ event }) => event);
-      if (this.#counts) batch.push({ ...this.#counts, dropped: this.#counts.dropped + this.#dropped });
-      if (!send(batch)) return;
-      this.#waiting.splice(0, count);
-      this.#bytes -= bytes;
+      const batch = this.#waiting.slice(sent, sent + count);
+      if (this.#counts) batch.push(JSON.stringify({ ...this.#counts, dropped: this.#counts.dropped + this.#dropped }));
+      if (!send(`${HEAD}${batch.join(',')}]}`)) break;
+      sent += count;
+      this.#length -= length;
       if (this.#counts) {
         this.#counts = undefined;
         this.#dropped = 0;
       }
     }
+    this.#waiting.splice(0, sent);
   }
 }
 

@@ -89,6 +89,7 @@ export const BOUNDS = { textLength: 1000, recipients: 10_000, recipientsLength: 
 
 /** The event with every string and list cut to `BOUNDS`; what a stranger typed can be of any length. */
 export function fit(event: Attempt): Attempt {
+  if (fits(event)) return event;
   let room: number = BOUNDS.recipientsLength;
   const recipients: RecipientOutcome[] = [];
   for (const { recipient, code, class: of } of event.recipients) {
@@ -116,13 +117,28 @@ export function fit(event: Attempt): Attempt {
   };
 }
 
-/** Roughly the octets that an event costs in memory, on the wire and on disk. */
-export function weigh(event: Attempt): number {
-  let length = 600 + (event.helo?.length ?? 0) + (event.sender?.length ?? 0) + event.reply.length;
-  length += (event.upstream?.length ?? 0) + (event.upstreamReply?.length ?? 0);
-  for (const { recipient } of event.recipients) length += recipient.length + 40;
-  for (const { filter, name, evidence } of event.findings) length += filter.length + name.length + evidence.length + 50;
-  return length;
+/** Nothing to cut, as is nearly always so: no copy is made. */
+function fits(event: Attempt): boolean {
+  const { helo, sender, reply, upstream, upstreamReply, recipients, findings } = event;
+  let room: number = BOUNDS.recipientsLength;
+  for (const { recipient } of recipients) {
+    room -= recipient.length + 40;
+    if (!isShort(recipient) || room < 0) return false;
+  }
+  return (
+    isShort(helo) &&
+    isShort(sender) &&
+    isShort(reply) &&
+    isShort(upstream) &&
+    isShort(upstreamReply) &&
+    recipients.length <= BOUNDS.recipients &&
+    findings.length <= BOUNDS.findings &&
+    findings.every(({ filter, name, evidence }) => isShort(filter) && isShort(name) && isShort(evidence))
+  );
+}
+
+function isShort(value: string | undefined): boolean {
+  return value === undefined || value.length <= BOUNDS.textLength;
 }
 
 /** The same for the reasons in counts of sessions. */
@@ -143,6 +159,8 @@ function cutMaybe(value: string | undefined): string | undefined {
   return value === undefined ? undefined : cut(value);
 }
 
+/** the last moment that a Date can tell */
+const LAST_MS = 8_640_000_000_000_000;
 const short = text(BOUNDS.textLength);
 const aClass: Shape<Class> = (raw): raw is Class => typeof raw === 'string' && isClass(raw);
 const score: Shape<number> = (raw): raw is number => Number.isFinite(raw);
@@ -151,7 +169,7 @@ const attempt: Shape<Attempt> = object<Attempt>({
   kind: oneOf('attempt'),
   id: text(64),
   session: text(64),
-  at: whole(),
+  at: whole(0, LAST_MS),
   worker: whole(0, 10_000),
   network: text(64),
   mode: text(32),

@@ -8,18 +8,18 @@
  */
 import { Worker } from 'node:worker_threads';
 import type { Fields, Level, Log } from '../kit/log.ts';
-import { type Attempt, weigh } from './events.ts';
+import type { Attempt } from './events.ts';
 import type { Retention } from './journalfile.ts';
 import type { JournalState, LogAnswer } from './query.ts';
 import { Reader } from './reader.ts';
-import { type Batch, batchOf } from './rows.ts';
+import { batchOf } from './rows.ts';
 import type { Search } from './search.ts';
 
 export type { Retention } from './journalfile.ts';
 
 export type WriterData = { readonly path: string; readonly retention: Retention };
 export type ToWriter =
-  | { readonly kind: 'write'; readonly batch: Batch }
+  | { readonly kind: 'write' /** each the JSON of a Batch */; readonly batches: readonly string[] }
   | { readonly kind: 'retention'; readonly retention: Retention }
   | { readonly kind: 'replace'; readonly reason: string }
   | { readonly kind: 'close' };
@@ -38,7 +38,8 @@ export type FromWriter =
 const BATCH_EVENTS = 500;
 const GATHER_MS = 500;
 const MAX_WAITING = 10_000;
-const MAX_WAITING_BYTES = 32 * 1024 * 1024;
+/** in UTF-16 units of JSON */
+const MAX_WAITING_LENGTH = 32 * 1024 * 1024;
 const RETRY_MS = 1_000;
 /** a write, or a sign of life, that takes longer is a trouble that shows */
 const SILENT_MS = 5_000;
@@ -60,13 +61,16 @@ export interface Journal {
   close(): Promise<void>;
 }
 
-type Waiting = { readonly attempt: Attempt; readonly bytes: number };
+/** Attempts as the JSON of a Batch. */
+type Waiting = { readonly count: number; readonly json: string };
 
 export function openJournal(path: string, first: Retention, log: Log): Journal {
   let retention = first;
   let waiting: Waiting[] = [];
-  let waitingBytes = 0;
+  let waitingCount = 0;
+  let waitingLength = 0;
   let sent: Waiting[] = [];
+  let sentCount = 0;
   let written = 0;
   let dropped = 0;
   let problem: string | undefined = 'not opened yet';
@@ -95,7 +99,7 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
   const setProblem = (next: string | undefined): void => {
     if (next !== problem) {
       if (next !== undefined) log.write('error', 'journal.problem', { path, problem: next });
-      else log.write('info', 'journal.ok', { path, waiting: waiting.length, dropped });
+      else log.write('info', 'journal.ok', { path, waiting: waitingCount, dropped });
     }
     problem = next;
   };
@@ -123,13 +127,14 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
     heardMs = performance.now();
     switch (message.kind) {
       case 'written':
-        written += sent.length - message.lost;
+        written += sentCount - message.lost;
         drop(message.lost, 'the journal does not take them');
         sent = [];
+        sentCount = 0;
         dropping = message.lost > 0;
         setProblem(undefined);
         opened();
-        served(taken - waiting.length);
+        served(taken - waitingCount);
         gather();
         break;
       case 'failed':
@@ -163,19 +168,26 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
 
   function putBack(): void {
     waiting = [...sent, ...waiting];
-    waitingBytes = waiting.reduce((sum, one) => sum + one.bytes, 0);
     sent = [];
-    const over = waiting.length - MAX_WAITING;
-    if (over > 0) {
-      waiting.length = MAX_WAITING;
-      drop(over, 'too many wait');
+    count();
+    const before = waitingCount;
+    while (waitingCount > MAX_WAITING) {
+      waiting.pop();
+      count();
     }
+    drop(before - waitingCount, 'too many wait');
+  }
+
+  function count(): void {
+    waitingCount = waiting.reduce((sum, one) => sum + one.count, 0);
+    waitingLength = waiting.reduce((sum, one) => sum + one.json.length, 0);
+    sentCount = sent.reduce((sum, one) => sum + one.count, 0);
   }
 
   /** Sends the next batch when it is large enough or somebody waits for it, otherwise when the time is over. */
   function gather(): void {
-    if (closing || hurried.length > 0 || waiting.length >= BATCH_EVENTS) next();
-    else if (waiting.length > 0) gathering ??= setTimeout(next, GATHER_MS);
+    if (closing || hurried.length > 0 || waitingCount >= BATCH_EVENTS) next();
+    else if (waitingCount > 0) gathering ??= setTimeout(next, GATHER_MS);
   }
 
   /** Sends the next batch, unless one is on its way or it is too early after a failure. */
@@ -184,10 +196,13 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
     gathering = undefined;
     if (closing && sent.length + waiting.length === 0) isIdle();
     if (sent.length > 0 || waiting.length === 0 || performance.now() < retryAtMs) return;
-    sent = waiting.splice(0, BATCH_EVENTS);
-    for (const { bytes } of sent) waitingBytes -= bytes;
+    let events = 0;
+    let batches = 0;
+    for (; batches < waiting.length && events < BATCH_EVENTS; batches++) events += (waiting[batches] as Waiting).count;
+    sent = waiting.splice(0, batches);
+    count();
     heardMs = performance.now();
-    tellWriter({ kind: 'write', batch: batchOf(sent.map(({ attempt }) => attempt)) });
+    tellWriter({ kind: 'write', batches: sent.map(({ json }) => json) });
   }
 
   function tellWriter(message: ToWriter): void {
@@ -202,7 +217,7 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
 
   /** Resolves when all that has come is written, or shows that it cannot be. */
   async function writeFirst(): Promise<void> {
-    if (sent.length + waiting.length === 0 || problem !== undefined) return;
+    if (sentCount + waitingCount === 0 || problem !== undefined) return;
     const written = new Promise<void>((go) => hurried.push({ upTo: taken, go }));
     next();
     await Promise.race([written, pause(WRITE_FIRST_MS)]);
@@ -210,15 +225,19 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
 
   return {
     append(attempts) {
-      for (const attempt of attempts) {
-        const bytes = weigh(attempt);
-        if (closing || waiting.length >= MAX_WAITING || waitingBytes + bytes > MAX_WAITING_BYTES) {
-          drop(1, closing ? 'the keeper is ending' : 'too many wait');
-          continue;
-        }
-        waiting.push({ attempt, bytes });
-        waitingBytes += bytes;
-        taken++;
+      for (let at = 0; at < attempts.length; at += BATCH_EVENTS) {
+        const room = closing || waitingLength > MAX_WAITING_LENGTH ? 0 : MAX_WAITING - waitingCount;
+        const some = attempts.slice(at, at + Math.min(BATCH_EVENTS, room));
+        drop(
+          Math.min(BATCH_EVENTS, attempts.length - at) - some.length,
+          closing ? 'the keeper is ending' : 'too many wait',
+        );
+        if (some.length === 0) continue;
+        const json = JSON.stringify(batchOf(some));
+        waiting.push({ count: some.length, json });
+        waitingCount += some.length;
+        waitingLength += json.length;
+        taken += some.length;
       }
       gather();
     },
@@ -240,7 +259,7 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
         sizeBytes,
         written,
         dropped,
-        waiting: waiting.length + sent.length,
+        waiting: waitingCount + sentCount,
         oldest,
       };
     },
@@ -252,7 +271,7 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
       closing = true;
       next();
       await Promise.race([idle, pause(CLOSE_TIMEOUT_MS)]);
-      drop(waiting.length + sent.length, 'the keeper ended before they were written');
+      drop(waitingCount + sentCount, 'the keeper ended before they were written');
       tellWriter({ kind: 'close' });
       await Promise.race([closed, pause(1_000)]);
       await Promise.race([Promise.all([writer.terminate(), reader.close()]), pause(1_000)]);

@@ -7,17 +7,41 @@ const MAX_RECIPIENTS = 20;
 const MAX_FINDINGS = 20;
 
 /** Writes an attempt to which `Privacy.apply` has been applied. Strings are cut and escaped by the log. */
-export function writeLine(log: Log, attempt: Attempt): void {
-  const { at, recipients, recipientsOmitted = 0, findings } = attempt;
+export function writeLine(log: Log, a: Attempt): void {
+  // Named one by one: a copy with changes takes JSON.stringify twice as long.
   log.write('info', 'attempt', {
-    ...attempt,
-    // JSON leaves them out: the line has an `event` and an `at` of its own.
-    kind: undefined,
-    at: undefined,
-    recipientsOmitted: undefined,
-    time: new Date(at).toISOString(),
-    recipients: recipients.length > MAX_RECIPIENTS ? recipients.slice(0, MAX_RECIPIENTS) : recipients,
-    recipientCount: recipients.length + recipientsOmitted,
-    findings: findings.length > MAX_FINDINGS ? findings.slice(0, MAX_FINDINGS) : findings,
-  });
+    id: a.id,
+    session: a.session,
+    worker: a.worker,
+    network: a.network,
+    mode: a.mode,
+    source: a.source,
+    sourcePort: a.sourcePort,
+    destination: a.destination,
+    destinationPort: a.destinationPort,
+    helo: a.helo,
+    esmtp: a.esmtp,
+    sender: a.sender,
+    sizeBytes: a.sizeBytes,
+    verdict: a.verdict,
+    class: a.class,
+    wouldBe: a.wouldBe,
+    reply: a.reply,
+    egress: a.egress,
+    upstream: a.upstream,
+    upstreamReply: a.upstreamReply,
+    verdictMs: a.verdictMs,
+    relayMs: a.relayMs,
+    totalMs: a.totalMs,
+    time: new Date(a.at).toISOString(),
+    recipients: a.recipients.length > MAX_RECIPIENTS ? a.recipients.slice(0, MAX_RECIPIENTS) : a.recipients,
+    recipientCount: a.recipients.length + (a.recipientsOmitted ?? 0),
+    findings: a.findings.length > MAX_FINDINGS ? a.findings.slice(0, MAX_FINDINGS) : a.findings,
+  } satisfies Line);
 }
+
+/** The line has an `event` and an `at` of its own. */
+type Line = { readonly [K in Exclude<keyof Attempt, 'kind' | 'at' | 'recipientsOmitted'>]: Attempt[K] } & {
+  readonly time: string;
+  readonly recipientCount: number;
+};

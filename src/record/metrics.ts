@@ -31,17 +31,21 @@ const REASONS = new Set(['unrouted', 'locked', 'block', 'smarthost-only', 'rate'
 const RELAY_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 const VERDICT_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
+type MessageLabels = Record<'network' | 'verdict' | 'class', string>;
+
 export class Metrics {
   readonly #registry = new Registry();
   readonly #workers = new Map<number, SessionCounts>();
   readonly #kernelBefore = new Map<string, number>();
+  /** counted since the last scrape: what prom-client makes of labels at each step costs more than all the rest here */
+  readonly #counted = new Map<string, { readonly labels: MessageLabels; count: number }>();
   #networks: ReadonlySet<string> = new Set();
   #servers: readonly string[] = [];
   #interfaces: readonly string[] = [];
   #present: ReadonlyMap<string, boolean> = new Map();
 
   readonly #sessions: Counter<'network'>;
-  readonly #messages: Counter<'network' | 'verdict' | 'class'>;
+  readonly #messages: Counter<keyof MessageLabels>;
   readonly #refused: Counter<'network' | 'reason'>;
   readonly #repaired: Counter;
   readonly #eventsDropped: Counter;
@@ -200,7 +204,7 @@ export class Metrics {
     const network = this.#network(attempt.network);
     // A class is a label only because the table of classes is closed; the socket's check has seen to it.
     if (!Object.hasOwn(classes, attempt.class)) return;
-    this.#messages.inc({ network, verdict: attempt.verdict, class: attempt.class });
+    this.#count(network, attempt);
     if (attempt.verdictMs !== undefined) this.#verdict.observe(attempt.verdictMs / 1000);
     if (attempt.relayMs !== undefined) this.#relay.observe(attempt.relayMs / 1000);
   }
@@ -266,11 +270,20 @@ export class Metrics {
 
   /** The text of /metrics. */
   render(): Promise<string> {
+    for (const { labels, count } of this.#counted.values()) this.#messages.inc(labels, count);
+    this.#counted.clear();
     return this.#registry.metrics();
   }
 
   get contentType(): string {
     return this.#registry.contentType;
+  }
+
+  #count(network: string, { verdict, class: of }: Attempt): void {
+    const key = `${network} ${verdict} ${of}`;
+    const counted = this.#counted.get(key);
+    if (counted) counted.count++;
+    else this.#counted.set(key, { labels: { network, verdict, class: of }, count: 1 });
   }
 
   #network(name: string): string {

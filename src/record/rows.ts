@@ -1,6 +1,6 @@
 /**
- * Attempts as rows of the journal, and back. On their way to the file many are one list of plain values, which is several
- * times cheaper to hand to a thread than objects.
+ * Attempts as rows of the journal, and back. On their way to the file many are one list of plain values, and that is one
+ * string of JSON: several times cheaper to keep and to hand to a thread than objects.
  */
 import { parseAddress } from '../kit/address.ts';
 import type { Class } from '../policy/classes.ts';
@@ -73,6 +73,27 @@ export function batchOf(of: readonly Attempt[]): Batch {
     }
   }
   return { count: of.length, attempts, recipients };
+}
+
+/** Several as one, in the order given; `texts` are the JSON of batches. */
+export function batchFrom(texts: readonly string[]): Batch {
+  const all = texts.map((text) => JSON.parse(text) as Batch);
+  if (all.length === 1) return all[0] as Batch;
+  let count = 0;
+  const attempts: Value[] = [];
+  const recipients: Value[] = [];
+  for (const batch of all) {
+    add(attempts, batch.attempts, ATTEMPT_WIDTH, count);
+    add(recipients, batch.recipients, RECIPIENT_WIDTH, count);
+    count += batch.count;
+  }
+  return { count, attempts, recipients };
+}
+
+/** The position that each begins with is counted on from `from`. */
+function add(to: Value[], values: readonly Value[], width: number, from: number): void {
+  for (let at = 0; at < values.length; at++)
+    to.push(at % width === 0 ? (values[at] as number) + from : (values[at] as Value));
 }
 
 /** What `keep` says of each, by its position. */

@@ -2,7 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { FromWriter, ToWriter, WriterData } from './journal.ts';
 import { explain, faultOf, JournalFile, type Retention } from './journalfile.ts';
-import { type Batch, idOf, pick } from './rows.ts';
+import { type Batch, batchFrom, idOf, pick } from './rows.ts';
 
 const port = parentPort as NonNullable<typeof parentPort>;
 const TIDY_MS = 1_000;
@@ -37,17 +37,7 @@ function recover(error: unknown): void {
 port.on('message', (message: ToWriter) => {
   switch (message.kind) {
     case 'write':
-      try {
-        file.write(message.batch);
-        say({ kind: 'written', lost: 0 });
-      } catch (error) {
-        if (faultOf(error) !== 'other') {
-          recover(error);
-          say({ kind: 'failed', problem: explain(error) });
-        } else {
-          say({ kind: 'written', lost: oneByOne(message.batch) });
-        }
-      }
+      write(batchFrom(message.batches));
       break;
     case 'retention':
       retention = message.retention;
@@ -67,6 +57,20 @@ port.on('message', (message: ToWriter) => {
       break;
   }
 });
+
+function write(batch: Batch): void {
+  try {
+    file.write(batch);
+    say({ kind: 'written', lost: 0 });
+  } catch (error) {
+    if (faultOf(error) !== 'other') {
+      recover(error);
+      say({ kind: 'failed', problem: explain(error) });
+    } else {
+      say({ kind: 'written', lost: oneByOne(batch) });
+    }
+  }
+}
 
 /** A batch that no file would take has a row in it that is to blame: the others are written. */
 function oneByOne(batch: Batch): number {

@@ -5,7 +5,7 @@ import { closeSync, constants, mkdtempSync, openSync, readFileSync, readSync, rm
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { safeJson } from '../../../src/kit/log.ts';
+import { logLine, safeJson, timeText } from '../../../src/kit/log.ts';
 import { runPaths } from '../../../src/kit/run-dir.ts';
 import { askKeeper } from '../../../src/ledger/ask.ts';
 import { makePlace } from '../../kit/keeper.ts';
@@ -31,6 +31,24 @@ test('a string is cut at 1,000 characters, wherever it stands', () => {
 
 test('a bigint is written as its digits', () => {
   assert.equal(safeJson({ n: 12345678901234567890n }), '{"n":"12345678901234567890"}');
+});
+
+test('a time is spelt as Date spells it, whatever was spelt before', () => {
+  const moments = [0, 1, 999, 1000, 1_700_000_000_123, 1_700_000_000_007, 1_700_000_001_000, -1, -62_135_596_800_000];
+  for (const ms of [...moments, ...moments.toReversed(), 8_640_000_000_000_000])
+    assert.equal(timeText(ms), new Date(ms).toISOString());
+});
+
+test('a line is an object with who says what and when, with fields and without', () => {
+  const { at, ...line } = JSON.parse(logLine('keeper', 'info', 'a.b', { n: 1, gone: undefined })) as { at: string };
+  assert.deepEqual(line, { level: 'info', role: 'keeper', event: 'a.b', n: 1 });
+  assert.ok(Math.abs(Date.parse(at) - Date.now()) < 60_000);
+  assert.deepEqual(Object.keys(JSON.parse(logLine('a "b"', 'warn', 'x', { gone: undefined })) as object), [
+    'at',
+    'level',
+    'role',
+    'event',
+  ]);
 });
 
 const head = `

@@ -137,6 +137,7 @@ test('another version, an unknown kind, a class that is not in the table are ref
     checkToKeeper(throughJson({ kind: 'events', batch: [{ ...attempt(), class: 'spam.unheard-of' }] })),
     undefined,
   );
+  assert.equal(checkToKeeper(throughJson({ kind: 'events', batch: [attempt({ at: 9e15 })] })), undefined, 'no Date');
   assert.equal(checkToKeeper(JSON.parse('{"kind":"release","sources":[],"__proto__":{}}')), undefined);
 });
 

@@ -34,7 +34,11 @@ class Bench {
     const fromKeeper: FromKeeper[] = [];
     const say = (message: ToKeeper): boolean => toKeeper.push(message) > 0;
     const admitter = new Admitter({ workers: 2, keeperFailure: 'defer' }, say);
-    const peer: Peer = { send: (message) => fromKeeper.push(message as FromKeeper) > 0, close: async () => {} };
+    const peer: Peer = {
+      send: (message) => fromKeeper.push(message as FromKeeper) > 0,
+      sendText: () => assert.fail('the keeper has nothing that is text already'),
+      close: async () => {},
+    };
     this.workers.push({ admitter, peer, toKeeper, fromKeeper, open: [], asking: 0 });
     this.recalls.joined();
   }
