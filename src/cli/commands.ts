@@ -11,6 +11,11 @@ export const commands: Readonly<Record<string, Entry>> = {
   check: { summary: 'check a configuration and print what is in effect', load: () => import('./check.ts') },
   config: { summary: 'print a commented example, or the reference of every key', load: () => import('./config.ts') },
   rules: { summary: 'print the kernel rules that a configuration leads to', load: () => import('./rules.ts') },
+  effective: {
+    summary: 'print the settings that hold for an address, and where each comes from',
+    load: () => import('./effective.ts'),
+  },
+  subscriber: { summary: 'import a list of subscribers, after a check', load: () => import('./subscriber.ts') },
   status: { summary: 'show what runs, what is open, and every way round', load: () => import('./status.ts') },
   lock: { summary: 'stop an address or a prefix from sending', load: () => import('./lock.ts') },
   unlock: { summary: 'let it send again', load: () => import('./unlock.ts') },

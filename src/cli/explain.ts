@@ -108,7 +108,7 @@ export function story(attempt: Attempt): string {
 
   say(`${attempt.source} port ${attempt.sourcePort} called ${attempt.destination} port ${attempt.destinationPort};`);
   say(
-    `worker ${attempt.worker} took it: network ${attempt.network}, mode ${attempt.mode}, session ${attempt.session}.`,
+    `worker ${attempt.worker} took it: network ${attempt.network},${attempt.subscriber === undefined ? '' : ` subscriber ${attempt.subscriber},`} mode ${attempt.mode}, session ${attempt.session}.`,
   );
   say(attempt.helo === undefined ? 'It said no HELO.' : `It said ${attempt.esmtp ? 'EHLO' : 'HELO'} ${attempt.helo}.`);
   if (attempt.sender === undefined) say('It began no message.');

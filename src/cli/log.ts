@@ -20,6 +20,7 @@ Shows attempts to send a message, newest first. All filters that are given must 
   --since TIME         from then: ago such as 2h or 3d, or a time such as 2026-11-23T14:05Z
   --until TIME         before then
   --source ADDRESS     of the host; a prefix such as 198.51.100.0/24 is understood too
+  --subscriber NAME    of all addresses of a configured subscriber
   --sender ADDRESS     of the envelope, whole; "<>" is the null sender. Found under its hash too (log = "hash")
   --recipient ADDRESS  one of the recipients
   --class CLASS        why it ended so ("postern classes" lists them); "spam" is all of spam.*
@@ -41,6 +42,7 @@ Examples: postern log --since 2h --source 198.51.100.7
         since: { type: 'string' },
         until: { type: 'string' },
         source: { type: 'string' },
+        subscriber: { type: 'string' },
         sender: { type: 'string' },
         recipient: { type: 'string' },
         class: { type: 'string' },
@@ -69,7 +71,7 @@ export function filterOf(given: Given, nowMs: number): LogFilter {
   const limit = Number(given.limit);
   if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LOG_ROWS)
     throw new UsageError(`--limit is a number from 1 to ${MAX_LOG_ROWS}, not "${given.limit}"`);
-  const { since, until, source, sender, recipient, class: of, id } = given;
+  const { since, until, source, subscriber, sender, recipient, class: of, id } = given;
   if (source !== undefined && canonical(source) === undefined && parsePrefix(source) === undefined)
     throw new UsageError(
       `--source is an address or a prefix such as 198.51.100.0/24 (without host bits), not "${source}"`,
@@ -80,6 +82,7 @@ export function filterOf(given: Given, nowMs: number): LogFilter {
     ...(since !== undefined && { since: parseTime('--since', since, nowMs) }),
     ...(until !== undefined && { until: parseTime('--until', until, nowMs) }),
     ...(source !== undefined && { source }),
+    ...(subscriber !== undefined && { subscriber }),
     ...(sender !== undefined && { sender }),
     ...(recipient !== undefined && { recipient }),
     ...(of !== undefined && { class: of }),

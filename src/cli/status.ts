@@ -53,6 +53,7 @@ export function statusText(status: Status, colours: boolean): string {
         one.prefixes.join(' '),
       ]),
     ),
+    status.subscribers > 0 ? `Subscribers configured: ${status.subscribers}\n` : '',
     workers(status),
     table(
       ['SERVER', 'STATE', 'CONNECTIONS', 'REASON'],

@@ -53,7 +53,7 @@ export function unitErrors({ gateway }: Config): string[] {
 export const command: Command = {
   name: 'units',
   summary: 'print what the configuration means to systemd: how many workers, on which port',
-  help: `Usage: postern units [--config FILE] [--into DIRECTORY]
+  help: `Usage: postern units [--config FILE] [--into DIRECTORY | --subscribers]
 
 Prints the files that make as many workers part of postern.target as gateway.workers says, and that tell the units of an
 intercept.port or a gateway.drain other than the default. systemd asks for them itself at boot and at
@@ -62,6 +62,7 @@ intercept.port or a gateway.drain other than the default. systemd asks for them 
   systemctl daemon-reload && systemctl restart postern.target
 
   --config FILE      the configuration (default ${DEFAULT_CONFIG})
+  --subscribers      print subscribers.directory instead, if it is set: what is kept together with a valid configuration
   --into DIRECTORY   write them there instead
 
 Example: postern units --config ./postern.toml
@@ -69,7 +70,11 @@ Example: postern units --config ./postern.toml
   async run(args, io) {
     const { values } = parseArgs({
       args: [...args],
-      options: { config: { type: 'string', default: DEFAULT_CONFIG }, into: { type: 'string' } },
+      options: {
+        config: { type: 'string', default: DEFAULT_CONFIG },
+        into: { type: 'string' },
+        subscribers: { type: 'boolean' },
+      },
     });
     // The text alone: at boot there is no network yet, and no name resolves.
     const loaded = await loadConfig(values.config, {});
@@ -77,6 +82,10 @@ Example: postern units --config ./postern.toml
     if (!loaded.ok || errors.length > 0) {
       for (const error of errors) io.err(error);
       return 1;
+    }
+    if (values.subscribers) {
+      io.out(loaded.config.subscribers.directory ?? '');
+      return 0;
     }
     for (const file of unitFiles(loaded.config)) {
       if (values.into === undefined)

@@ -4,6 +4,7 @@ import type { Field } from './field.ts';
 import { outsideDocs } from './outside.ts';
 import { restartKeys } from './reload.ts';
 import { schema } from './schema.ts';
+import { subscriberDocs } from './subscriber-check.ts';
 import { sections, tomlValue } from './toml.ts';
 
 export function configMarkdown(): string {
@@ -17,7 +18,7 @@ export function configMarkdown(): string {
     ),
     '## What must fit together',
     'Besides the values themselves, these are checked:',
-    [...rules.map(({ doc }) => doc), ...outsideDocs].map((doc) => `- ${doc}`).join('\n'),
+    [...rules.map(({ doc }) => doc), ...subscriberDocs, ...outsideDocs].map((doc) => `- ${doc}`).join('\n'),
     '## What a reload changes',
     `SIGHUP loads the file again. When anything in it is wrong, all of the old configuration stays, and the log and a metric say so. These keys need a restart; until then they keep their old value, and the log says so: ${restartKeys.map((key) => `\`${key}\``).join(', ')}. Under \`postern run\` a change to the first four refuses the whole reload, so that a role that crashes never starts with half of a change.`,
   ];

@@ -12,14 +12,14 @@ export function exampleToml(): string {
     ),
     comment('Try a change with: postern check --config FILE. Units: ms s m h d; B KiB MiB GiB.'),
   ].join('\n');
-  const blocks = sections(schema.fields).map(({ header, doc, isList, fields }) => {
+  const blocks = sections(schema.fields).map(({ header, doc, isList, mayBeEmpty, fields }) => {
     const repeat = isList ? ` Repeat ${header} for each.` : '';
     const keys = fields.map(([key, field]) => {
       const setting = `${key} = ${tomlValue(field.example)}`;
       const kind = field.required || field.fallback === field.example ? '' : ` ${defaultOf(field)}`;
-      return `${comment(`${field.doc}${kind}`)}\n${field.required ? setting : setting.replaceAll(/^/gm, '#')}`;
+      return `${comment(`${field.doc}${kind}`)}\n${field.required && !mayBeEmpty ? setting : setting.replaceAll(/^/gm, '#')}`;
     });
-    return [`${comment(doc + repeat)}\n${header}`, ...keys].join('\n\n');
+    return [`${comment(doc + repeat)}\n${mayBeEmpty ? '#' : ''}${header}`, ...keys].join('\n\n');
   });
   return `${[head, ...blocks].join('\n\n\n')}\n`;
 }

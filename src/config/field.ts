@@ -3,7 +3,7 @@
  * (the effective configuration, the commented example, docs/config.md, the error texts) is derived from it.
  */
 import { isIPv4, isIPv6 } from 'node:net';
-import { canonical, parsePrefix, type Prefix } from '../kit/address.ts';
+import { canonical, parsePrefix, type Prefix, prefixOf } from '../kit/address.ts';
 
 /** What a parser says of a value: the value, or what was expected instead. */
 export type Parsed<T> = { readonly value: T } | { readonly expected: string };
@@ -21,6 +21,8 @@ export type Field<T> = {
   readonly example: unknown;
   /** of a list: the field of each element, so that every bad element is reported and not the first alone */
   readonly item?: Field<unknown>;
+  /** the value as it would stand in the file, where that is another than itself */
+  write?(value: T): unknown;
 };
 
 export type Table<F extends Fields = Fields> = {
@@ -33,6 +35,8 @@ export type List<F extends Fields = Fields> = {
   readonly kind: 'list';
   readonly doc: string;
   readonly fields: F;
+  /** there need be none */
+  readonly mayBeEmpty: boolean;
 };
 
 // biome-ignore lint: the value's type is carried by inference
@@ -78,8 +82,26 @@ export function table<F extends Fields>(doc: string, fields: F): Table<F> {
   return { kind: 'table', doc, fields };
 }
 
-export function list<F extends Fields>(doc: string, fields: F): List<F> {
-  return { kind: 'list', doc, fields };
+export function list<F extends Fields>(doc: string, fields: F, { mayBeEmpty = false } = {}): List<F> {
+  return { kind: 'list', doc, fields, mayBeEmpty };
+}
+
+/** The settings of a table as another has them that inherits: none has a default, what is left out is undefined. */
+export type Inherited<F extends Fields, Own extends string> = {
+  readonly [K in Exclude<keyof F & string, Own>]: F[K] extends Field<infer T> ? Field<T | undefined> : never;
+};
+
+/** All fields but the table's `own`. */
+export function inherited<F extends Fields, const Own extends string>(
+  fields: F,
+  own: readonly Own[],
+): Inherited<F, Own> {
+  const shared = Object.entries(fields).filter(
+    (entry): entry is [string, Field<unknown>] => entry[1].kind === 'field' && !own.includes(entry[0] as Own),
+  );
+  return Object.fromEntries(
+    shared.map(([key, of]) => [key, { ...of, required: false, fallback: undefined }]),
+  ) as unknown as Inherited<F, Own>;
 }
 
 /** A list of values of one field's type; each value is checked by itself. */
@@ -224,6 +246,30 @@ export function prefix(spec: Spec): Field<Prefix> {
     },
     spec,
   );
+}
+
+/** A subscriber's: an IPv4 address alone is its /32, an IPv6 address its /64, since one host has a whole /64 to choose from. */
+export function subscriberPrefix(spec: Spec): Field<Prefix> {
+  const type =
+    'an IPv4 address or prefix, or an IPv6 prefix of at most 64 bits; an IPv6 address alone is its /64; without host bits';
+  return field(
+    type,
+    (raw) => {
+      const text = typeof raw === 'string' ? raw : '';
+      const value = isIPv6(text) ? prefixOf(text, 64) : parsePrefix(text);
+      return value && (value.family === 4 || value.length <= 64) ? { value } : { expected: type };
+    },
+    spec,
+  );
+}
+
+/** A mailbox for people to be written to: local part and domain in ASCII, as SMTP carries it without extensions. */
+export function mailAddress(spec: Spec): Field<string> {
+  return text({
+    ...spec,
+    pattern: /^[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$/i,
+    type: 'a mail address such as "abuse@example.net"',
+  });
 }
 
 /** A host name of letters, digits and hyphens with at least one dot (RFC 1123; no underscore, no trailing dot). */

@@ -4,14 +4,16 @@
  * A fault in the text leaves keys unread, so then only what was read is looked at: the rules that join keys and the
  * questions to the system wait until the file is TOML.
  */
-import { promises as fs } from 'node:fs';
+import { existsSync, promises as fs } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { type ConfigDraft, rules, type Tell } from './check.ts';
 import { type ConfigError, configError, Reporter, shownValue } from './error.ts';
 import { indexLines, type Lines } from './lines.ts';
 import { checkOutside, type Outside, reasonOf, system } from './outside.ts';
 import { type Origins, read } from './read.ts';
-import { type Config, schema } from './schema.ts';
+import { type Config, type Place, schema } from './schema.ts';
+import { checkSubscribers } from './subscriber-check.ts';
+import { compact, readDirectory, type SubscriberFile } from './subscribers.ts';
 import { readToml } from './syntax.ts';
 
 export type LoadResult =
@@ -42,11 +44,29 @@ export async function loadConfig(path: string, outside: Outside = system): Promi
     return wrong(0, `a file that can be read: ${reasonOf(error)}; "postern config --example" prints one to begin with`);
   }
   const line = firstLineNotUtf8(bytes);
-  return line === undefined ? parseConfig(bytes.toString('utf8'), path, outside) : wrong(line, 'text in UTF-8');
+  if (line !== undefined) return wrong(line, 'text in UTF-8');
+  const more = (directory: string): Promise<SubscriberFile> => {
+    const copies = copiedSubscribers(path);
+    return readDirectory(existsSync(copies) ? copies : directory);
+  };
+  return parseConfig(bytes.toString('utf8'), path, outside, more);
 }
 
-/** The same for a text; `file` is its name in messages. Without `outside` no name is looked up and no file opened. */
-export async function parseConfig(text: string, file: string, outside: Outside = {}): Promise<LoadResult> {
+/** Where the files of `subscribers.directory` stand beside a copy of a configuration: checked with it, and used with it. */
+export function copiedSubscribers(configPath: string): string {
+  return `${configPath}.subscribers`;
+}
+
+/**
+ * The same for a text; `file` is its name in messages. Without `outside` no name is looked up and no file opened, without
+ * `more` no subscribers but those of the text are read.
+ */
+export async function parseConfig(
+  text: string,
+  file: string,
+  outside: Outside = {},
+  more?: (directory: string) => Promise<SubscriberFile>,
+): Promise<LoadResult> {
   const { data, faults, text: whatWasRead } = readToml(text);
   const lines = indexLines(whatWasRead);
   const reporter = new Reporter(file, lines);
@@ -64,16 +84,26 @@ export async function parseConfig(text: string, file: string, outside: Outside =
     ...reporter.errors,
   ];
   if (errors.length > 0) return { ok: false, errors: errors.sort((a, b) => a.line - b.line) };
-  return { ok: true, config: complete(draft), origins };
+  const config = complete(draft, file, lines);
+  const { directory } = config.subscribers;
+  const others = directory === undefined ? undefined : await more?.(directory);
+  const all = others ? { ...config, subscriber: [...config.subscriber, ...others.subscribers] } : config;
+  const wrong = others && others.errors.length > 0 ? others.errors : checkSubscribers(all.subscriber, all.network);
+  return wrong.length > 0 ? { ok: false, errors: wrong } : { ok: true, config: all, origins };
 }
 
 /** A draft without errors has no holes: it is the configuration but for what depends on the machine. */
-function complete(draft: ConfigDraft): Config {
-  const { gateway, ...rest } = draft as Omit<Config, 'gateway'> & {
+function complete(draft: ConfigDraft, file: string, lines: Lines): Config {
+  const { gateway, subscriber, ...rest } = draft as Omit<Config, 'gateway'> & {
     gateway: Omit<Config['gateway'], 'workers'> & { workers: number | 'auto' };
   };
   const workers = gateway.workers === 'auto' ? Math.min(availableParallelism(), MAX_WORKERS) : gateway.workers;
-  return { ...rest, gateway: { ...gateway, workers } };
+  const placeOf = (i: number): Place => ({
+    file,
+    line: lines(`subscriber[${i}]`),
+    keyLine: (key) => lines(`subscriber[${i}].${key}`),
+  });
+  return { ...rest, gateway: { ...gateway, workers }, subscriber: compact(subscriber, placeOf) };
 }
 
 function telling({ report }: Reporter, lines: Lines, origins: Origins): Tell {

@@ -8,7 +8,7 @@ import { type Section, sections, tomlValue } from './toml.ts';
 
 /** TOML, each line with `# FILE:LINE` or `# default` behind it. Optional keys that are not set stand in comments. */
 export function printToml(config: Config, origins: Origins, file: string): string {
-  const blocks = settings(config, origins).map(({ header, entries }) => {
+  const blocks = settings(config, origins, file).map(({ header, entries }) => {
     const rows = entries.map(({ key, value, origin }) => ({
       left: value === undefined ? `# ${key}` : `${key} = ${tomlValue(value)}`,
       right: `# ${value === undefined ? 'not set' : cameFrom(origin, file, value)}`,
@@ -28,7 +28,7 @@ export function printToml(config: Config, origins: Origins, file: string): strin
 export function printJson(config: Config, origins: Origins, file: string): string {
   const from: Record<string, string> = {};
   const root: Record<string, unknown> = {};
-  for (const { path, isList, entries } of settings(config, origins)) {
+  for (const { path, isList, entries } of settings(config, origins, file)) {
     const parts = path.split('.');
     let at = root;
     for (const part of isList ? parts.slice(0, -1) : parts) at = (at[part] ??= {}) as Record<string, unknown>;
@@ -51,9 +51,13 @@ type Entry = {
 };
 
 /** Every table that is in effect with its keys and values, in the order of the schema. */
-function settings(config: Config, origins: Origins): (Section & { readonly entries: readonly Entry[] })[] {
+function settings(
+  config: Config,
+  origins: Origins,
+  file: string,
+): (Section & { readonly entries: readonly Entry[] })[] {
   return sections(schema.fields).flatMap((section) => {
-    const paths = section.isList ? config.network.map((_, i) => `${section.path}[${i}]`) : [section.path];
+    const paths = section.isList ? listed(config, section.path, file) : [section.path];
     return paths.map((path) => ({
       ...section,
       entries: section.fields.map(([key]) => {
@@ -64,6 +68,12 @@ function settings(config: Config, origins: Origins): (Section & { readonly entri
       }),
     }));
   });
+}
+
+/** Subscribers of other files are not shown: subscribers.directory is, and there may be 100,000 of them. */
+function listed({ network, subscriber }: Config, path: string, file: string): string[] {
+  const all = path === 'network' ? network : subscriber.filter(({ place }) => place.file === file);
+  return all.map((_, i) => `${path}[${i}]`);
 }
 
 function cameFrom(origin: Origin | undefined, file: string, value: unknown): string {

@@ -68,7 +68,8 @@ export function read<F extends Fields>(
   const readList = (list: List, given: unknown, path: string): Record<string, unknown>[] => {
     const tables = Array.isArray(given) ? given.filter(isTable) : [];
     if (given === undefined || (Array.isArray(given) && given.length === 0)) {
-      if (missing) report(path, undefined, `at least one [[${path}]]; with none there is nothing to do`);
+      if (missing && !list.mayBeEmpty)
+        report(path, undefined, `at least one [[${path}]]; with none there is nothing to do`);
     } else if (!Array.isArray(given) || tables.length < given.length) {
       report(path, isTable(given) ? undefined : given, `a list of tables, each written [[${path}]]`);
       return [];

@@ -12,15 +12,18 @@ import {
   endpoint,
   hostName,
   type Infer,
+  inherited,
   integer,
   interfaceName,
   list,
   listOf,
+  mailAddress,
   optional,
   path,
   perSecond,
   prefix,
   sizeBytes,
+  subscriberPrefix,
   table,
   text,
 } from './field.ts';
@@ -31,6 +34,68 @@ export type Action = (typeof ACTIONS)[number];
 
 export const MODES = ['exempt', 'observe', 'enforce', 'smarthost-only', 'block'] as const;
 export type Mode = (typeof MODES)[number];
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$/;
+const NAME_TYPE = 'a name of letters, digits and "._-", at most 40';
+
+/** What a network has; a subscriber may have all but the first three otherwise. */
+const networkFields = {
+  name: text({
+    doc: 'The name in log, metrics and kernel sets.',
+    example: 'customers',
+    pattern: /^[a-z][a-z0-9-]{0,15}$/,
+    type: 'a name of a-z, 0-9 and "-", a letter first, at most 16',
+  }),
+  prefixes: listOf(prefix, {
+    doc: 'Sources that belong to it.',
+    example: ['198.51.100.0/24', '2001:db8:1::/48'],
+    min: 1,
+  }),
+  mode: choice(MODES, {
+    doc: '"exempt": not intercepted. "observe": everything is judged, nothing of ours refused. "enforce". "smarthost-only": port 25 is refused, 587 and 465 are free. "block": port 25 is refused.',
+    default: 'enforce',
+  }),
+  egress: choice(['smarthost'], { doc: 'How mail goes on.', default: 'smarthost' }),
+  fail: choice(['closed', 'open'], {
+    doc: 'When no worker answers: "closed" refuses, "open" lets this network\'s connections through.',
+    default: 'closed',
+  }),
+  refuse: choice(['reset', 'drop'], { doc: 'How the kernel refuses.', default: 'reset' }),
+  ipv6_prefix: integer({
+    doc: 'IPv6: how many bits of an address are one subscriber where none is configured. A host has at least a /64 to choose from, a line often a /56.',
+    default: 64,
+    min: 32,
+    max: 64,
+  }),
+  max_connections: integer({
+    doc: 'Concurrent, per subscriber: a configured one with all its addresses together, else a source address (IPv6: per `ipv6_prefix`).',
+    default: 200,
+    min: 1,
+    max: 100000,
+  }),
+  score_tag: optional(
+    decimal({
+      doc: "Sum of all findings' scores at which a message is marked; 1 is certainty.",
+      example: 0.6,
+      max: 100,
+    }),
+  ),
+  score_defer: optional(decimal({ doc: 'The sum at which it is put off.', example: 0.8, max: 100 })),
+  score_reject: optional(decimal({ doc: 'The sum at which it is refused.', example: 0.9, max: 100 })),
+  log: choice(['full', 'hash', 'none'], {
+    doc: 'Addresses of mail in journal and log: as they are, as a keyed hash, or not at all.',
+    default: 'full',
+  }),
+  contact: optional(mailAddress({ doc: 'Who is to be told of what these hosts do.', example: 'abuse@example.net' })),
+  tenant: optional(
+    text({
+      doc: 'To whom these hosts belong: several subscribers may have one tenant.',
+      example: 'example-hosting',
+      pattern: NAME,
+      type: NAME_TYPE,
+    }),
+  ),
+} as const;
 
 export const schema = table('Postern, the gate through which mail leaves a network.', {
   gateway: table('The gateway itself.', {
@@ -238,48 +303,33 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
   }),
   network: list(
     'A named set of prefixes with one mode and one set of settings. Prefixes of two networks may not overlap.',
+    networkFields,
+  ),
+  subscribers: table('Where more subscribers are.', {
+    directory: optional(
+      path({
+        doc: 'A directory whose files `*.toml` (with `[[subscriber]]`) and `*.csv` ("postern subscriber" says how) are read beside this one, at each reload too.',
+        example: '/etc/postern/subscribers',
+      }),
+    ),
+  }),
+  subscriber: list(
+    "A named set of prefixes inside one network, counted and limited together. What is not set here is the network's. Of prefixes that lie in one another the longest counts.",
     {
       name: text({
-        doc: 'The name in log, metrics and kernel sets.',
-        example: 'customers',
-        pattern: /^[a-z][a-z0-9-]{0,15}$/,
-        type: 'a name of a-z, 0-9 and "-", a letter first, at most 16',
+        doc: 'The name in log, limits and locks.',
+        example: 'web-17',
+        pattern: NAME,
+        type: NAME_TYPE,
       }),
-      prefixes: listOf(prefix, {
+      prefixes: listOf(subscriberPrefix, {
         doc: 'Sources that belong to it.',
-        example: ['198.51.100.0/24', '2001:db8:1::/48'],
+        example: ['198.51.100.17', '2001:db8:1:17::/64'],
         min: 1,
       }),
-      mode: choice(MODES, {
-        doc: '"exempt": not intercepted. "observe": everything is judged, nothing of ours refused. "enforce". "smarthost-only": port 25 is refused, 587 and 465 are free. "block": port 25 is refused.',
-        default: 'enforce',
-      }),
-      egress: choice(['smarthost'], { doc: 'How mail goes on.', default: 'smarthost' }),
-      fail: choice(['closed', 'open'], {
-        doc: 'When no worker answers: "closed" refuses, "open" lets this network\'s connections through.',
-        default: 'closed',
-      }),
-      refuse: choice(['reset', 'drop'], { doc: 'How the kernel refuses.', default: 'reset' }),
-      max_connections: integer({
-        doc: 'Concurrent, per source address (IPv6: per /64).',
-        default: 200,
-        min: 1,
-        max: 100000,
-      }),
-      score_tag: optional(
-        decimal({
-          doc: "Sum of all findings' scores at which a message is marked; 1 is certainty.",
-          example: 0.6,
-          max: 100,
-        }),
-      ),
-      score_defer: optional(decimal({ doc: 'The sum at which it is put off.', example: 0.8, max: 100 })),
-      score_reject: optional(decimal({ doc: 'The sum at which it is refused.', example: 0.9, max: 100 })),
-      log: choice(['full', 'hash', 'none'], {
-        doc: 'Addresses of mail in journal and log: as they are, as a keyed hash, or not at all.',
-        default: 'full',
-      }),
+      ...inherited(networkFields, ['name', 'prefixes', 'ipv6_prefix']),
     },
+    { mayBeEmpty: true },
   ),
   panel: table('The page and the API for people.', {
     listen: endpoint({
@@ -296,7 +346,15 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
 type Loaded = Infer<typeof schema.fields>;
 
 /** The effective configuration: every default filled in, durations in ms, sizes in bytes, `workers` a number. */
-export type Config = Omit<Loaded, 'gateway'> & {
+export type Config = Omit<Loaded, 'gateway' | 'subscriber'> & {
   readonly gateway: Omit<Loaded['gateway'], 'workers'> & { readonly workers: number };
+  readonly subscriber: readonly Subscriber[];
 };
 export type Network = Config['network'][number];
+
+/** Where it was read: the file, and the line of a key or of the whole. */
+export type Place = { readonly file: string; readonly line: number; readonly keyLine?: (key: string) => number };
+
+/** Only what is set stands in it: there may be 100,000. */
+export type Subscriber = Pick<Loaded['subscriber'][number], 'name' | 'prefixes'> &
+  Partial<Omit<Loaded['subscriber'][number], 'name' | 'prefixes'>> & { readonly place: Place };

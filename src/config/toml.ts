@@ -24,6 +24,8 @@ export type Section = {
   readonly header: string;
   readonly doc: string;
   readonly isList: boolean;
+  /** a list that may have no element */
+  readonly mayBeEmpty: boolean;
   /** its own keys, tables left out */
   readonly fields: readonly (readonly [key: string, field: Field<unknown>])[];
   /** the names of all that may stand in it, tables too */
@@ -39,7 +41,15 @@ export function sections(fields: Fields, path = ''): Section[] {
     const own = Object.entries(entry.fields).filter((e): e is [string, Field<unknown>] => e[1].kind === 'field');
     const header = isList ? `[[${here}]]` : `[${here}]`;
     return [
-      { path: here, header, doc: entry.doc, isList, fields: own, keys: Object.keys(entry.fields) },
+      {
+        path: here,
+        header,
+        doc: entry.doc,
+        isList,
+        mayBeEmpty: entry.kind === 'list' && entry.mayBeEmpty,
+        fields: own,
+        keys: Object.keys(entry.fields),
+      },
       ...sections(entry.fields, here),
     ];
   });

@@ -19,7 +19,7 @@ export type Seen = Finding & { readonly class: Class };
 /** Whose connection it is. */
 export type Connected = {
   readonly source: string;
-  /** whom counts are about: the address, or the /64 of an IPv6 address */
+  /** whom counts are about: a configured subscriber, else the address or IPv6 prefix (`subjectOf`) */
   readonly subscriber: string;
   readonly network: string;
   /** the server that the host called */

@@ -5,7 +5,6 @@
  * buffers. Replies to what came in one segment leave in one write. Nothing here waits: every await is a promise whose
  * answer is handed to the core as an event, and a host that disconnects meanwhile is one more event.
  */
-import type { Network } from '../config/schema.ts';
 import type { FilterResult } from '../filter/run.ts';
 import type { Arrival } from '../intercept/arrival.ts';
 import { newId } from '../kit/ids.ts';
@@ -20,7 +19,7 @@ import { LineReader } from '../wire/lines.ts';
 import { SpooledBody } from '../wire/spool.ts';
 import type { Rooms } from './rooms.ts';
 import { messageWay, recipientWay } from './way.ts';
-import { type Origin, refusedArrival, Work } from './work.ts';
+import { type Origin, refusedArrival, type Whose, Work } from './work.ts';
 
 const MAX_COMMAND_BYTES = 2048;
 /** What came before its turn: beyond this we stop reading. It is joined anew with each segment, so it is small. */
@@ -44,7 +43,7 @@ export class Connection implements Receiver {
   readonly #rooms: Rooms;
   readonly #socket: ByteSocket;
   readonly #arrival: Arrival;
-  readonly #network: Network;
+  #origin: Origin;
   readonly #session: Session;
   readonly #lines = new LineReader(MAX_COMMAND_BYTES);
   readonly #id: string;
@@ -72,19 +71,18 @@ export class Connection implements Receiver {
   #bodySinceMs = 0;
   #unreadSinceMs: number | undefined;
   #overLimit: Class | undefined;
-  #found: FilterResult | undefined;
 
-  constructor(rooms: Rooms, socket: ByteSocket, arrival: Arrival, network: Network, onEnd: (c: Connection) => void) {
+  constructor(rooms: Rooms, socket: ByteSocket, arrival: Arrival, whose: Whose, onEnd: (c: Connection) => void) {
     this.#rooms = rooms;
     this.#socket = socket;
     this.#arrival = arrival;
-    this.#network = network;
     this.#onEnd = onEnd;
     this.#atMs = rooms.clock.nowMs();
     this.#startMs = rooms.clock.monotonicMs();
     this.#waitsSinceMs = this.#startMs;
     this.#idleSinceMs = this.#startMs;
     this.#id = newId(this.#atMs);
+    this.#origin = { ...whose, session: this.#id, worker: rooms.worker, arrival, found: undefined };
     const { config } = rooms;
     this.#session = new Session({
       id: this.#id,
@@ -118,7 +116,7 @@ export class Connection implements Receiver {
   /** The banner, or the refusal that stands in its place. `overLimit` is what mode "observe" lets pass. */
   open(refuse: Refusal | undefined, overLimit: Class | undefined, found?: FilterResult): void {
     this.#overLimit = overLimit;
-    this.#found = found;
+    if (found) this.#origin = { ...this.#origin, found };
     this.#opened = true;
     // Filters took their time: the worker has drained and said 421, or the host has gone.
     if (this.#isOver()) return;
@@ -333,19 +331,9 @@ export class Connection implements Receiver {
   }
 
   #begin(transaction: Transaction): void {
-    this.#work = new Work(this.#origin(), transaction, this.#rooms.clock.nowMs(), this.#rooms.clock.monotonicMs());
+    this.#work = new Work(this.#origin, transaction, this.#rooms.clock.nowMs(), this.#rooms.clock.monotonicMs());
     this.#work.wouldBe = this.#overLimit;
     this.#transactions++;
-  }
-
-  #origin(): Origin {
-    return {
-      session: this.#id,
-      worker: this.#rooms.worker,
-      network: this.#network,
-      arrival: this.#arrival,
-      found: this.#found,
-    };
   }
 
   async #recipient(slot: Slot, recipient: Recipient): Promise<void> {
@@ -431,7 +419,7 @@ export class Connection implements Receiver {
   #recordRefusal(why: Class): void {
     const { helo, esmtp } = this.#session;
     const tookMs = this.#rooms.clock.monotonicMs() - this.#startMs;
-    this.#rooms.ledger.record(refusedArrival(this.#origin(), this.#atMs, helo, esmtp, why, tookMs));
+    this.#rooms.ledger.record(refusedArrival(this.#origin, this.#atMs, helo, esmtp, why, tookMs));
   }
 
   #leave(): void {

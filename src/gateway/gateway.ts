@@ -3,8 +3,8 @@
  */
 import type { Socket } from 'node:net';
 import type { Network } from '../config/schema.ts';
+import { type Sender, subjectOf } from '../identity/senders.ts';
 import type { Arrival } from '../intercept/arrival.ts';
-import { sourceOf } from '../kit/address.ts';
 import type { ByteSocket } from '../kit/tcp.ts';
 import type { Class } from '../policy/classes.ts';
 import { Connection } from './driver.ts';
@@ -78,25 +78,27 @@ export class Gateway {
 
   async #admit(socket: ByteSocket, arrival: Arrival): Promise<void> {
     const rooms = this.#rooms;
-    const found = rooms.networks.find(arrival.source);
-    const network = found ?? nowhere(rooms);
-    const source = sourceOf(arrival.source);
+    const found = rooms.senders.find(arrival.source);
+    const sender = found ?? nowhere(rooms);
+    const { network } = sender;
+    const subject = subjectOf(sender, arrival.source);
+    const whose = { ...sender, subject };
     let admitted = false;
-    const connection = new Connection(rooms, socket, arrival, network, () => {
+    const connection = new Connection(rooms, socket, arrival, whose, () => {
       this.#connections.delete(connection);
       rooms.counts.open--;
-      if (admitted) rooms.ledger.release(source);
+      if (admitted) rooms.ledger.release(subject);
       this.#checkIdle();
     });
     this.#connections.add(connection);
-    rooms.counts.opened(found?.name ?? NOWHERE);
+    rooms.counts.opened(network.name);
 
-    const refuse = this.#refusal(found);
+    const refuse = this.#refusal(found?.network);
     if (refuse) return connection.open({ class: refuse }, undefined);
-    const answer = await rooms.ledger.admit(source, network.maxConnections);
+    const answer = await rooms.ledger.admit(subject, network.maxConnections);
     admitted = answer === 'ok';
     if (socket.destroyed) {
-      if (admitted) rooms.ledger.release(source);
+      if (admitted) rooms.ledger.release(subject);
       admitted = false;
       return;
     }
@@ -105,7 +107,7 @@ export class Gateway {
     if (over !== undefined && network.mode !== 'observe') return connection.open({ class: over }, undefined);
     if (rooms.filters.connect.length === 0) return connection.open(undefined, over);
 
-    const { verdict, wouldBe, found: seen } = await connectWay(rooms, connection.id, arrival, network);
+    const { verdict, wouldBe, found: seen } = await connectWay(rooms, connection.id, arrival, whose);
     const refusal = verdict.kind === 'accept' ? undefined : { class: verdict.class, as: verdict.kind };
     connection.open(refusal, over ?? wouldBe, seen);
   }
@@ -129,7 +131,7 @@ export class Gateway {
   }
 }
 
-function nowhere(rooms: Rooms): Network {
+function nowhere(rooms: Rooms): Sender {
   const first = rooms.config.network[0] as Network;
-  return { ...first, name: NOWHERE, prefixes: [], mode: 'enforce' };
+  return { network: { ...first, name: NOWHERE, prefixes: [], mode: 'enforce' }, subscriber: undefined };
 }

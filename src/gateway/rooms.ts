@@ -1,10 +1,10 @@
-/** What every connection of a worker shares. A reload replaces `config`, `networks`, `filters` and `relay`; sessions take them as they begin. */
-import type { Config, Network } from '../config/schema.ts';
+/** What every connection of a worker shares. A reload replaces `config`, `senders`, `filters` and `relay`; sessions take them as they begin. */
+import type { Config } from '../config/schema.ts';
 import type { FilterSet } from '../filter/all.ts';
+import type { Senders } from '../identity/senders.ts';
 import type { Descriptors } from '../intercept/descriptors.ts';
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
-import type { PrefixMap } from '../kit/prefix-map.ts';
 import type { Ledger } from '../ledger/client.ts';
 import type { Relay } from '../relay/relay.ts';
 import type { SpoolBudget } from '../wire/spool.ts';
@@ -12,7 +12,7 @@ import type { SpoolBudget } from '../wire/spool.ts';
 export type Rooms = {
   readonly worker: number;
   config: Config;
-  networks: PrefixMap<Network>;
+  senders: Senders;
   relay: Relay;
   readonly ledger: Ledger;
   readonly budget: SpoolBudget;

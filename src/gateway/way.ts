@@ -3,12 +3,10 @@
  *
  * Each step gives a reply, never an exception: what goes wrong is a class.
  */
-import type { Network } from '../config/schema.ts';
 import type { Connected, Enveloped } from '../filter/filter.ts';
 import { Message } from '../filter/message.ts';
 import { type FilterResult, runFilters } from '../filter/run.ts';
 import type { Arrival } from '../intercept/arrival.ts';
-import { sourceOf } from '../kit/address.ts';
 import type { Class } from '../policy/classes.ts';
 import { type Decision, decideFound, decideRecipient } from '../policy/decide.ts';
 import type { FarReply } from '../relay/relay.ts';
@@ -18,18 +16,18 @@ import type { BodyFault, BodyReader } from '../wire/body.ts';
 import type { SpooledBody } from '../wire/spool.ts';
 import type { Rooms } from './rooms.ts';
 import { isLoop, receivedLine, tagLines } from './trace.ts';
-import type { Work } from './work.ts';
+import type { Whose, Work } from './work.ts';
 
 /** Step 2: the filters that look at a connection before its banner. `id` is the session's. */
 export async function connectWay(
   rooms: Rooms,
   id: string,
   arrival: Arrival,
-  network: Network,
+  whose: Whose,
 ): Promise<Decision & { readonly found: FilterResult }> {
-  const found = await runFilters(rooms.filters.connect, connectedOf(arrival, network), rooms.config.filters.deadline);
+  const found = await runFilters(rooms.filters.connect, connectedOf(arrival, whose), rooms.config.filters.deadline);
   logFailures(rooms, id, found);
-  return { ...decideFound(found.judged, network), found };
+  return { ...decideFound(found.judged, whose.network), found };
 }
 
 /** Step 3: locks, filters, then the far side, whose reply is the reply. */
@@ -48,7 +46,7 @@ export async function recipientWay(rooms: Rooms, work: Work, recipient: Recipien
     const { kind, class: of } = envelope.verdict;
     if (kind !== 'accept') return refused(rooms, work, of, { as: kind });
   }
-  work.relay ??= rooms.relay.begin(work.transaction.from, work.transaction.id, sourceOf(work.origin.arrival.source));
+  work.relay ??= rooms.relay.begin(work.transaction.from, work.transaction.id, work.origin.subject);
   return mirrored(rooms, work, await work.relay.recipient(recipient));
 }
 
@@ -123,15 +121,15 @@ const FAULTS: Readonly<Record<BodyFault, Class>> = {
   memory: 'limit.memory',
 };
 
-function connectedOf({ source, destination }: Arrival, { name }: Network): Connected {
-  return { source, subscriber: sourceOf(source), network: name, destination };
+function connectedOf({ source, destination }: Arrival, { network, subject }: Whose): Connected {
+  return { source, subscriber: subject, network: network.name, destination };
 }
 
 function envelopedOf({ origin, transaction }: Work, helo: string, recipients: readonly Recipient[]): Enveloped {
   const { source, destination } = origin.arrival;
   return {
     source,
-    subscriber: sourceOf(source),
+    subscriber: origin.subject,
     network: origin.network.name,
     destination,
     helo,

@@ -1,7 +1,7 @@
 /** What is known of one transaction while it is on its way, and the event that is made of it at the end. */
-import type { Network } from '../config/schema.ts';
 import type { Seen } from '../filter/filter.ts';
 import type { FilterResult } from '../filter/run.ts';
+import type { Sender } from '../identity/senders.ts';
 import type { Arrival } from '../intercept/arrival.ts';
 import type { Class } from '../policy/classes.ts';
 import type { Decision, Judged } from '../policy/decide.ts';
@@ -11,11 +11,13 @@ import type { RelayTransaction } from '../relay/relay.ts';
 import type { Reply } from '../smtp/reply.ts';
 import type { Transaction } from '../smtp/transaction.ts';
 
+/** Who has connected; `subject` is whom counts are kept for (`subjectOf`). */
+export type Whose = Sender & { readonly subject: string };
+
 /** Whose session it is: the same for all its transactions. */
-export type Origin = {
+export type Origin = Whose & {
   readonly session: string;
   readonly worker: number;
-  readonly network: Network;
   readonly arrival: Arrival;
   /** what the filters saw of the connection, if any looked */
   readonly found: FilterResult | undefined;
@@ -141,7 +143,7 @@ function reported(seen: readonly Seen[]): Attempt['findings'] {
 }
 
 function attemptBase(origin: Origin, id: string, atMs: number, helo: string | undefined, esmtp: boolean) {
-  const { arrival, network } = origin;
+  const { arrival, network, subscriber } = origin;
   return {
     kind: 'attempt',
     id,
@@ -150,6 +152,7 @@ function attemptBase(origin: Origin, id: string, atMs: number, helo: string | un
     worker: origin.worker,
     network: network.name,
     mode: network.mode,
+    subscriber: subscriber?.name,
     source: arrival.source,
     sourcePort: arrival.sourcePort,
     destination: arrival.destination,

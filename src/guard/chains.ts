@@ -7,6 +7,7 @@
 import type { Config, Network } from '../config/schema.ts';
 import type { Family } from '../kit/address.ts';
 import { type Chain, setMembers, type Table } from './desired.ts';
+import { type Group, groupsOf } from './groups.ts';
 import { CHAIN_PREFIX, MARK, networkChain, refusalComment, SETS } from './names.ts';
 
 const CHAIN = {
@@ -35,7 +36,7 @@ const passed = (network: string, reason: string): string => `-m comment --commen
 /** The order of the decision; docs/flow.md has it as a picture. */
 export function mangleTable(config: Config, family: Family): Table {
   const { inside, port } = config.intercept;
-  const networks = config.network.filter(({ prefixes }) => setMembers(prefixes, family).length > 0);
+  const groups = groupsOf(config).filter(({ prefixes }) => setMembers(prefixes, family).length > 0);
   return {
     name: 'mangle',
     jumps: [{ from: 'PREROUTING', rule: `${TO_25} -j ${CHAIN.prerouting}` }],
@@ -59,13 +60,11 @@ export function mangleTable(config: Config, family: Family): Table {
           // Still needed beside DIVERT: with SYN cookies the host's first ACK meets no socket but the listener.
           `${NO_SYN} -m connmark --mark ${MARK.proxy} -g ${CHAIN.proxy}`,
           `${NO_SYN} -m conntrack --ctdir REPLY -g ${CHAIN.answer}`,
-          ...networks.map(
-            ({ name }) => `-m set --match-set ${SETS.network(name, family)} src -g ${networkChain(name)}`,
-          ),
+          ...groups.map(({ id }) => `-m set --match-set ${SETS.network(id, family)} src -g ${networkChain(id)}`),
           `${counted('unrouted', 'unrouted')} -g ${CHAIN.reset}`,
         ],
       },
-      ...networks.map((network) => networkRules(config, network, family)),
+      ...groups.map((group) => networkRules(config, group, family)),
       {
         name: CHAIN.divert,
         about: 'to the socket that has this connection',
@@ -100,7 +99,7 @@ export function mangleTable(config: Config, family: Family): Table {
 }
 
 /** What becomes of a new connection of one network. A lock or a mode that refuses wins over exempt_to. */
-function networkRules(config: Config, { name, mode, fail, refuse }: Network, family: Family): Chain {
+function networkRules(config: Config, { id, network: name, mode, fail, refuse }: Group, family: Family): Chain {
   const refused = refuse === 'drop' ? CHAIN.drop : CHAIN.reset;
   const refuseAs = (reason: string, match = ''): string => `${match}${counted(name, reason)} -g ${refused}`;
   const locked = refuseAs('locked', `-m set --match-set ${SETS.locked(family)} src `);
@@ -120,7 +119,8 @@ function networkRules(config: Config, { name, mode, fail, refuse }: Network, fam
     observe: [...exemptTo, ...intercept],
     enforce: [...exemptTo, ...intercept],
   };
-  return { name: networkChain(name), about: `network ${name}: ${mode}`, rules: [locked, ...byMode[mode]] };
+  const about = id === name ? `network ${name}: ${mode}` : `subscribers in network ${name}: ${mode}`;
+  return { name: networkChain(id), about, rules: [locked, ...byMode[mode]] };
 }
 
 /**

@@ -110,9 +110,17 @@ function setChanges(
 }
 
 function compareMembers(wanted: readonly string[], { members }: KernelSet): { missing: string[]; surplus: string[] } {
-  const surplus = new Set([...members.keys()].map((element) => withLength(element)));
+  const surplus = new Set(
+    Array.from(members, ([element, { isException }]) => `${withLength(element)}${isException ? ' nomatch' : ''}`),
+  );
   const missing = wanted.filter((member) => !surplus.delete(member));
-  return { missing, surplus: [...surplus] };
+  // An element that becomes an exception, or is one no more, is changed by being added: there is one for each prefix.
+  const changed = new Set(missing.map(prefixOf));
+  return { missing, surplus: [...surplus].map(prefixOf).filter((prefix) => !changed.has(prefix)) };
+}
+
+function prefixOf(member: string): string {
+  return member.replace(' nomatch', '');
 }
 
 function tableChanges({ families }: DesiredState, family: Family, has: KernelFamily, spelling: Spelling): Step[] {

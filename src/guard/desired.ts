@@ -20,7 +20,7 @@ export type IpSet = {
   readonly name: string;
   /** type and options in the spelling of `ipset save`, without hashsize and what the kernel adds */
   readonly type: string;
-  /** canonical prefixes; undefined when the members come and go while we run */
+  /** canonical prefixes, ` nomatch` behind those that are exceptions; undefined when the members come and go while we run */
   readonly members: readonly string[] | undefined;
 };
 

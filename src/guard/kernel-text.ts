@@ -11,6 +11,8 @@ export type Member = {
   readonly packets: number;
   /** what is left of its time; undefined or 0 for ever */
   readonly timeoutS: number | undefined;
+  /** it says no for what lies in it */
+  readonly isException?: true;
 };
 export type KernelSet = {
   readonly type: string;
@@ -71,7 +73,11 @@ export function parseSets(text: string): Map<string, KernelSet> {
         const at = extensions.indexOf(word);
         return at < 0 ? undefined : Number(extensions[at + 1]);
       };
-      sets.get(name)?.members.set(element, { packets: valueOf('packets') ?? 0, timeoutS: valueOf('timeout') });
+      sets.get(name)?.members.set(element, {
+        packets: valueOf('packets') ?? 0,
+        timeoutS: valueOf('timeout'),
+        ...(extensions.includes('nomatch') && { isException: true as const }),
+      });
     }
   }
   return sets;

@@ -21,7 +21,10 @@ export const MARK = {
 
 /** Every chain of ours begins so. A chain's name has at most 28 characters. */
 export const CHAIN_PREFIX = 'POSTERN-';
-export const networkChain = (network: string): string => `${CHAIN_PREFIX}N-${network}`;
+/** of a network, or of a group of subscribers that are treated otherwise */
+export const networkChain = (group: string): string => `${CHAIN_PREFIX}N-${group}`;
+/** No network's name has a dot. */
+export const groupId = (what: string): string => `.${hash(what)}`;
 
 /** Every set of ours begins so. A set's name has at most 31 characters. */
 export const SET_PREFIX = 'postern-';
@@ -31,7 +34,7 @@ export const SETS = {
   exemptTo: (family: Family): string => `${SET_PREFIX}exempt-to-${family}`,
   refusedPrefix: `${SET_PREFIX}refused-`,
   refused: (family: Family): string => `${SETS.refusedPrefix}${family}`,
-  network: (name: string, family: Family): string => `${SET_PREFIX}net-${name}-${family}`,
+  network: (group: string, family: Family): string => `${SET_PREFIX}net-${group}-${family}`,
   /** while a set is replaced */
   next: (name: string): string => `${SET_PREFIX}next-${hash(name)}`,
 } as const;

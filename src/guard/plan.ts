@@ -13,6 +13,7 @@
 import type { Config } from '../config/schema.ts';
 import type { Family, Prefix } from '../kit/address.ts';
 import { filterTable, mangleTable } from './chains.ts';
+import { canPass, groupsOf } from './groups.ts';
 import { type DesiredState, type FamilyState, type IpSet, setMembers } from './desired.ts';
 import { FAMILIES, MARK, PREFERENCE, ROUTE_TABLE, SETS } from './names.ts';
 
@@ -61,8 +62,11 @@ function setsOf(config: Config, family: Family): IpSet[] {
       members: undefined,
     },
     ...(exemptTo.length > 0 ? [{ name: SETS.exemptTo(family), type: `${prefixes} counters`, members: exemptTo }] : []),
-    ...config.network
-      .map(({ name, prefixes: of }) => ({ name: SETS.network(name, family), members: setMembers(of, family) }))
+    ...groupsOf(config)
+      .map(({ id, prefixes: of, except }) => ({
+        name: SETS.network(id, family),
+        members: [...setMembers(of, family), ...setMembers(except, family).map((one) => `${one} nomatch`)],
+      }))
       .filter(({ members }) => members.length > 0)
       .map(({ name, members }) => ({ name, type: prefixes, members })),
   ];
@@ -97,13 +101,14 @@ function routingRules(config: Config, family: Family, workerUid: number): string
  * through, so they stay behind all three; the others behind two. (What else asks so and is refused: answers of a
  * connection that was let through before its network was closed, and a server's that connects from its own port 25.)
  */
-function openInRouting({ network, intercept }: Config): string[] {
-  const canPass = network.filter(
-    ({ mode, fail }) => mode === 'exempt' || (fail === 'open' && (mode === 'enforce' || mode === 'observe')),
-  );
+function openInRouting(config: Config): string[] {
+  const { intercept } = config;
   const prefixes = (list: readonly Prefix[]): string[] => setMembers(list, 4);
   const open = [
-    ...canPass.flatMap((each) => prefixes(each.prefixes)).map((prefix) => `from ${prefix}`),
+    ...groupsOf(config)
+      .filter(canPass)
+      .flatMap((each) => prefixes(each.prefixes))
+      .map((prefix) => `from ${prefix}`),
     ...prefixes(intercept.exemptTo).map((prefix) => `to ${prefix}`),
   ];
   if (open.length === 0) return [];

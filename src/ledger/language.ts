@@ -109,6 +109,8 @@ export type Status = {
   readonly intercepting: boolean;
   /** why not, when not */
   readonly problem: string | undefined;
+  /** configured ones */
+  readonly subscribers: number;
   readonly networks: readonly {
     readonly name: string;
     readonly mode: string;
@@ -187,6 +189,7 @@ const question: Shape<Question> = union<Question>('of', {
       since: maybe(whole()) as Shape<number>,
       until: maybe(whole()) as Shape<number>,
       source: maybe(source) as Shape<string>,
+      subscriber: maybe(text(64)) as Shape<string>,
       sender: maybe(text(1000)) as Shape<string>,
       recipient: maybe(text(1000)) as Shape<string>,
       class: maybe(text(64)) as Shape<string>,

@@ -25,6 +25,8 @@ export type Attempt = {
   readonly worker: number;
   readonly network: string;
   readonly mode: string;
+  /** the configured one, if the source belongs to one */
+  readonly subscriber: string | undefined;
   readonly source: string;
   readonly sourcePort: number;
   readonly destination: string;
@@ -173,6 +175,7 @@ const attempt: Shape<Attempt> = object<Attempt>({
   worker: whole(0, 10_000),
   network: text(64),
   mode: text(32),
+  subscriber: maybe(text(64)),
   source: text(64),
   sourcePort: whole(0, 65_535),
   destination: text(64),

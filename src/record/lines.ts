@@ -15,6 +15,7 @@ export function writeLine(log: Log, a: Attempt): void {
     worker: a.worker,
     network: a.network,
     mode: a.mode,
+    subscriber: a.subscriber,
     source: a.source,
     sourcePort: a.sourcePort,
     destination: a.destination,

@@ -10,6 +10,8 @@ export type LogFilter = {
   readonly until?: number;
   /** an address or a prefix */
   readonly source?: string;
+  /** a configured one, by its name */
+  readonly subscriber?: string;
   /** a whole address, any case; `<>` is the null sender */
   readonly sender?: string;
   readonly recipient?: string;

@@ -14,6 +14,7 @@ export const COLUMNS = [
   'worker',
   'network',
   'mode',
+  'subscriber',
   'source',
   'source_key',
   'source_port',
@@ -62,8 +63,8 @@ export function batchOf(of: readonly Attempt[]): Batch {
     const a = of[position] as Attempt;
     // biome-ignore format: in the order of COLUMNS
     attempts.push(
-      position, a.at, a.id, a.session, a.worker, a.network, a.mode, a.source, null, a.sourcePort, a.destination,
-      a.destinationPort, a.helo ?? null, a.esmtp ? 1 : 0, a.sender ?? null, a.recipientsOmitted ?? 0, a.sizeBytes,
+      position, a.at, a.id, a.session, a.worker, a.network, a.mode, a.subscriber ?? null, a.source, null,
+      a.sourcePort, a.destination, a.destinationPort, a.helo ?? null, a.esmtp ? 1 : 0, a.sender ?? null, a.recipientsOmitted ?? 0, a.sizeBytes,
       a.verdict, a.class, a.wouldBe ?? null, a.reply, a.egress, a.upstream ?? null, a.upstreamReply ?? null,
       a.findings.length > 0 ? JSON.stringify(a.findings) : null, a.verdictMs ?? null, a.relayMs ?? null, a.totalMs,
     );
@@ -159,6 +160,7 @@ export type Row = {
   readonly worker: number;
   readonly network: string;
   readonly mode: string;
+  readonly subscriber: string | null;
   readonly source: string;
   readonly source_port: number;
   readonly destination: string;
@@ -190,6 +192,7 @@ export function attemptOf(row: Row, recipients: readonly RecipientOutcome[]): At
     worker: row.worker,
     network: row.network,
     mode: row.mode,
+    subscriber: row.subscriber ?? undefined,
     source: row.source,
     sourcePort: row.source_port,
     destination: row.destination,

@@ -73,6 +73,10 @@ export const migrations: readonly string[] = [
   CREATE INDEX recipients_recipient ON recipients (attempt >> 11, recipient);
   CREATE INDEX recipients_class ON recipients (attempt >> 11, class) WHERE class <> 'accepted.clean';
   `,
+  `
+  ALTER TABLE attempts ADD COLUMN subscriber TEXT;
+  CREATE INDEX attempts_subscriber ON attempts (n >> 11, subscriber) WHERE subscriber IS NOT NULL;
+  `,
 ];
 
 /** Rows of a slice as a power of two: the 11 of the indexes. */

@@ -49,6 +49,7 @@ function conditions(search: Search): Condition[] {
       WHERE attempt >> ${SLICE_SHIFT} = :slice AND recipient IN (${marks(search.recipients)}))`;
     all.push([sql, ...search.recipients]);
   }
+  if (search.subscriber !== undefined) all.push([`n >> ${SLICE_SHIFT} = :slice AND subscriber = ?`, search.subscriber]);
   if (search.class !== undefined) all.push(classCondition(search.class));
   if (search.id !== undefined) all.push(idCondition(search.id));
   return all;

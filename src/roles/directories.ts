@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
+  copyFileSync,
   mkdirSync,
   readdirSync,
   renameSync,
@@ -15,6 +16,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join, relative } from 'node:path';
+import { copiedSubscribers } from '../config/load.ts';
+import { isSubscriberFile } from '../config/subscribers.ts';
 import { runPaths } from '../kit/run-dir.ts';
 import { type Role, sharedGroup, userOf } from '../kit/users.ts';
 
@@ -96,12 +99,32 @@ function passes(role: Role, test: string, path: string): boolean {
   return spawnSync('setpriv', [...who, 'test', test, path], { timeout: 5_000 }).status === 0;
 }
 
-/** Puts the checked configuration where the roles read it, all at once. */
-export function writeCheckedConfig(runDir: string, text: string): void {
+/**
+ * Puts the checked configuration where the roles read it, and the files of `subscribers.directory` beside it, so that a
+ * role that starts while one of these is being changed takes what was checked.
+ */
+export function writeCheckedConfig(runDir: string, text: string, subscribersDirectory: string | undefined): void {
   const path = runPaths(runDir).config;
+  copySubscribers(subscribersDirectory, copiedSubscribers(path));
   const draft = `${path}.new`;
   writeFileSync(draft, text, { mode: 0o640 });
   chownSync(draft, 0, sharedGroup().gid);
   chmodSync(draft, 0o640);
   renameSync(draft, path);
+}
+
+function copySubscribers(from: string | undefined, to: string): void {
+  const draft = `${to}.new`;
+  rmSync(draft, { recursive: true, force: true });
+  if (from !== undefined) {
+    const { gid } = sharedGroup();
+    makeOwned(draft, 0, gid, 0o750);
+    for (const name of readdirSync(from).filter(isSubscriberFile)) {
+      copyFileSync(join(from, name), join(draft, name));
+      chownSync(join(draft, name), 0, gid);
+      chmodSync(join(draft, name), 0o640);
+    }
+  }
+  rmSync(to, { recursive: true, force: true });
+  if (from !== undefined) renameSync(draft, to);
 }

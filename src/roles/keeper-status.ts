@@ -1,5 +1,6 @@
 /** What `postern status` shows, from what the keeper holds: pure, so that every trouble can be shown in a test. */
 import type { Config } from '../config/schema.ts';
+import { canPass, type Group, groupsOf } from '../guard/groups.ts';
 import type { Worker } from '../ledger/desk.ts';
 import type { KernelReport, Status } from '../ledger/language.ts';
 import type { Metrics } from '../record/metrics.ts';
@@ -29,6 +30,7 @@ export type StatusFacts = {
 export function statusOf(facts: StatusFacts): Status {
   const { config, kernel, metrics } = facts;
   const problem = problemOf(facts);
+  const groups = groupsOf(config);
   const packetsTo = new Map(kernel?.report.exemptTo.map(({ prefix, packets }) => [prefix, packets]));
   return {
     version: facts.version,
@@ -37,6 +39,7 @@ export function statusOf(facts: StatusFacts): Status {
     uptimeMs: facts.uptimeMs,
     intercepting: problem === undefined,
     problem,
+    subscribers: config.subscriber.length,
     networks: config.network.map((network) => ({
       name: network.name,
       mode: network.mode,
@@ -64,15 +67,18 @@ export function statusOf(facts: StatusFacts): Status {
     configErrors: facts.configErrors,
     waysRound: {
       missingInterfaces: missingOf(kernel?.report),
-      exemptNetworks: config.network
+      exemptNetworks: groups
         .filter(({ mode }) => mode === 'exempt')
-        .map(({ name, prefixes }) => ({ name, prefixes: prefixes.map(({ text }) => text) })),
+        .map((group) => ({ name: nameOf(group), prefixes: group.prefixes.map(({ text }) => text) })),
       exemptTo: config.intercept.exemptTo.map(({ text }) => ({ prefix: text, packets: packetsTo.get(text) })),
-      failOpen: config.network
-        .filter(({ mode, fail }) => fail === 'open' && (mode === 'enforce' || mode === 'observe'))
-        .map(({ name }) => name),
+      failOpen: groups.filter((group) => canPass(group) && group.mode !== 'exempt').map(nameOf),
     },
   };
+}
+
+/** Subscribers that the kernel treats otherwise than their network are told of apart from it. */
+function nameOf({ id, network }: Group): string {
+  return id === network ? network : `${network} (subscribers)`;
 }
 
 function problemOf({ kernel, kernelAgeMs = 0 }: StatusFacts): string | undefined {

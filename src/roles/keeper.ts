@@ -13,7 +13,7 @@ import { runPaths } from '../kit/run-dir.ts';
 import { type Desk, type Held, openDesk } from '../ledger/desk.ts';
 import type { KernelReport, Question } from '../ledger/language.ts';
 import { Locks } from '../ledger/locks.ts';
-import type { WorkerEvent } from '../record/events.ts';
+import type { Attempt, WorkerEvent } from '../record/events.ts';
 import { type Exporter, startExporter } from '../record/exporter.ts';
 import { type Journal, openJournal } from '../record/journal.ts';
 import { writeLine } from '../record/lines.ts';
@@ -107,7 +107,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         continue;
       }
       metrics.attempt(event);
-      const attempt = privacy.apply(event, keeping(event.network));
+      const attempt = privacy.apply(event, keeping(event));
       attempts.push(attempt);
       if (config.journal.lines === 'stdout') writeLine(log, attempt);
     }
@@ -228,10 +228,12 @@ function labelsOf(config: Config): [networks: string[], servers: string[], inter
   return [network.map(({ name }) => name), smarthost.servers.map(({ text }) => text), intercept.inside];
 }
 
-/** How much of an attempt is kept, by network. One that is in no network is treated as the strictest says. */
-function keepingOf(config: Config): (network: string) => Keeping {
+/** How much of an attempt is kept. One that is in no network is treated as the strictest says. */
+function keepingOf(config: Config): (attempt: Attempt) => Keeping {
+  const bySubscriber = new Map(config.subscriber.flatMap(({ name, log }) => (log ? [[name, log] as const] : [])));
   const byName = new Map(config.network.map(({ name, log }) => [name, log]));
   const all = [...byName.values()];
   const strictest = (['none', 'hash'] as const).find((one) => all.includes(one)) ?? 'full';
-  return (network) => byName.get(network) ?? strictest;
+  return ({ network, subscriber }) =>
+    (subscriber === undefined ? undefined : bySubscriber.get(subscriber)) ?? byName.get(network) ?? strictest;
 }

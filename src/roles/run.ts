@@ -93,7 +93,7 @@ class Supervisor {
     const { runDir, stateDir, workers } = this.#config.gateway;
     refuseUnreadableCode(this.#program.codeDir, this.#program.nodePath);
     makeDirectories(runDir, stateDir);
-    writeCheckedConfig(runDir, configText);
+    writeCheckedConfig(runDir, configText, this.#config.subscribers.directory);
 
     const stop = this.#stop.signal;
     const onTerm = (): void => this.#stop.abort();
@@ -218,7 +218,7 @@ class Supervisor {
       if (!loaded.ok) return this.#refuseReload(loaded.errors.map(({ message }) => message));
       const errors = this.#fixedKeyErrors(loaded.config);
       if (errors.length > 0) return this.#refuseReload(errors);
-      writeCheckedConfig(this.#program.runDir, text);
+      writeCheckedConfig(this.#program.runDir, text, loaded.config.subscribers.directory);
       this.#config = loaded.config;
     } catch (error) {
       return this.#refuseReload([(error as Error).message]);

@@ -11,7 +11,7 @@ import { closeFilters, makeFilters } from '../filter/all.ts';
 import { Gateway } from '../gateway/gateway.ts';
 import { sessionReport } from '../gateway/report.ts';
 import { Counts, type Rooms } from '../gateway/rooms.ts';
-import { networksOf } from '../identity/networks.ts';
+import { sendersOf } from '../identity/senders.ts';
 import { arrivalOf } from '../intercept/arrival.ts';
 import { Descriptors } from '../intercept/descriptors.ts';
 import { adoptListeners, type Listeners } from '../intercept/listen.ts';
@@ -92,7 +92,7 @@ function makeRooms(config: Config, index: number, egress: Egress, signal: AbortS
   const rooms: Rooms = {
     worker: index,
     config,
-    networks: networksOf(config.network),
+    senders: sendersOf(config),
     relay: createSmarthost(config, { ...egress, workerCount: gateway.workers }),
     ledger: createLedger(
       {
@@ -139,7 +139,7 @@ async function drain(gateway: Gateway, listeners: Listeners, drainMs: number): P
  */
 export function adopt(rooms: Rooms, config: Config, egress: Egress): void {
   rooms.config = config;
-  rooms.networks = networksOf(config.network);
+  rooms.senders = sendersOf(config);
   closeFilters(rooms.filters);
   rooms.filters = makeFilters(config, egress);
   rooms.budget.totalBytes = config.limits.bodyTotal;

@@ -12,7 +12,7 @@ import { allFilters, makeFilters } from '../../src/filter/all.ts';
 import type { AnyFilter } from '../../src/filter/filter.ts';
 import { Gateway } from '../../src/gateway/gateway.ts';
 import { Counts, type Rooms } from '../../src/gateway/rooms.ts';
-import { networksOf } from '../../src/identity/networks.ts';
+import { sendersOf } from '../../src/identity/senders.ts';
 import { Descriptors } from '../../src/intercept/descriptors.ts';
 import { type Clock, systemClock } from '../../src/kit/clock.ts';
 import { type Log, silentLog } from '../../src/kit/log.ts';
@@ -113,7 +113,7 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
   const rooms: Rooms = {
     worker: 1,
     config,
-    networks: networksOf(config.network),
+    senders: sendersOf(config),
     relay,
     ledger,
     budget: new SpoolBudget(config.limits.bodyTotal),

@@ -37,6 +37,10 @@ log = "hash"
 name = "silent"
 prefixes = ["203.0.113.128/25"]
 log = "none"
+[[subscriber]]
+name = "quiet"
+prefixes = ["198.51.100.77"]
+log = "none"
 `;
 
 export function makePlace(metricsPort = 9125): Place {

@@ -98,6 +98,36 @@ suite('the kernel decides', { skip: needsRoot }, () => {
     await lab.sh('ipset flush postern-locked-4; ipset flush postern-locked-6');
   });
 
+  test('subscribers are treated as they say, inside each other and inside any network; then as their networks again', async () => {
+    const one = (name: string, prefixes: string, rest: string): string =>
+      `[[subscriber]]\nname = "${name}"\nprefixes = [${prefixes}]\n${rest}\n`;
+    // customers' host in a blocked range is let through; own's is intercepted, printers' may send, trial's is what it was.
+    const subscribers = [
+      one('range', '"198.51.100.8/30", "2001:db8:1::/64"', 'mode = "block"'),
+      one('inner', '"198.51.100.10"', 'mode = "exempt"'),
+      one('own-host', '"198.51.100.30", "2001:db8:1:30::/64"', 'mode = "enforce"'),
+      one('printer', '"198.51.100.50", "2001:db8:1:50::/64"', 'mode = "observe"\nrefuse = "reset"'),
+      one('trial-host', '"198.51.100.20"', 'max_connections = 3'),
+    ];
+    const exempt = 'exempt_to = ["203.0.113.99/32", "2001:db8:2::99/128"]';
+    lab.configure(everyMode + subscribers.join(''), exempt);
+    await lab.applyRules();
+    assert.equal((await lab.postern('rules', '--verify')).stdout, 'The kernel is as planned.\n');
+    assert.deepEqual(await seen(SERVER), {
+      ...bothVersions({ customers: 'gateway', trial: 'gateway', ...alike, own: 'gateway', printers: 'gateway' }),
+      'customers v4': 'internet',
+      'customers v6': REFUSED,
+    });
+    // What was an exception is a member, and the other way round.
+    lab.configure(everyMode + subscribers.slice(1).join(''), exempt);
+    await lab.applyRules();
+    assert.equal((await lab.postern('rules', '--verify')).stdout, 'The kernel is as planned.\n');
+    lab.configure(everyMode, exempt);
+    await lab.applyRules();
+    assert.deepEqual(await seen(SERVER), bothVersions({ customers: 'gateway', trial: 'gateway', ...alike }));
+    await lab.refused();
+  });
+
   test('a worker sees the true ends of a connection', async () => {
     await lab.gateway.accepted();
     await lab.inside.connect(SERVER.v4, 25, { from: SOURCES.customers.v4 });

@@ -13,6 +13,7 @@ function status(change: Partial<Status> = {}): Status {
     uptimeMs: 3_700_000,
     intercepting: true,
     problem: undefined,
+    subscribers: 0,
     networks: [
       {
         name: 'customers',

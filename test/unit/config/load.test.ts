@@ -184,10 +184,10 @@ test('every default and every example in the schema is taken by its own field', 
 
 /** The good configuration with one key set to something else. */
 function withKey(path: string, isList: boolean, key: string, value: string): string {
-  const lines = goodToml.split('\n');
+  const lines = `${goodToml}[[subscriber]]\nname = "web-1"\nprefixes = ["198.51.100.7"]\n`.split('\n');
   const header = isList ? `[[${path}]]` : `[${path}]`;
   const at = lines.indexOf(header);
-  if (at < 0) return `${goodToml}${header}\n${key} = ${value}\n`;
+  if (at < 0) return `${lines.join('\n')}${header}\n${key} = ${value}\n`;
   const end = lines.findIndex((line, i) => i > at && line.startsWith('['));
   const own = lines.findIndex((line, i) => i > at && (end < 0 || i < end) && line.startsWith(`${key} = `));
   if (own < 0) lines.splice(at + 1, 0, `${key} = ${value}`);

@@ -9,7 +9,7 @@ import { configMarkdown } from '../../../src/config/docs.ts';
 import { exampleToml } from '../../../src/config/example.ts';
 import { parseConfig } from '../../../src/config/load.ts';
 import { printJson, printToml } from '../../../src/config/print.ts';
-import { schema } from '../../../src/config/schema.ts';
+import { type Config, schema } from '../../../src/config/schema.ts';
 import { sections, tomlValue } from '../../../src/config/toml.ts';
 import { fakeOutside, goodToml } from './outside.fake.ts';
 
@@ -20,6 +20,10 @@ async function load(text: string, file: string) {
 }
 
 const richToml = `${goodToml}mode = "observe"
+[[subscriber]]
+name = "web-1"
+prefixes = ["198.51.100.7", "2001:db8:1:7::1"]
+max_connections = 5
 [[network]]
 name = "servers"
 prefixes = [${Array.from({ length: 40 }, (_, i) => `"203.0.113.${i}"`).join(', ')}]
@@ -44,7 +48,11 @@ test('what is printed is TOML that loads to the same configuration', async () =>
   for (const text of [goodToml, richToml]) {
     const { config, origins } = await load(text, 'a.toml');
     const printed = printToml(config, origins, 'a.toml');
-    assert.deepEqual((await load(printed, 'b.toml')).config, config, printed);
+    const without = (of: Config): unknown => ({
+      ...of,
+      subscriber: of.subscriber.map((one) => ({ ...one, place: undefined })),
+    });
+    assert.deepEqual(without((await load(printed, 'b.toml')).config), without(config), printed);
     assert.ok(
       printed.split('\n').every((line) => line.length <= 120),
       'a long list stands on several lines',
@@ -66,7 +74,7 @@ test('the same for programs', async () => {
   assert.deepEqual(json.config['filters']?.['gtube'], { finding: 'defer', failure: 'defer' });
   assert.equal(json.config.network.length, 2);
   assert.equal(json.config.network[1]?.['name'], 'servers');
-  assert.equal(json.origins['network[1].fail'], 'a.toml:18');
+  assert.equal(json.origins['network[1].fail'], 'a.toml:22');
   assert.equal(json.origins['gateway.drain'], 'default');
   assert.equal(json.config['gateway']['workers'], config.gateway.workers);
   assert.equal('ca_file' in (json.config['smarthost'] ?? {}), false);
@@ -105,7 +113,7 @@ test('the example is a good configuration once its placeholders are real', async
 });
 
 test('the example shows every key, and what is in comments is good as well', async () => {
-  const open = exampleToml().replaceAll(/^#(?=[a-z_]+ = )/gm, '');
+  const open = exampleToml().replaceAll(/^#(?=[a-z0-9_]+ = |\[)/gm, '');
   const { origins } = await load(open, 'example.toml');
   for (const [key, { line }] of origins) assert.ok(line !== undefined, `${key} is not in the example`);
 });

@@ -31,6 +31,36 @@ function withheld(): (answer: Admission) => void {
 const held = (): number[] => [...gateway.ledger.held.values()];
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
+test('all addresses of a subscriber are admitted as one, by its own limit, and recorded under its name', async () => {
+  await start(
+    '[[subscriber]]\nname = "web-1"\nprefixes = ["198.51.100.7", "2001:db8:1:7::/64"]\nmax_connections = 3\nmode = "observe"\n',
+  );
+  const asked: unknown[] = [];
+  gateway.ledger.admit = async (...of) => {
+    asked.push(of);
+    return 'ok';
+  };
+  for (const from of ['198.51.100.7', '2001:db8:1:7::1', '198.51.100.8']) {
+    const host = gateway.connect(from);
+    host.end('EHLO a.example\r\nMAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\nQUIT\r\n');
+    await hear(host).end();
+  }
+  assert.deepEqual(asked, [
+    ['@web-1', 3],
+    ['@web-1', 3],
+    ['198.51.100.8', 200],
+  ]);
+  const attempts = await gateway.ledger.recorded(3);
+  assert.deepEqual(
+    attempts.map(({ subscriber, mode, network }) => [subscriber, mode, network]),
+    [
+      ['web-1', 'observe', 'customers'],
+      ['web-1', 'observe', 'customers'],
+      [undefined, 'enforce', 'customers'],
+    ],
+  );
+});
+
 describe('admission', () => {
   test('what a host says before it is admitted is answered behind the banner', async () => {
     await start();

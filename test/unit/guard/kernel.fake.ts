@@ -1,7 +1,13 @@
 /** A kernel as data: what the tools of the system would print of a plan that is in force. */
 import { parseConfig } from '../../../src/config/load.ts';
 import type { DesiredState, Table } from '../../../src/guard/desired.ts';
-import { type KernelFamily, type KernelState, type KernelTable, parseTables } from '../../../src/guard/kernel-text.ts';
+import {
+  type KernelFamily,
+  type KernelState,
+  type KernelTable,
+  parseSets,
+  parseTables,
+} from '../../../src/guard/kernel-text.ts';
 import { FAMILIES } from '../../../src/guard/names.ts';
 import { plan } from '../../../src/guard/plan.ts';
 
@@ -61,7 +67,13 @@ export function kernelWith(desired: DesiredState, packets = 0): KernelState {
     sets: new Map(
       desired.sets.map(({ name, type, members }) => [
         name,
-        { type, members: new Map((members ?? []).map((member) => [member, { packets: 0, timeoutS: undefined }])) },
+        {
+          type,
+          members:
+            parseSets([`create ${name} ${type}`, ...(members ?? []).map((m) => `add ${name} ${m}`)].join('\n')).get(
+              name,
+            )?.members ?? new Map(),
+        },
       ]),
     ),
   };

@@ -11,6 +11,7 @@ export function attempt(change: Partial<Attempt> = {}): Attempt {
     worker: 1,
     network: 'customers',
     mode: 'enforce',
+    subscriber: undefined,
     source: '198.51.100.7',
     sourcePort: 40_001,
     destination: '203.0.113.25',

@@ -1,10 +1,22 @@
 import assert from 'node:assert/strict';
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { runPaths } from '../../../src/kit/run-dir.ts';
 import { sharedGroup, userOf } from '../../../src/kit/users.ts';
+import { copiedSubscribers } from '../../../src/config/load.ts';
 import { makeDirectories, refuseUnreadableCode, writeCheckedConfig } from '../../../src/roles/directories.ts';
 import { needsRoot } from '../../kit/tier.ts';
 
@@ -77,10 +89,28 @@ describe('directories of a checkout', { skip: needsRoot }, () => {
   test('the checked configuration is for root to write and for the roles to read', () => {
     makeDirectories(runDir, stateDir);
     const before = process.umask(0o077);
-    for (const text of ['a', 'longer']) writeCheckedConfig(runDir, text);
+    for (const text of ['a', 'longer']) writeCheckedConfig(runDir, text, undefined);
     process.umask(before);
     assert.deepEqual(ownerOf(runPaths(runDir).config), [0, sharedGroup().gid, '640']);
     assert.equal(statSync(runPaths(runDir).config).size, 6);
+  });
+
+  test('the files of subscribers stand beside it, readable for the roles, and go with their directory', () => {
+    makeDirectories(runDir, stateDir);
+    const from = join(top, 'subscribers');
+    mkdirSync(from, { mode: 0o700 });
+    writeFileSync(join(from, 'a.csv'), 'a', { mode: 0o600 });
+    writeFileSync(join(from, '.b.csv.new'), 'b');
+    const copies = copiedSubscribers(runPaths(runDir).config);
+    writeCheckedConfig(runDir, 'a', from);
+    assert.deepEqual(readdirSync(copies), ['a.csv']);
+    assert.deepEqual(ownerOf(copies), [0, sharedGroup().gid, '750']);
+    assert.deepEqual(ownerOf(join(copies, 'a.csv')), [0, sharedGroup().gid, '640']);
+    rmSync(join(from, 'a.csv'));
+    writeCheckedConfig(runDir, 'a', from);
+    assert.deepEqual(readdirSync(copies), []);
+    writeCheckedConfig(runDir, 'a', undefined);
+    assert.ok(!existsSync(copies));
   });
 
   test('code that only its owner may read is named, with what to do', () => {

@@ -155,7 +155,7 @@ test('the keeper says no to what may not be locked', async () => {
   await assert.rejects(s.ask({ of: 'unlock', subject: '198.51.100.7', who: 'x' }), /is not locked/);
 });
 
-test('attempts come to journal, metrics and log; each network keeps what its setting says', async () => {
+test('attempts come to journal, metrics and log; each network and subscriber keeps what its setting says', async () => {
   const s = await stage();
   const worker = s.worker(1);
   const people = {
@@ -166,18 +166,20 @@ test('attempts come to journal, metrics and log; each network keeps what its set
   };
   worker.record(attempt({ id: 'DISCREET', network: 'discreet', ...people }));
   worker.record(attempt({ id: 'SILENT', network: 'silent', ...people }));
+  worker.record(attempt({ id: 'QUIET', network: 'customers', subscriber: 'quiet', ...people }));
   worker.record(attempt({ id: 'UNKNOWN', network: 'gone-since', ...people }));
   worker.record(
     counts({ opened: { discreet: 1 }, open: 1, upstream: [{ server: '192.0.2.25:587', up: true, connections: 2 }] }),
   );
-  await until(() => s.log.events().filter((event) => event === 'attempt').length === 3, 'all are recorded');
+  await until(() => s.log.events().filter((event) => event === 'attempt').length === 4, 'all are recorded');
   const found = async (filter: object): Promise<string[]> =>
     ((await s.ask({ of: 'log', filter: { limit: 10, ...filter } })) as LogAnswer).rows.map(({ id }) => id);
   await s.log.seen('journal.ok');
-  while ((await found({})).length < 3);
+  while ((await found({})).length < 4);
 
   assert.deepEqual(await found({ sender: 'ALICE@a.example' }), ['DISCREET'], 'found under its hash');
   assert.deepEqual(await found({ recipient: '<bob@b.example>' }), ['DISCREET']);
+  assert.deepEqual(await found({ subscriber: 'quiet' }), ['QUIET']);
   const everything = JSON.stringify(s.log.entries) + JSON.stringify(await s.ask({ of: 'log', filter: { limit: 10 } }));
   assert.doesNotMatch(everything, /alice|bob/);
   for (const name of readdirSync(s.place.stateDir))
@@ -191,7 +193,7 @@ test('attempts come to journal, metrics and log; each network keeps what its set
   assert.match(text, /^postern_messages_total\{network="other",verdict="accept",class="accepted.clean"\} 1$/m);
   assert.match(text, /^postern_sessions_open 1$/m);
   assert.match(text, /^postern_upstream_up\{server="192.0.2.25:587"\} 1$/m);
-  assert.match(text, /^postern_journal_rows_total 4$/m);
+  assert.match(text, /^postern_journal_rows_total 5$/m);
 });
 
 test('intercepting: only while the guard says so, and has said so in the last five seconds', async () => {
