@@ -6,6 +6,7 @@ import type { Command } from './command.ts';
 const GROUPS: Readonly<Record<string, string>> = {
   accepted: 'The far side has the message.',
   protocol: 'The host speaks SMTP in a way that cannot be carried on.',
+  tls: 'STARTTLS with a host did not come about, or may not be done without.',
   body: 'The message cannot be carried as it is; it is never repaired.',
   header: 'Fields that RFC 5322 wants exactly once.',
   spam: 'A filter found it.',

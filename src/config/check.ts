@@ -112,6 +112,22 @@ export const rules: readonly Rule[] = [
     },
   },
   {
+    doc: '`smarthost.trusted_link` does not stand beside `tls = "verify"`, which needs no trust.',
+    check({ smarthost: { tls, trustedLink } }, { refuse, other }) {
+      if (tls === 'verify' && trustedLink === true)
+        refuse('smarthost.trusted_link', `false beside ${other('smarthost.tls')}`);
+    },
+  },
+  {
+    doc: '`tls.certificate` and `tls.key` stand together or not at all.',
+    check({ tls }, { refuse }) {
+      if (tls.certificate !== undefined && 'key' in tls && tls.key === undefined)
+        refuse('tls.certificate', 'tls.key beside it, or neither');
+      if (tls.key !== undefined && 'certificate' in tls && tls.certificate === undefined)
+        refuse('tls.key', 'tls.certificate beside it, or neither');
+    },
+  },
+  {
     doc: '`panel.listen`, `metrics.listen` and `intercept.port` do not ask for the same port.',
     check({ panel, metrics, intercept: { port } }, tell) {
       // The workers listen on every address of both families.

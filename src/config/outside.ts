@@ -3,6 +3,7 @@
  * so that a test needs neither, and a role asks only for what it needs: the guard must set its rules before the network
  * is up, when no name resolves, and may not read the password.
  */
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { lookup, Resolver } from 'node:dns/promises';
 import { constants, promises as fs } from 'node:fs';
 import { networkInterfaces } from 'node:os';
@@ -16,6 +17,8 @@ export type Outside = {
   readonly resolve?: (name: string) => Promise<readonly string[]>;
   /** The state of a file, and whether `mark` occurs in it. Never rejects. */
   readonly file?: (path: string, mark?: string) => Promise<FileState>;
+  /** What is wrong with a certificate and its key, and with which of the two. Never rejects. */
+  readonly keyPair?: (certificatePath: string, keyPath: string) => Promise<KeyPairFault | undefined>;
   /** addresses of this machine, canonical */
   readonly localAddresses?: () => readonly string[];
 };
@@ -24,6 +27,8 @@ export type FileState =
   /** `mode` has the permission bits alone */
   | { readonly readable: true; readonly mode: number; readonly sizeBytes: number; readonly hasMark: boolean }
   | { readonly readable: false; readonly reason: string };
+
+export type KeyPairFault = { readonly key: 'certificate' | 'key'; readonly expected: string };
 
 const RESOLVE_TIMEOUT_MS = 3000;
 const MAX_READ_BYTES = 4 * 1024 * 1024;
@@ -34,12 +39,14 @@ export const outsideDocs: readonly string[] = [
   'No server is the port where the workers of this gateway listen: mail would go round in a circle.',
   '`smarthost.ca_file` can be read and has a certificate in PEM.',
   '`smarthost.password_file` can be read, is not empty, and gives no permission to others (`chmod o=`).',
+  '`tls.certificate` and `tls.key` can be read, are PEM and belong together; the key gives no permission to others; the certificate is valid now (a worker that has to start later goes on with one that has ended).',
 ];
 
 /** Everything, as `postern check` does it. */
 export const system: Required<Outside> = {
   resolve: (name) => resolveName(name),
   file: fileState,
+  keyPair: (certificatePath, keyPath) => checkKeyPair(certificatePath, keyPath, Date.now()),
   localAddresses: () =>
     Object.values(networkInterfaces()).flatMap((list) =>
       (list ?? []).map(({ address }) => canonical(address) ?? address),
@@ -56,6 +63,13 @@ export async function checkOutside(draft: ConfigDraft, outside: Outside, { refus
   if (outside.file && caFile !== undefined) checks.set('smarthost.ca_file', checkCaFile(caFile, outside.file));
   if (outside.file && passwordFile !== undefined) {
     checks.set('smarthost.password_file', checkPasswordFile(passwordFile, outside.file));
+  }
+  const { certificate, key } = draft.tls;
+  const pair = certificate !== undefined && key !== undefined && outside.keyPair?.(certificate, key);
+  for (const part of ['certificate', 'key'] as const) {
+    if (!pair) continue;
+    const faultOfPart = pair.then((fault) => (fault?.key === part ? fault.expected : undefined));
+    checks.set(`tls.${part}`, faultOfPart);
   }
   for (const [key, check] of checks) {
     const expected = await check;
@@ -98,7 +112,42 @@ async function checkPasswordFile(path: string, file: NonNullable<Outside['file']
   if (!state.readable) return `a file that can be read: ${state.reason}`;
   if (state.sizeBytes === 0) return 'a file with the password in it; it is empty';
   if ((state.mode & 0o007) === 0) return undefined;
-  return `no permission for others; its mode is ${state.mode.toString(8).padStart(4, '0')}, try: chmod o= ${path}`;
+  return noneForOthers(path, state.mode);
+}
+
+/** `nowMs` undefined: one that has ended is borne with, since it is better than none for mail that waits. */
+export async function checkKeyPair(
+  certificatePath: string,
+  keyPath: string,
+  nowMs?: number,
+): Promise<KeyPairFault | undefined> {
+  let certificate: X509Certificate;
+  const [ofCertificate, ofKey] = [await fileState(certificatePath), await fileState(keyPath)];
+  if (!ofCertificate.readable)
+    return { key: 'certificate', expected: `a file that can be read: ${ofCertificate.reason}` };
+  try {
+    certificate = new X509Certificate(await fs.readFile(certificatePath));
+  } catch {
+    return { key: 'certificate', expected: 'a file with a certificate in PEM, its chain behind it' };
+  }
+  const [from, to] = [certificate.validFromDate, certificate.validToDate];
+  if (nowMs !== undefined && nowMs > to.getTime())
+    return { key: 'certificate', expected: `a certificate that is valid now; it ended on ${to.toISOString()}` };
+  if (nowMs !== undefined && nowMs < from.getTime())
+    return { key: 'certificate', expected: `a certificate that is valid now; it begins on ${from.toISOString()}` };
+  if (!ofKey.readable) return { key: 'key', expected: `a file that can be read: ${ofKey.reason}` };
+  if ((ofKey.mode & 0o007) !== 0) return { key: 'key', expected: noneForOthers(keyPath, ofKey.mode) };
+  try {
+    const key = createPrivateKey(await fs.readFile(keyPath));
+    if (certificate.checkPrivateKey(key)) return undefined;
+  } catch {
+    return { key: 'key', expected: 'a file with a private key in PEM, without a passphrase' };
+  }
+  return { key: 'key', expected: 'the key of tls.certificate; it belongs to another' };
+}
+
+function noneForOthers(path: string, mode: number): string {
+  return `no permission for others; its mode is ${mode.toString(8).padStart(4, '0')}, try: chmod o= ${path}`;
 }
 
 /** What can be said of a file. It is read only when there is a mark to look for: never the password. */

@@ -5,6 +5,7 @@
  * prefixes, contradictions) are in check.ts.
  */
 import {
+  boolean,
   choice,
   countOrAuto,
   decimal,
@@ -158,6 +159,10 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
       doc: '"verify": STARTTLS with a checked certificate or nothing. "none" only with a literal private or loopback address.',
       default: 'verify',
     }),
+    trusted_link: boolean({
+      doc: 'Whether you vouch for the link to the servers (loopback, IPsec, same rack): hosts are then offered STARTTLS, and what came in encrypted goes on over it, even where the servers offer no TLS. Counted and shown.',
+      default: false,
+    }),
     ca_file: optional(path({ doc: "Certificates to trust instead of the system's.", example: '/etc/ssl/x.pem' })),
     username: optional(text({ doc: 'SMTP AUTH, together with password_file; only over TLS.', example: 'gw1' })),
     password_file: optional(
@@ -203,6 +208,18 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
       min: '1s',
       max: '1h',
     }),
+  }),
+  tls: table('The TLS that hosts are offered, see docs/tls.md.', {
+    certificate: optional(
+      path({
+        doc: 'A certificate with its chain, in PEM, to show to every host. Without it one is made for each name.',
+        example: '/etc/postern/host.pem',
+      }),
+    ),
+    key: optional(
+      path({ doc: 'The key to it, in PEM, readable by the workers only.', example: '/etc/postern/host.key' }),
+    ),
+    handshake_timeout: durationMs({ doc: 'For a TLS handshake of a host.', default: '30s', min: '100ms', max: '5m' }),
   }),
   limits: table('Bounds of a session and of a message.', {
     message_size: sizeBytes({ doc: 'Largest message; also announced as SIZE.', default: '50MiB', max: '2GiB' }),

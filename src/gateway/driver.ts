@@ -10,13 +10,15 @@ import type { Arrival } from '../intercept/arrival.ts';
 import { newId } from '../kit/ids.ts';
 import type { ByteSocket, Receiver } from '../kit/tcp.ts';
 import type { Class } from '../policy/classes.ts';
-import { type Capabilities, noCapabilities } from '../smtp/capabilities.ts';
+import { classOfFailure, type TlsCause, type TlsFacts } from '../policy/tls.ts';
+import { noCapabilities } from '../smtp/capabilities.ts';
 import { type Reply, refusal } from '../smtp/reply.ts';
 import { type Refusal, Session, type SessionCommand, type SessionEvent, type Slot } from '../smtp/session.ts';
 import { acceptedOf, type Recipient, type Transaction } from '../smtp/transaction.ts';
 import { BodyReader } from '../wire/body.ts';
 import { LineReader } from '../wire/lines.ts';
 import { SpooledBody } from '../wire/spool.ts';
+import { secureServer } from '../wire/starttls.ts';
 import type { Rooms } from './rooms.ts';
 import { messageWay, recipientWay } from './way.ts';
 import { type Origin, refusedArrival, type Whose, Work } from './work.ts';
@@ -41,13 +43,15 @@ const RATE_GRACE_MS = 30_000;
 
 export class Connection implements Receiver {
   readonly #rooms: Rooms;
-  readonly #socket: ByteSocket;
+  #socket: ByteSocket;
   readonly #arrival: Arrival;
   #origin: Origin;
   readonly #session: Session;
   readonly #lines = new LineReader(MAX_COMMAND_BYTES);
   readonly #id: string;
   readonly #atMs: number;
+  /** its 220 is said: `due` until that is out, then since when the handshake goes on */
+  #handshake: 'due' | number | undefined;
   readonly #startMs: number;
   readonly #onEnd: (connection: Connection) => void;
   #out: Buffer[] = [];
@@ -82,7 +86,7 @@ export class Connection implements Receiver {
     this.#waitsSinceMs = this.#startMs;
     this.#idleSinceMs = this.#startMs;
     this.#id = newId(this.#atMs);
-    this.#origin = { ...whose, session: this.#id, worker: rooms.worker, arrival, found: undefined };
+    this.#origin = { ...whose, session: this.#id, worker: rooms.worker, arrival, found: undefined, tls: undefined };
     const { config } = rooms;
     this.#session = new Session({
       id: this.#id,
@@ -91,27 +95,42 @@ export class Connection implements Receiver {
       maxRecipients: config.limits.recipients,
       maxErrors: config.limits.errors,
       maxSizeBytes: config.limits.messageSize,
-      offers: () => toHost(rooms.relay.offers()),
+      offers: () => rooms.relay.offers() ?? noCapabilities,
       everOffered: (extension) => rooms.relay.everOffered(extension),
+      isFollowed: () => this.#lines.pendingBytes > 0,
       newId: () => newId(rooms.clock.nowMs()),
     });
-    socket.receiver = this;
-    socket.on('data', (chunk: Buffer) => this.#data(chunk));
-    socket.on('end', () => {
-      this.#ended = true;
-      this.#feed();
-    });
-    socket.on('drain', () => {
-      this.#unreadSinceMs = undefined;
-      this.#feed();
-    });
-    socket.on('error', () => this.#leave());
-    socket.on('close', () => this.#leave());
+    this.#listen();
   }
 
   get id(): string {
     return this.#id;
   }
+
+  #listen(): void {
+    const socket = this.#socket;
+    socket.receiver = this;
+    socket.on('data', this.#onData);
+    socket.on('end', this.#onEnded);
+    socket.on('drain', this.#onDrain);
+    socket.on('error', this.#onGone);
+    socket.on('close', this.#onGone);
+  }
+
+  readonly #onData = (chunk: Buffer): void => this.#data(chunk);
+
+  readonly #onEnded = (): void => {
+    this.#ended = true;
+    this.#feed();
+  };
+
+  readonly #onDrain = (): void => {
+    this.#unreadSinceMs = undefined;
+    this.#feed();
+    if (this.#handshake === 'due') this.#shakeHands();
+  };
+
+  readonly #onGone = (): void => this.#leave();
 
   /** The banner, or the refusal that stands in its place. `overLimit` is what mode "observe" lets pass. */
   open(refuse: Refusal | undefined, overLimit: Class | undefined, found?: FilterResult): void {
@@ -150,8 +169,13 @@ export class Connection implements Receiver {
 
   /** Called about every 250 ms: whatever has taken too long, measured from its beginning and not from its last byte. */
   checkDeadlines(nowMs: number, pressed: boolean): void {
-    const { limits } = this.#rooms.config;
+    const { limits, tls } = this.#rooms.config;
     const factor = pressed ? PRESSED : 1;
+    if (typeof this.#handshake === 'number') {
+      if (nowMs - this.#handshake > tls.handshakeTimeout * factor)
+        this.#noTls('timeout', 'the handshake took too long');
+      return;
+    }
     if (this.#closing) {
       // Under pressure the descriptor is worth more than a refusal that is surely read.
       const lingerMs = pressed ? 0 : LINGER_MS;
@@ -227,7 +251,7 @@ export class Connection implements Receiver {
     if (this.#session.wants !== 'answer') this.#flush();
     if (this.#isOver()) return;
     const full = this.#lines.pendingBytes > MAX_PENDING_BYTES || this.#socket.writableLength > MAX_WAITING_BYTES;
-    if (full || this.#resting) this.#socket.pause();
+    if (full || this.#resting || this.#handshake === 'due') this.#socket.pause();
     else if (this.#socket.isPaused()) this.#socket.resume();
   }
 
@@ -323,6 +347,11 @@ export class Connection implements Receiver {
         return;
       case 'body':
         return this.#startBody();
+      case 'secure':
+        // What comes now is for TLS to read.
+        this.#handshake = 'due';
+        this.#socket.pause();
+        return;
       case 'end':
         return this.#endWork(command.reply, command.why);
       case 'close':
@@ -394,11 +423,56 @@ export class Connection implements Receiver {
     if (this.#gone || !this.#socket.writable) return;
     if (!this.#socket.write(bytes)) this.#unreadSinceMs ??= this.#rooms.clock.monotonicMs();
     if (this.#closing) this.#endSocket();
+    else if (this.#handshake === 'due' && !this.#socket.writableNeedDrain) this.#shakeHands();
+  }
+
+  /** The 220 is out and nothing of the host's was read behind its STARTTLS. */
+  #shakeHands(): void {
+    const { tls, clock } = this.#rooms;
+    const socket = this.#socket;
+    socket.off('data', this.#onData);
+    socket.off('end', this.#onEnded);
+    socket.off('drain', this.#onDrain);
+    socket.off('error', this.#onGone);
+    socket.off('close', this.#onGone);
+    this.#handshake = clock.monotonicMs();
+    this.#socket = secureServer(socket, {
+      context: tls.contextOf(this.#arrival.destination),
+      contextFor: (name) => tls.contextFor(name),
+      secured: (facts) => this.#secured(facts),
+      failed: (cause, detail) => this.#noTls(cause, detail),
+    });
+  }
+
+  #secured(facts: TlsFacts): void {
+    this.#handshake = undefined;
+    this.#origin = { ...this.#origin, tls: facts };
+    this.#rooms.counts.handshake(facts.isResumed ? 'resumed' : 'done');
+    this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
+    this.#step({ kind: 'secured' });
+    this.#listen();
+    this.#socket.resume();
+  }
+
+  /** The handshake has failed, or TLS has later: nothing can be said any more. */
+  #noTls(cause: TlsCause, detail: string): void {
+    if (this.#gone) return;
+    if (this.#handshake !== undefined) {
+      const { log, counts } = this.#rooms;
+      counts.handshake(this.#closing ? 'stopped' : cause);
+      log.write('info', 'tls.handshake', { session: this.#id, cause, detail });
+      if (!this.#closing) this.#recordRefusal(classOfFailure(cause), cause);
+    }
+    this.#leave();
   }
 
   #close(byQuit: boolean): void {
     if (this.#closing) return;
     this.#closing = true;
+    if (typeof this.#handshake === 'number') {
+      this.#socket.destroy();
+      return;
+    }
     // Octets behind a QUIT are left unread too: closing over them would reset the connection and lose the 221.
     this.#mayHangUp = byQuit && this.#lines.pendingBytes === 0;
     this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
@@ -416,10 +490,10 @@ export class Connection implements Receiver {
     else this.#socket.end();
   }
 
-  #recordRefusal(why: Class): void {
+  #recordRefusal(why: Class, reason?: string): void {
     const { helo, esmtp } = this.#session;
     const tookMs = this.#rooms.clock.monotonicMs() - this.#startMs;
-    this.#rooms.ledger.record(refusedArrival(this.#origin, this.#atMs, helo, esmtp, why, tookMs));
+    this.#rooms.ledger.record(refusedArrival(this.#origin, this.#atMs, helo, esmtp, why, tookMs, reason));
   }
 
   #leave(): void {
@@ -429,11 +503,6 @@ export class Connection implements Receiver {
     this.#socket.destroy();
     this.#onEnd(this);
   }
-}
-
-/** What of the far side's offer goes on to a host: STARTTLS ends here and is not ours to offer on this leg yet. */
-function toHost(offers: Capabilities | undefined): Capabilities {
-  return { ...(offers ?? noCapabilities), startTls: false };
 }
 
 function stackOf(error: unknown): string | undefined {

@@ -120,7 +120,9 @@ export class Gateway {
     if (!network) return 'network.none';
     if (network.mode === 'block') return 'network.block';
     if (network.mode === 'smarthost-only') return 'network.smarthost-only';
-    return rooms.relay.offers() === undefined ? 'upstream.none-yet' : undefined;
+    const offers = rooms.relay.offers();
+    if (!offers) return 'upstream.none-yet';
+    return offers.startTls && !rooms.tls.isReady ? 'error.certificate' : undefined;
   }
 
   #sweep(): void {

@@ -26,6 +26,11 @@ export function sessionReport(rooms: Rooms): () => SessionCounts {
         ...(reason !== undefined && { reason }),
       })),
       relay,
+      tls: {
+        handshakes: rooms.counts.takeHandshakes(),
+        kept: rooms.tls.kept,
+        ...(rooms.tls.endsMs !== undefined && { endsAt: rooms.tls.endsMs }),
+      },
       dropped: 0,
     };
   };

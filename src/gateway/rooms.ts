@@ -6,7 +6,9 @@ import type { Descriptors } from '../intercept/descriptors.ts';
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
 import type { Ledger } from '../ledger/client.ts';
+import type { TlsCause } from '../policy/tls.ts';
 import type { Relay } from '../relay/relay.ts';
+import type { HostTls } from '../tls/host-tls.ts';
 import type { SpoolBudget } from '../wire/spool.ts';
 
 export type Rooms = {
@@ -14,6 +16,7 @@ export type Rooms = {
   config: Config;
   senders: Senders;
   relay: Relay;
+  readonly tls: HostTls;
   readonly ledger: Ledger;
   readonly budget: SpoolBudget;
   /** a tmpfs where bodies too large for memory wait, in files without a name */
@@ -31,10 +34,21 @@ export type Rooms = {
 export class Counts {
   open = 0;
   #opened = new Map<string, number>();
+  #handshakes = new Map<string, number>();
 
   opened(network: string): void {
     this.open++;
     this.#opened.set(network, (this.#opened.get(network) ?? 0) + 1);
+  }
+
+  handshake(how: TlsCause | 'done' | 'resumed'): void {
+    this.#handshakes.set(how, (this.#handshakes.get(how) ?? 0) + 1);
+  }
+
+  takeHandshakes(): Record<string, number> {
+    const taken = Object.fromEntries(this.#handshakes);
+    this.#handshakes = new Map();
+    return taken;
   }
 
   takeOpened(): Record<string, number> {

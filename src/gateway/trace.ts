@@ -8,7 +8,8 @@ export type TraceFacts = {
   readonly gatewayName: string;
   readonly arrival: Arrival;
   readonly helo: string;
-  readonly protocol: 'SMTP' | 'ESMTP' | 'UTF8SMTP';
+  /** RFC 3848, RFC 6531: `ESMTP`, and with TLS `ESMTPS` */
+  readonly protocol: string;
   readonly id: string;
   /** the recipient, when there is exactly one: with more, the line would tell each of the others */
   readonly soleRecipient: string | undefined;

@@ -101,7 +101,7 @@ async function send(
     gatewayName: rooms.config.gateway.name,
     arrival: origin.arrival,
     helo: facts.helo,
-    protocol: transaction.smtpUtf8 ? 'UTF8SMTP' : facts.esmtp ? 'ESMTP' : 'SMTP',
+    protocol: `${transaction.smtpUtf8 ? 'UTF8SMTP' : facts.esmtp ? 'ESMTP' : 'SMTP'}${origin.tls ? 'S' : ''}`,
     id: transaction.id,
     soleRecipient: accepted.length === 1 ? accepted[0]?.path : undefined,
     nowMs: rooms.clock.nowMs(),
@@ -154,6 +154,8 @@ function refused(
 /** The far side's reply as it came; where there is none, ours with the reason's class. */
 function mirrored(rooms: Rooms, work: Work, far: FarReply): Reply {
   work.upstream = far.server ?? work.upstream;
+  if (far.server !== undefined)
+    work.upstreamTls = far.tlsVersion ?? (rooms.config.smarthost.trustedLink ? 'trusted' : 'clear');
   if (far.kind === 'failure') {
     work.upstreamReply = far.detail;
     rooms.log.write('warn', 'upstream-failed', {

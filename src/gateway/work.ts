@@ -5,6 +5,7 @@ import type { Sender } from '../identity/senders.ts';
 import type { Arrival } from '../intercept/arrival.ts';
 import type { Class } from '../policy/classes.ts';
 import type { Decision, Judged } from '../policy/decide.ts';
+import type { TlsFacts } from '../policy/tls.ts';
 import { type Verdict, verdictOf } from '../policy/verdict.ts';
 import type { Attempt } from '../record/events.ts';
 import type { RelayTransaction } from '../relay/relay.ts';
@@ -21,6 +22,8 @@ export type Origin = Whose & {
   readonly arrival: Arrival;
   /** what the filters saw of the connection, if any looked */
   readonly found: FilterResult | undefined;
+  /** of the host's leg; undefined in clear */
+  readonly tls: TlsFacts | undefined;
 };
 
 export class Work {
@@ -42,6 +45,7 @@ export class Work {
   sizeBytes = 0;
   upstream: string | undefined;
   upstreamReply: string | undefined;
+  upstreamTls: string | undefined;
   verdictMs: number | undefined;
   relayMs: number | undefined;
   /** the answer to the message, once there is one; what the host was told unless it had gone */
@@ -80,6 +84,7 @@ export class Work {
       reply: this.outcome ? textOf(this.outcome) : '',
       upstream: this.upstream,
       upstreamReply: this.upstreamReply,
+      upstreamTls: this.upstreamTls,
       findings: reported(this.findings),
       verdictMs: this.verdictMs && toMicros(this.verdictMs),
       relayMs: this.relayMs && toMicros(this.relayMs),
@@ -110,7 +115,7 @@ export class Work {
   }
 }
 
-/** A connection that was refused, or ended in refusals, before any transaction. */
+/** A connection that was refused, or ended in refusals, before any transaction. `reason` stands where no reply was said. */
 export function refusedArrival(
   origin: Origin,
   atMs: number,
@@ -118,6 +123,7 @@ export function refusedArrival(
   esmtp: boolean,
   why: Class,
   totalMs: number,
+  reason = '',
 ): Attempt {
   return {
     ...attemptBase(origin, origin.session, atMs, helo, esmtp),
@@ -127,9 +133,10 @@ export function refusedArrival(
     verdict: verdictOf(why).kind,
     class: why,
     wouldBe: undefined,
-    reply: '',
+    reply: reason,
     upstream: undefined,
     upstreamReply: undefined,
+    upstreamTls: undefined,
     findings: reported(origin.found?.findings ?? []),
     verdictMs: undefined,
     relayMs: undefined,
@@ -143,7 +150,7 @@ function reported(seen: readonly Seen[]): Attempt['findings'] {
 }
 
 function attemptBase(origin: Origin, id: string, atMs: number, helo: string | undefined, esmtp: boolean) {
-  const { arrival, network, subscriber } = origin;
+  const { arrival, network, subscriber, tls } = origin;
   return {
     kind: 'attempt',
     id,
@@ -159,6 +166,7 @@ function attemptBase(origin: Origin, id: string, atMs: number, helo: string | un
     destinationPort: arrival.destinationPort,
     helo: helo === undefined ? undefined : readable(helo),
     esmtp,
+    tls: tls && { version: tls.version, cipher: tls.cipher, name: tls.name },
     egress: 'smarthost',
   } as const;
 }

@@ -13,6 +13,9 @@ export type RunPaths = {
   readonly keeperListen: string;
   /** where everybody finds the keeper: a link to that, since only the keeper's directory is the keeper's to write */
   readonly keeperSocket: string;
+  /** keeper's to write, workers' to read: no other role's, since what is in it signs */
+  readonly issuerDir: string;
+  readonly issuer: string;
   /** the workers' alone: bodies too large for memory, in files without a name */
   readonly spoolDir: string;
   /** worker N's listener for the guard's probe */
@@ -28,6 +31,8 @@ export function runPaths(runDir: string): RunPaths {
     keeperDir: join(runDir, 'keeper'),
     keeperListen: join(runDir, 'keeper/keeper.sock'),
     keeperSocket: join(runDir, 'keeper.sock'),
+    issuerDir: join(runDir, 'issuer'),
+    issuer: join(runDir, 'issuer/issuer.pem'),
     spoolDir: join(runDir, 'spool'),
     probe: (worker) => join(runDir, `worker-${worker}.probe`),
     config: join(runDir, 'postern.toml'),

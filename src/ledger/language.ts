@@ -1,5 +1,5 @@
 /**
- * The language of the keeper's socket: one JSON object a line, version 2.
+ * The language of the keeper's socket: one JSON object a line, version 3.
  *
  * Workers send batches of events and ask for admission; the guard reports the kernel and is told of locks; the CLI asks
  * and gets one answer. A line that does not parse, is longer than 4 MiB, has another version or an unknown kind ends
@@ -10,7 +10,7 @@ import { runPaths } from '../kit/run-dir.ts';
 import { isWorkerEvent, type WorkerEvent } from '../record/events.ts';
 import { type JournalState, type LogFilter, MAX_LOG_ROWS } from '../record/query.ts';
 
-export const VERSION = 2;
+export const VERSION = 3;
 
 /** Where the keeper is found. */
 export function keeperSocket(runDir: string): string {
@@ -93,11 +93,16 @@ export type Question =
   /** answered with a LockAnswer, as is unlock */
   | { readonly of: 'lock'; readonly lock: Omit<Lock, 'since'> }
   | { readonly of: 'unlock'; readonly subject: string; readonly who: string }
+  /** answered with a CaAnswer; `rotate` says who wants another authority from now on */
+  | { readonly of: 'ca'; readonly rotate: string | undefined }
   /** answered with a LogAnswer */
   | { readonly of: 'log'; readonly filter: LogFilter };
 
 /** The lock as it now stands, or as it stood; `notKept` says why the change will not survive a restart, if so. */
 export type LockAnswer = { readonly lock: Lock; readonly notKept?: string };
+
+/** The certificate of the authority that hosts may trust, in PEM. */
+export type CaAnswer = { readonly certificate: string };
 
 /** What the keeper knows of the whole gateway: the answer to `status`. */
 export type Status = {
@@ -183,6 +188,7 @@ const question: Shape<Question> = union<Question>('of', {
   locks: object({ of: oneOf('locks') }),
   lock: object({ of: oneOf('lock'), lock: object<Omit<Lock, 'since'>>(lockKeys) }),
   unlock: object({ of: oneOf('unlock'), subject: source, who: text(100) }),
+  ca: object({ of: oneOf('ca'), rotate: maybe(text(100)) }),
   log: object({
     of: oneOf('log'),
     filter: object<LogFilter>({

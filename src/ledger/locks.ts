@@ -9,10 +9,10 @@
  * `until` is wall time and the clock is asked at every look, so a clock that steps neither keeps a lock for ever nor
  * ends one before that time.
  */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { readFileSync, renameSync } from 'node:fs';
 import { parsePrefix, type Prefix } from '../kit/address.ts';
 import type { Clock } from '../kit/clock.ts';
+import { writeAtomically } from '../kit/files.ts';
 import type { Log } from '../kit/log.ts';
 import { isLock, type Lock, MAX_LOCKS } from './language.ts';
 import { holds } from './locktable.ts';
@@ -193,24 +193,5 @@ function parse(text: string, path: string, clock: Clock, log: Log): readonly Loc
       effect: 'no lock is in force; lock again what must be locked',
     });
     return [];
-  }
-}
-
-/** The file is the old one or the new one, whenever the power goes. */
-export function writeAtomically(path: string, text: string): void {
-  const temporary = `${path}.new`;
-  const file = openSync(temporary, 'w', 0o640);
-  try {
-    writeFileSync(file, text);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-  renameSync(temporary, path);
-  const directory = openSync(dirname(path), 'r');
-  try {
-    fsyncSync(directory);
-  } finally {
-    closeSync(directory);
   }
 }

@@ -106,6 +106,25 @@ export const classes = {
     doc: 'The host tries AUTH on an intercepted connection. Its user has to set port 587 in the mail program.',
   },
 
+  'tls.pipelined': {
+    code: 503,
+    detail: '5.1',
+    text: 'Nothing may follow STARTTLS before the TLS handshake',
+    doc: 'Commands came together with STARTTLS. Run after the handshake they would pass for commands inside TLS, so the connection is closed. A faulty program, or somebody between the host and here.',
+  },
+  'tls.handshake': {
+    code: 421,
+    detail: '7.0',
+    text: 'The TLS handshake failed',
+    doc: 'After STARTTLS the host broke off, took too long, or sent something that is no TLS of version 1.2 or later. The reply column says which; a host that only fails so has old software.',
+  },
+  'tls.client-refused': {
+    code: 421,
+    detail: '7.0',
+    text: 'The host did not accept our certificate',
+    doc: 'The host verifies whom it sends to, and was shown the certificate of the gateway. Give it the authority (postern ca), or except its destination from interception.',
+  },
+
   'body.line-end': {
     code: 554,
     detail: '6.0',
@@ -280,6 +299,12 @@ export const classes = {
     text: 'The next server offers no TLS that can be verified; try again',
     doc: "No STARTTLS, or a certificate that does not check out; the log's upstream.down line has the reason. Mend it there, or set smarthost.ca_file.",
   },
+  'upstream.clear': {
+    code: 451,
+    detail: '7.4',
+    text: 'This message came over TLS and the next server takes it in clear only; try again',
+    doc: 'What came in encrypted never goes on in clear. The server offered TLS when the session began and no longer does: see what has changed there. A link that needs no TLS: smarthost.trusted_link.',
+  },
   'upstream.auth': {
     code: 451,
     detail: '7.0',
@@ -340,6 +365,12 @@ export const classes = {
     detail: '7.1',
     text: 'The message could not be checked just now; try again',
     doc: 'A filter failed or was late, and its "failure" says "defer" or "reject". The log\'s filter-failed line says which and why; filters.deadline is its time.',
+  },
+  'error.certificate': {
+    code: 421,
+    detail: '3.0',
+    text: 'The gateway has no certificate to show just now; try again',
+    doc: 'The far side offers TLS, so a host must be offered it, and the worker has neither a certificate nor what to make one with. The keeper makes that in run_dir/issuer when it starts: see its log.',
   },
   'error.keeper': {
     code: 421,

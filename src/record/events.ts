@@ -16,6 +16,8 @@ export type Finding = {
 
 export type RecipientOutcome = { readonly recipient: string; readonly code: number; readonly class: Class };
 
+export type HostTls = { readonly version: string; readonly cipher: string; readonly name: string | undefined };
+
 /** One MAIL transaction, or one connection that was refused before MAIL (`sender` is then undefined). */
 export type Attempt = {
   readonly kind: 'attempt';
@@ -33,6 +35,8 @@ export type Attempt = {
   readonly destinationPort: number;
   readonly helo: string | undefined;
   readonly esmtp: boolean;
+  /** of the host's leg; undefined in clear */
+  readonly tls: HostTls | undefined;
   /** `<>` is the null sender */
   readonly sender: string | undefined;
   readonly recipients: readonly RecipientOutcome[];
@@ -48,6 +52,8 @@ export type Attempt = {
   readonly egress: 'smarthost';
   readonly upstream: string | undefined;
   readonly upstreamReply: string | undefined;
+  /** of the far leg: `TLSv1.3`; `clear`; `trusted`, in clear over a link that the operator vouches for */
+  readonly upstreamTls: string | undefined;
   readonly findings: readonly Finding[];
   /** from the final dot to our verdict, and from the verdict to the far side's reply */
   readonly verdictMs: number | undefined;
@@ -65,6 +71,16 @@ export type RelayCounts = {
   readonly possibleDuplicates: number;
 };
 
+/** Of the hosts' legs. */
+export type TlsCounts = {
+  /** by how they ended: `done`, `resumed`, or a cause of failure */
+  readonly handshakes: Readonly<Record<string, number>>;
+  /** times since the worker's start that a configured certificate could not be taken and the one before stayed */
+  readonly kept: number;
+  /** when the operator's certificate ends */
+  readonly endsAt?: number;
+};
+
 /** Counts since the last batch, so that a session costs no event of its own. */
 export type SessionCounts = {
   readonly kind: 'sessions';
@@ -80,6 +96,7 @@ export type SessionCounts = {
     readonly reason?: string;
   }[];
   readonly relay?: RelayCounts;
+  readonly tls?: TlsCounts;
   /** events this worker had to drop since the last batch, because the keeper was away */
   readonly dropped: number;
 };
@@ -104,6 +121,7 @@ export function fit(event: Attempt): Attempt {
   return {
     ...event,
     helo: cutMaybe(event.helo),
+    tls: event.tls && { ...event.tls, name: cutMaybe(event.tls.name) },
     sender: cutMaybe(event.sender),
     recipients,
     ...(omitted > 0 ? { recipientsOmitted: omitted } : {}),
@@ -121,7 +139,7 @@ export function fit(event: Attempt): Attempt {
 
 /** Nothing to cut, as is nearly always so: no copy is made. */
 function fits(event: Attempt): boolean {
-  const { helo, sender, reply, upstream, upstreamReply, recipients, findings } = event;
+  const { helo, tls, sender, reply, upstream, upstreamReply, recipients, findings } = event;
   let room: number = BOUNDS.recipientsLength;
   for (const { recipient } of recipients) {
     room -= recipient.length + 40;
@@ -129,6 +147,7 @@ function fits(event: Attempt): boolean {
   }
   return (
     isShort(helo) &&
+    isShort(tls?.name) &&
     isShort(sender) &&
     isShort(reply) &&
     isShort(upstream) &&
@@ -182,6 +201,7 @@ const attempt: Shape<Attempt> = object<Attempt>({
   destinationPort: whole(0, 65_535),
   helo: maybe(short),
   esmtp: yesNo,
+  tls: maybe(object<HostTls>({ version: text(32), cipher: text(64), name: maybe(short) })),
   sender: maybe(short),
   recipients: listOf(
     object<RecipientOutcome>({ recipient: short, code: whole(0, 999), class: aClass }),
@@ -196,6 +216,7 @@ const attempt: Shape<Attempt> = object<Attempt>({
   egress: oneOf('smarthost'),
   upstream: maybe(short),
   upstreamReply: maybe(short),
+  upstreamTls: maybe(text(32)),
   findings: listOf(object<Finding>({ filter: short, name: short, score, evidence: short }), BOUNDS.findings),
   verdictMs: maybe(amount),
   relayMs: maybe(amount),
@@ -219,6 +240,9 @@ const sessions: Shape<SessionCounts> = object<SessionCounts>({
   relay: maybe(
     object<RelayCounts>({ faults: whole(), repeated: whole(), possibleDuplicates: whole() }),
   ) as Shape<RelayCounts>,
+  tls: maybe(
+    object<TlsCounts>({ handshakes: mapOf(whole(), 100), kept: whole(), endsAt: maybe(amount) as Shape<number> }),
+  ) as Shape<TlsCounts>,
   dropped: whole(),
 });
 

@@ -4,7 +4,8 @@
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { classes } from '../policy/classes.ts';
-import type { Attempt, SessionCounts } from './events.ts';
+import { TLS_CAUSES } from '../policy/tls.ts';
+import type { Attempt, SessionCounts, TlsCounts } from './events.ts';
 import type { JournalState } from './query.ts';
 
 /** What of the guard's report the metrics are made of; a rebuilt rule set starts its counters again. */
@@ -20,6 +21,8 @@ export type Sources = {
   readonly intercepting: () => boolean;
   readonly locks: () => number;
   readonly journal: () => JournalState;
+  /** when our own certificates end; undefined where there is none */
+  readonly certificates: () => { readonly authority: number | undefined; readonly issuer: number | undefined };
   /** refused reloads, by role */
   readonly configErrors: () => Readonly<Record<'keeper' | 'guard', number>>;
 };
@@ -28,6 +31,11 @@ export type Sources = {
 const OTHER = 'other';
 const UNROUTED = 'unrouted';
 const REASONS = new Set(['unrouted', 'locked', 'block', 'smarthost-only', 'rate', 'fence', 'dead', 'output', 'direct']);
+/** Of a leg: `trusted` is in clear, over a link that the operator vouches for. */
+const CLEAR = 'clear';
+const TRUSTED = 'trusted';
+const LEGS = new Set([CLEAR, TRUSTED, 'TLSv1.2', 'TLSv1.3']);
+const HANDSHAKES = new Set(['done', 'resumed', ...TLS_CAUSES]);
 const RELAY_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 const VERDICT_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
@@ -52,6 +60,10 @@ export class Metrics {
   readonly #faults: Counter;
   readonly #repeated: Counter;
   readonly #possibleDuplicates: Counter;
+  readonly #tlsMessages: Counter<'in' | 'out'>;
+  readonly #upgraded: Counter;
+  readonly #downgrades: Counter;
+  readonly #handshakes: Counter<'how'>;
   readonly #relay: Histogram;
   readonly #verdict: Histogram;
 
@@ -147,9 +159,23 @@ export class Metrics {
       'postern_rules_repaired_total',
       'Times the kernel rules differed from the plan and were put right.',
     );
-    counter(
-      'postern_tls_downgrade_total',
-      'Messages that came in encrypted and would have gone out in clear. Cannot move before hosts are offered STARTTLS.',
+    this.#tlsMessages = counter(
+      'postern_tls_messages_total',
+      'Messages and envelopes that a server answered, by the TLS of the leg they came in on and of the leg they went out on.',
+      ['in', 'out'],
+    );
+    this.#upgraded = counter(
+      'postern_tls_upgraded_total',
+      'Of these, those that came in clear and went out encrypted.',
+    );
+    this.#downgrades = counter(
+      'postern_tls_downgrades_total',
+      'Of these, those that came in encrypted and went out in clear, though nobody vouches for the link.',
+    );
+    this.#handshakes = counter('postern_tls_handshakes_total', 'TLS handshakes of hosts, by how they ended.', ['how']);
+    for (const how of ['done', 'resumed', ...TLS_CAUSES]) this.#handshakes.inc({ how }, 0);
+    asked('gauge', 'postern_tls_certificate_kept', 'Reloads at which workers kept the certificate they had.', () =>
+      this.#tlsOf(({ kept }) => kept),
     );
     this.#eventsDropped = counter(
       'postern_events_dropped_total',
@@ -169,6 +195,20 @@ export class Metrics {
     asked('gauge', 'postern_journal_ok', 'Whether the journal can be written.', () => (sources.journal().ok ? 1 : 0));
     asked('gauge', 'postern_journal_size_bytes', 'Size of the journal on disk.', () => sources.journal().sizeBytes);
 
+    const ends = new Gauge({
+      name: 'postern_certificate_expiry_timestamp_seconds',
+      help: 'When a certificate of our own ends, in seconds since 1970.',
+      labelNames: ['certificate'],
+      registers,
+      collect: () => {
+        ends.reset();
+        for (const [certificate, atMs] of Object.entries(sources.certificates()))
+          if (atMs !== undefined) ends.set({ certificate }, Math.floor(atMs / 1000));
+        // All workers read the same file; one that could not keeps what it had.
+        const own = [...this.#workers.values()].flatMap(({ tls }) => tls?.endsAt ?? []);
+        if (own.length > 0) ends.set({ certificate: 'operator' }, Math.floor(Math.min(...own) / 1000));
+      },
+    });
     const configErrors = new Counter({
       name: 'postern_config_errors_total',
       help: 'Reloads refused because the configuration was not valid; the one before stayed in effect.',
@@ -205,8 +245,23 @@ export class Metrics {
     // A class is a label only because the table of classes is closed; the socket's check has seen to it.
     if (!Object.hasOwn(classes, attempt.class)) return;
     this.#count(network, attempt);
+    if (attempt.upstreamTls !== undefined) this.#legs(attempt.tls?.version ?? CLEAR, attempt.upstreamTls);
     if (attempt.verdictMs !== undefined) this.#verdict.observe(attempt.verdictMs / 1000);
     if (attempt.relayMs !== undefined) this.#relay.observe(attempt.relayMs / 1000);
+  }
+
+  /** Counted from what was recorded, not where it is decided: what is wrong there shows here. */
+  #legs(from: string, to: string): void {
+    const known = (leg: string): string => (LEGS.has(leg) ? leg : OTHER);
+    this.#tlsMessages.inc({ in: known(from), out: known(to) });
+    if (from === CLEAR && to !== CLEAR && to !== TRUSTED) this.#upgraded.inc();
+    if (from !== CLEAR && to === CLEAR) this.#downgrades.inc();
+  }
+
+  #tlsOf(value: (tls: TlsCounts) => number): number {
+    let sum = 0;
+    for (const { tls } of this.#workers.values()) if (tls) sum += value(tls);
+    return sum;
   }
 
   sessions(counts: SessionCounts): void {
@@ -219,6 +274,8 @@ export class Metrics {
       this.#repeated.inc(counts.relay.repeated);
       this.#possibleDuplicates.inc(counts.relay.possibleDuplicates);
     }
+    for (const [how, count] of Object.entries(counts.tls?.handshakes ?? {}))
+      this.#handshakes.inc({ how: HANDSHAKES.has(how) ? how : OTHER }, count);
     this.#workers.set(counts.worker, counts);
   }
 

@@ -22,6 +22,9 @@ export const COLUMNS = [
   'destination_port',
   'helo',
   'esmtp',
+  'tls_version',
+  'tls_cipher',
+  'tls_name',
   'sender',
   'omitted',
   'size',
@@ -32,6 +35,7 @@ export const COLUMNS = [
   'egress',
   'upstream',
   'upstream_reply',
+  'upstream_tls',
   'findings',
   'verdict_ms',
   'relay_ms',
@@ -64,8 +68,9 @@ export function batchOf(of: readonly Attempt[]): Batch {
     // biome-ignore format: in the order of COLUMNS
     attempts.push(
       position, a.at, a.id, a.session, a.worker, a.network, a.mode, a.subscriber ?? null, a.source, null,
-      a.sourcePort, a.destination, a.destinationPort, a.helo ?? null, a.esmtp ? 1 : 0, a.sender ?? null, a.recipientsOmitted ?? 0, a.sizeBytes,
-      a.verdict, a.class, a.wouldBe ?? null, a.reply, a.egress, a.upstream ?? null, a.upstreamReply ?? null,
+      a.sourcePort, a.destination, a.destinationPort, a.helo ?? null, a.esmtp ? 1 : 0, a.tls?.version ?? null,
+      a.tls?.cipher ?? null, a.tls?.name ?? null, a.sender ?? null, a.recipientsOmitted ?? 0, a.sizeBytes,
+      a.verdict, a.class, a.wouldBe ?? null, a.reply, a.egress, a.upstream ?? null, a.upstreamReply ?? null, a.upstreamTls ?? null,
       a.findings.length > 0 ? JSON.stringify(a.findings) : null, a.verdictMs ?? null, a.relayMs ?? null, a.totalMs,
     );
     for (let i = 0; i < a.recipients.length; i++) {
@@ -167,6 +172,9 @@ export type Row = {
   readonly destination_port: number;
   readonly helo: string | null;
   readonly esmtp: number;
+  readonly tls_version: string | null;
+  readonly tls_cipher: string | null;
+  readonly tls_name: string | null;
   readonly sender: string | null;
   readonly omitted: number;
   readonly size: number;
@@ -177,6 +185,7 @@ export type Row = {
   readonly egress: 'smarthost';
   readonly upstream: string | null;
   readonly upstream_reply: string | null;
+  readonly upstream_tls: string | null;
   readonly findings: string | null;
   readonly verdict_ms: number | null;
   readonly relay_ms: number | null;
@@ -199,6 +208,10 @@ export function attemptOf(row: Row, recipients: readonly RecipientOutcome[]): At
     destinationPort: row.destination_port,
     helo: row.helo ?? undefined,
     esmtp: row.esmtp === 1,
+    tls:
+      row.tls_version === null
+        ? undefined
+        : { version: row.tls_version, cipher: row.tls_cipher ?? '', name: row.tls_name ?? undefined },
     sender: row.sender ?? undefined,
     recipients: recipients.map(({ recipient, code, class: of }) => ({ recipient, code, class: of })),
     ...(row.omitted > 0 ? { recipientsOmitted: row.omitted } : {}),
@@ -210,6 +223,7 @@ export function attemptOf(row: Row, recipients: readonly RecipientOutcome[]): At
     egress: row.egress,
     upstream: row.upstream ?? undefined,
     upstreamReply: row.upstream_reply ?? undefined,
+    upstreamTls: row.upstream_tls ?? undefined,
     findings: row.findings === null ? [] : (JSON.parse(row.findings) as readonly Finding[]),
     verdictMs: row.verdict_ms ?? undefined,
     relayMs: row.relay_ms ?? undefined,

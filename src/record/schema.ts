@@ -77,6 +77,12 @@ export const migrations: readonly string[] = [
   ALTER TABLE attempts ADD COLUMN subscriber TEXT;
   CREATE INDEX attempts_subscriber ON attempts (n >> 11, subscriber) WHERE subscriber IS NOT NULL;
   `,
+  `
+  ALTER TABLE attempts ADD COLUMN tls_version TEXT;
+  ALTER TABLE attempts ADD COLUMN tls_cipher TEXT;
+  ALTER TABLE attempts ADD COLUMN tls_name TEXT;
+  ALTER TABLE attempts ADD COLUMN upstream_tls TEXT;
+  `,
 ];
 
 /** Rows of a slice as a power of two: the 11 of the indexes. */

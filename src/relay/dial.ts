@@ -16,7 +16,8 @@ import { type Answer, type Step, Upstream } from './upstream.ts';
 export type DialOptions = {
   /** our name in EHLO */
   readonly name: string;
-  readonly tls: 'verify' | 'opportunistic' | 'none';
+  /** `encrypt`: TLS or nothing, whatever the certificate */
+  readonly tls: 'verify' | 'encrypt' | 'opportunistic' | 'none';
   /** PEM; undefined is the system's */
   readonly ca: Buffer | undefined;
   readonly credentials: Credentials | undefined;
@@ -88,7 +89,10 @@ class Dial {
     const secured = this.#options.tls === 'none' ? keywords : await this.#secure(keywords);
     if (!secured) return undefined;
     if (this.#options.credentials && !(await this.#authenticate(secured))) return undefined;
-    return this.#upstream;
+    const upstream = this.#upstream as Upstream;
+    // Inside TLS it is not offered again; what counts from here on is whether the connection has it.
+    upstream.capabilities = { ...upstream.capabilities, startTls: upstream.tlsVersion !== undefined };
+    return upstream;
   }
 
   async #connect(): Promise<boolean> {
@@ -128,8 +132,9 @@ class Dial {
   /** STARTTLS and a second EHLO; the keywords that count from here on. */
   async #secure(keywords: readonly string[]): Promise<readonly string[] | undefined> {
     const clear = this.#upstream as Upstream;
-    const mustVerify = this.#options.tls === 'verify';
-    if (!clear.capabilities.startTls) return mustVerify ? this.#fail('upstream.tls', 'offers no STARTTLS') : keywords;
+    const { tls } = this.#options;
+    if (!clear.capabilities.startTls)
+      return tls === 'opportunistic' ? keywords : this.#fail('upstream.tls', 'offers no STARTTLS');
     const answer = await this.#command('STARTTLS', 'starttls');
     if (answer.kind === 'fault') return this.#fail(answer.class, `STARTTLS: ${answer.detail}`);
     // Offered and then refused: going on in clear would be a downgrade that nobody asked for, also when opportunistic.
@@ -137,7 +142,7 @@ class Dial {
     const { host, isAddress } = this.#server;
     const secured = await startTls(
       clear,
-      { host, isAddress, mustVerify, ca: this.#options.ca },
+      { host, isAddress, mustVerify: tls === 'verify', ca: this.#options.ca },
       (abort) => (this.#abort = abort),
     );
     if (!(secured instanceof Upstream)) return this.#fail(secured.class, secured.detail);

@@ -201,6 +201,8 @@ export class Pool {
   #refusal(want: Want): DialFailure {
     const left = this.#options.servers.filter((server) => !want.except.has(server));
     const lacking = left.find((server) => server.state !== 'down');
+    if (lacking?.capabilities?.startTls === false && want.needs.includes('STARTTLS'))
+      return failure('upstream.clear', `${lacking.name} offers no TLS`);
     if (lacking) return failure('upstream.extension', `${lacking.name} lacks one of ${want.needs.join(', ')}`);
     const classes = new Set(left.map((server) => server.failure?.class));
     const [only] = classes;
@@ -257,7 +259,7 @@ export class Pool {
       this.#serve();
     });
     if (server.reached(upstream.capabilities, clock.nowMs(), clock.monotonicMs())) {
-      log.write('info', 'upstream.up', { server: server.name, encrypted: upstream.isEncrypted });
+      log.write('info', 'upstream.up', { server: server.name, encrypted: upstream.tlsVersion !== undefined });
     }
     if (!server.isProbing) this.#probeIn(server, jittered(this.#options.refreshMs));
     return upstream;

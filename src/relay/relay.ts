@@ -16,6 +16,8 @@ export type FarReply =
       /** the whole reply as it came, CRLF-ended lines, printable and at most 512 octets each: safe to pass on */
       readonly bytes: Buffer;
       readonly server: string;
+      /** of its connection, `TLSv1.3`; undefined in clear */
+      readonly tlsVersion?: string | undefined;
     }
   | {
       readonly kind: 'failure';
@@ -23,6 +25,7 @@ export type FarReply =
       /** may quote what the far side said, and so an address: for the record, never for the log */
       readonly detail: string;
       readonly server?: string;
+      readonly tlsVersion?: string | undefined;
       /** the far side's code where its reply was the failure, and what was waited for */
       readonly code?: number;
       readonly step?: string;

@@ -18,6 +18,7 @@ const OFFERED: Readonly<Record<Extension, (capabilities: Capabilities) => boolea
   SMTPUTF8: (c) => c.smtpUtf8,
   DSN: (c) => c.dsn,
   SIZE: (c) => c.size !== undefined,
+  STARTTLS: (c) => c.startTls,
 };
 
 export const EXTENSIONS = Object.keys(OFFERED) as readonly Extension[];

@@ -4,6 +4,7 @@ import type { Config } from '../config/schema.ts';
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
 import { type Capabilities, intersect } from '../smtp/capabilities.ts';
+import type { Extension } from '../smtp/transaction.ts';
 import type { Credentials } from './auth.ts';
 import { dial, type Dialled } from './dial.ts';
 import { Pool } from './pool.ts';
@@ -62,7 +63,8 @@ export function createSmarthost(config: Config, deps: SmarthostDeps, predecessor
         ? Promise.resolve(secrets.unreadable)
         : dial(server.endpoint, {
             name: gateway.name,
-            tls: smarthost.tls,
+            // Once seen to offer TLS: going back to clear would be a downgrade that nobody asked for.
+            tls: smarthost.tls === 'opportunistic' && server.everOffered('STARTTLS') ? 'encrypt' : smarthost.tls,
             ca: secrets.ca,
             credentials: secrets.credentials,
             timeoutMs: smarthost.connectTimeout,
@@ -85,7 +87,7 @@ export function createSmarthost(config: Config, deps: SmarthostDeps, predecessor
         (server) => server.capabilities as Capabilities,
       );
       const far = first ? others.reduce(intersect, first) : before?.offers;
-      return far && carried(far, limits.messageSize);
+      return far && carried(far, limits.messageSize, smarthost.trustedLink);
     },
     everOffered: (extension) =>
       servers.some((server) => server.everOffered(extension)) ||
@@ -93,7 +95,7 @@ export function createSmarthost(config: Config, deps: SmarthostDeps, predecessor
         before.ever.has(extension) &&
         servers.every((server) => server.capabilities === undefined)),
     begin: (from, id, source = '') =>
-      new SmarthostTransaction(from, id, {
+      new SmarthostTransaction(smarthost.trustedLink ? { ...from, needs: from.needs.filter(isOfMessage) } : from, id, {
         source,
         pool,
         holdMs: smarthost.hold,
@@ -117,12 +119,18 @@ export function createSmarthost(config: Config, deps: SmarthostDeps, predecessor
   };
 }
 
-/** What of it can be kept towards a host. STARTTLS ends at the gateway and is not the far side's to offer; chunks are between us and it. */
-function carried(far: Capabilities, messageSizeBytes: number): Capabilities {
+/** What a message asks of a server whatever the link to it. */
+const isOfMessage = (extension: Extension): boolean => extension !== 'STARTTLS';
+
+/**
+ * What of it can be kept towards a host. TLS is offered where the far side has it, or where the operator vouches for the
+ * link; chunks are between us and the server.
+ */
+function carried(far: Capabilities, messageSizeBytes: number, isTrusted: boolean): Capabilities {
   const size = far.size === 0 ? messageSizeBytes : far.size;
   return {
     ...far,
-    startTls: false,
+    startTls: far.startTls || isTrusted,
     chunking: false,
     size: size === undefined ? undefined : Math.min(size, messageSizeBytes),
   };

@@ -421,7 +421,7 @@ function say(upstream: Upstream, commands: readonly Command[], replyMs: number):
 }
 
 function passOn(lease: Lease, { code, bytes }: Answer & { kind: 'reply' }): FarReply {
-  return { kind: 'reply', code, bytes, server: lease.server.name };
+  return { kind: 'reply', code, bytes, server: lease.server.name, tlsVersion: lease.upstream.tlsVersion };
 }
 
 function failure(of: Class, detail: string, lease?: Lease, { code, step }: Partial<Fault> = {}): FarReply {
@@ -429,7 +429,7 @@ function failure(of: Class, detail: string, lease?: Lease, { code, step }: Parti
     kind: 'failure',
     class: of,
     detail,
-    ...(lease && { server: lease.server.name }),
+    ...(lease && { server: lease.server.name, tlsVersion: lease.upstream.tlsVersion }),
     ...(code !== undefined && { code }),
     ...(step !== undefined && { step }),
   };

@@ -62,6 +62,7 @@ export class Upstream {
   idleSinceMs = 0;
 
   readonly #socket: ByteSocket;
+  readonly #tlsVersion: string | undefined;
   readonly #parser = new FarReplyParser();
   readonly #questions: Question[] = [];
   readonly #deadline = new Deadline(() => this.#late());
@@ -76,6 +77,7 @@ export class Upstream {
 
   constructor(socket: ByteSocket) {
     this.#socket = socket;
+    if (socket instanceof TLSSocket) this.#tlsVersion = socket.getProtocol() ?? undefined;
     socket.on('data', this.#onData);
     socket.on('drain', this.#onDrain);
     socket.on('end', this.#onEnd);
@@ -214,8 +216,9 @@ export class Upstream {
     return this.#socket instanceof TcpSocket;
   }
 
-  get isEncrypted(): boolean {
-    return this.#socket instanceof TLSSocket;
+  /** `TLSv1.3`; undefined in clear */
+  get tlsVersion(): string | undefined {
+    return this.#tlsVersion;
   }
 
   readonly #onData = (chunk: Buffer): void => {

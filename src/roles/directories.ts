@@ -46,6 +46,7 @@ function makeRunDir(runDir: string): void {
   const paths = runPaths(runDir);
   const [keeper, worker, shared] = [userOf('keeper'), userOf('worker'), sharedGroup()];
   makeOwned(paths.keeperDir, keeper.uid, shared.gid, 0o2750);
+  makeOwned(paths.issuerDir, keeper.uid, worker.gid, 0o2750);
   makeOwned(paths.spoolDir, worker.uid, worker.gid, 0o700);
   makeOwned(paths.code, 0, 0, 0o755);
   rmSync(paths.keeperSocket, { force: true });

@@ -21,10 +21,12 @@ import { Metrics } from '../record/metrics.ts';
 import { type Keeping, Privacy } from '../record/privacy.ts';
 import type { LogFilter } from '../record/query.ts';
 import { type Seen, statusOf } from './keeper-status.ts';
+import { Authority } from '../tls/authority.ts';
 import { notify } from './notify.ts';
 import { loadAtStart } from './start-config.ts';
 
 const TIDY_MS = 1_000;
+const TEND_MS = 60_000;
 /** how long the socket and its connections may take to close */
 const CLOSE_TIMEOUT_MS = 2_000;
 
@@ -88,12 +90,20 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
 
   const locks = new Locks(join(stateDir, 'locks.json'), clock, log);
   const privacy = new Privacy(join(stateDir, 'privacy.key'), log);
+  const authority = new Authority({
+    path: join(stateDir, 'ca.pem'),
+    issuerPath: runPaths(runDir).issuer,
+    gatewayName: first.gateway.name,
+    clock,
+    log,
+  });
   const journal: Journal = openJournal(join(stateDir, 'journal.db'), retentionOf(config), log);
   const metrics = new Metrics({
     version: VERSION,
     intercepting: () => status().intercepting,
     locks: () => locks.list().length,
     journal: () => journal.state(),
+    certificates: () => authority.endsMs,
     configErrors: () => ({ keeper: options.configErrors(), guard: seen?.report.configErrors ?? 0 }),
   });
   let keeping = keepingOf(config);
@@ -159,6 +169,12 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         desk.tellLocks();
         return { lock, notKept };
       }
+      case 'ca': {
+        const certificate =
+          question.rotate === undefined ? authority.certificatePem : authority.rotate(question.rotate);
+        if (certificate === undefined) throw new Error('there is no authority; the log says why (ca.problem)');
+        return { certificate };
+      }
       case 'log':
         break;
     }
@@ -196,9 +212,12 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
     problem: () => status().problem,
     log,
   });
-  const timer = setInterval(() => {
-    if (locks.tidy()) desk.tellLocks();
-  }, TIDY_MS);
+  const timers = [
+    setInterval(() => {
+      if (locks.tidy()) desk.tellLocks();
+    }, TIDY_MS),
+    setInterval(() => authority.tend(), TEND_MS),
+  ];
 
   return {
     metricsPort: exporter.port,
@@ -209,7 +228,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       journal.keep(retentionOf(next));
     },
     async close() {
-      clearInterval(timer);
+      for (const timer of timers) clearInterval(timer);
       life.abort();
       // What workers have said already is heard to its end; then it is written.
       await Promise.race([desk.closed, new Promise((resolve) => setTimeout(resolve, CLOSE_TIMEOUT_MS).unref())]);

@@ -10,7 +10,7 @@ import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { loadConfig } from '../config/load.ts';
-import { fileState } from '../config/outside.ts';
+import { system } from '../config/outside.ts';
 import type { Config } from '../config/schema.ts';
 import { openWorkerListeners, portIsTaken, type WorkerListeners } from '../guard/listeners.ts';
 import { type Fields, type Level, logLine } from '../kit/log.ts';
@@ -46,7 +46,7 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
   const say = (text: string): void => sinks.err.line(`postern run: ${text}`);
   try {
     // A start must not depend on whether names resolve just now; a reload may wait until they do.
-    const loaded = await loadConfig(options.configPath, { file: fileState });
+    const loaded = await loadConfig(options.configPath, { file: system.file, keyPair: system.keyPair });
     if (!loaded.ok) {
       for (const { message } of loaded.errors) sinks.err.line(message);
       return 1;

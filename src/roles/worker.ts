@@ -5,7 +5,7 @@
  * locks, or a second has passed.
  */
 import type { Config } from '../config/schema.ts';
-import { fileState } from '../config/outside.ts';
+import { checkKeyPair, fileState, type Outside } from '../config/outside.ts';
 import { createReloader } from '../config/reload.ts';
 import { closeFilters, makeFilters } from '../filter/all.ts';
 import { Gateway } from '../gateway/gateway.ts';
@@ -20,12 +20,19 @@ import { stdoutLog } from '../kit/log.ts';
 import { runPaths } from '../kit/run-dir.ts';
 import { createLedger } from '../ledger/client.ts';
 import { createSmarthost, noCounts, type SmarthostDeps } from '../relay/smarthost.ts';
+import { HostTls, type KeyPair } from '../tls/host-tls.ts';
 import { SpoolBudget } from '../wire/spool.ts';
 import { notify } from './notify.ts';
 import { warnUnlessInMemory } from './spool-place.ts';
 import { loadAtStart } from './start-config.ts';
 
+/**
+ * What a worker looks at besides the text: it must start while no name resolves; the password and the certificate it has
+ * to be able to read. A certificate that has ended is no reason not to start.
+ */
+const OUTSIDE: Outside = { file: fileState, keyPair: (certificate, key) => checkKeyPair(certificate, key) };
 const FIRST_CONTACT_MS = 1000;
+const REFRESH_MS = 2000;
 const REPORT_MS = 1000;
 /** How long a connection may wait in the listener of a worker that drains. */
 const MAX_WAIT_MS = 3000;
@@ -36,8 +43,7 @@ export async function worker(configPath: string, index: number): Promise<number>
   const log = stdoutLog(`worker ${index}`);
   // Listened for from the first moment: whoever is told to end has a drain, and not a death in the middle of an accept.
   const told = new Promise<void>((resolve) => process.once('SIGTERM', () => resolve()));
-  // A worker must start while no name resolves; the password it has to be able to read.
-  const loaded = await loadAtStart(configPath, log, { file: fileState });
+  const loaded = await loadAtStart(configPath, log, OUTSIDE);
   if (!loaded.ok) {
     for (const error of loaded.errors) process.stderr.write(`${error.message}\n`);
     return 1;
@@ -50,6 +56,8 @@ export async function worker(configPath: string, index: number): Promise<number>
 
   // The first host after a start is neither told that nothing was reached yet, nor let past a lock.
   await Promise.race([Promise.all([rooms.relay.start(), rooms.ledger.ready]), after(FIRST_CONTACT_MS)]);
+  // The keeper makes it before it listens.
+  rooms.tls.refresh();
   const listeners = adoptListeners({
     host: ({ socket, remote, local }) => gateway.accept(socket, arrivalOf(remote, local)),
     probe: (socket) => gateway.probe(socket),
@@ -61,9 +69,8 @@ export async function worker(configPath: string, index: number): Promise<number>
   const counts = sessionReport(rooms);
   const report = setInterval(() => rooms.ledger.record(counts()), REPORT_MS);
   const watchdog = notify.ready();
-  const reload = createReloader(configPath, rooms.config, log, (config) => adopt(rooms, config, egress), {
-    file: fileState,
-  });
+  const refresh = setInterval(() => rooms.tls.refresh(), REFRESH_MS);
+  const reload = createReloader(configPath, rooms.config, log, (config) => adopt(rooms, config, egress), OUTSIDE);
   process.on('SIGHUP', () => void reload());
   log.write('info', 'worker.ready', { pid: process.pid, descriptors: rooms.descriptors.limit });
 
@@ -72,6 +79,7 @@ export async function worker(configPath: string, index: number): Promise<number>
   await drain(gateway, listeners, rooms.config.gateway.drain);
   listeners.close();
   clearInterval(report);
+  clearInterval(refresh);
   clearInterval(watchdog);
   rooms.ledger.record(counts());
   await rooms.ledger.close();
@@ -94,6 +102,7 @@ function makeRooms(config: Config, index: number, egress: Egress, signal: AbortS
     config,
     senders: sendersOf(config),
     relay: createSmarthost(config, { ...egress, workerCount: gateway.workers }),
+    tls: new HostTls({ issuerPath: paths.issuer, clock: systemClock, log }, keyPairOf(config)),
     ledger: createLedger(
       {
         path: paths.keeperSocket,
@@ -143,6 +152,7 @@ export function adopt(rooms: Rooms, config: Config, egress: Egress): void {
   closeFilters(rooms.filters);
   rooms.filters = makeFilters(config, egress);
   rooms.budget.totalBytes = config.limits.bodyTotal;
+  rooms.tls.configure(keyPairOf(config));
   rooms.ledger.configure({ workers: config.gateway.workers, keeperFailure: config.gateway.keeperFailure });
   const next = createSmarthost(config, { ...egress, workerCount: config.gateway.workers }, rooms.relay);
   // The new one takes over when a server has answered it, or none does; until then the old one serves.
@@ -153,6 +163,11 @@ export function adopt(rooms: Rooms, config: Config, egress: Egress): void {
     rooms.relay = next;
     return old.close();
   });
+}
+
+/** The operator's certificate, if there is one. */
+function keyPairOf({ tls: { certificate, key } }: Config): KeyPair | undefined {
+  return certificate === undefined || key === undefined ? undefined : { certificate, key };
 }
 
 function after(ms: number): Promise<void> {

@@ -9,6 +9,7 @@ export type Capabilities = {
   readonly dsn: boolean;
   readonly enhancedStatusCodes: boolean;
   readonly pipelining: boolean;
+  /** of a connection of ours: it has TLS */
   readonly startTls: boolean;
   /** RFC 3030: for our own use towards the far side, never offered to a host */
   readonly chunking: boolean;

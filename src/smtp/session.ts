@@ -17,6 +17,7 @@ import { data } from './verb/data.ts';
 import { hello } from './verb/hello.ts';
 import { mail } from './verb/mail.ts';
 import { rcpt } from './verb/rcpt.ts';
+import { startTls } from './verb/starttls.ts';
 import { expn, help, noop, quit, rset, vrfy } from './verb/simple.ts';
 
 /** `as` overrules the class's own severity. */
@@ -31,6 +32,8 @@ export type SessionEvent =
   | { readonly kind: 'recipient'; readonly slot: Slot; readonly reply: Reply }
   /** the answer to a whole message */
   | { readonly kind: 'outcome'; readonly reply: Reply }
+  /** the TLS handshake is done */
+  | { readonly kind: 'secured' }
   /** end it from our side: a deadline, a shutdown */
   | { readonly kind: 'stop'; readonly class: Class }
   /** the host is gone */
@@ -48,6 +51,8 @@ export type SessionCommand =
     }
   /** the 354 is out: read a body, then answer with `outcome` */
   | { readonly kind: 'body'; readonly transaction: Transaction }
+  /** the 220 is out: hand the socket to TLS, then tell `secured`; a handshake that fails is `gone` */
+  | { readonly kind: 'secure' }
   /** the transaction is over; `reply` is the message's, or undefined when there was none */
   | { readonly kind: 'end'; readonly transaction: Transaction; readonly reply: Reply | undefined; readonly why: Class }
   /** `byQuit`: the host has said that nothing more comes */
@@ -85,7 +90,7 @@ const VERB_TABLE: Readonly<Record<Verb, Handler>> = {
   HELP: help,
   BDAT: refuse('protocol.bdat', true),
   AUTH: refuse('protocol.auth'),
-  STARTTLS: NOT_OFFERED,
+  STARTTLS: startTls,
   ETRN: NOT_OFFERED,
   TURN: NOT_OFFERED,
   ATRN: NOT_OFFERED,
@@ -103,12 +108,13 @@ export class Session implements Dialog {
   #errors = 0;
   /** the last reply is said, or waits behind the answers that are due before it: nothing more is read */
   #isEnding = false;
-  #state: 'new' | 'ready' | 'body' | 'closed' = 'new';
+  #state: 'new' | 'ready' | 'body' | 'handshake' | 'closed' = 'new';
   /** after a refused DATA the next line may be a body that the host sends all the same */
   #bodyMayFollow = false;
 
   helo: string | undefined;
   esmtp = false;
+  isEncrypted = false;
   /** what the last EHLO offered: the parameters that may be used */
   offered: Capabilities = noCapabilities;
   transaction: Transaction | undefined;
@@ -150,6 +156,8 @@ export class Session implements Dialog {
         return this.#answered(event.slot, event.reply);
       case 'outcome':
         return this.#outcome(event.reply);
+      case 'secured':
+        return this.#secured();
       case 'stop':
         return this.#stop(event.class);
       case 'gone':
@@ -250,6 +258,22 @@ export class Session implements Dialog {
     if (answer.class !== 'upstream.reply') this.#countError(answer, this.options.id);
   }
 
+  secure(): void {
+    this.#state = 'handshake';
+    this.#commands.push({ kind: 'secure' });
+  }
+
+  /** RFC 3207 section 4.2: what was learnt in clear is forgotten. Refusals go on counting. */
+  #secured(): void {
+    this.#state = 'ready';
+    this.isEncrypted = true;
+    this.helo = undefined;
+    this.esmtp = false;
+    this.offered = noCapabilities;
+    this.lastRefusal = undefined;
+    this.#bodyMayFollow = false;
+  }
+
   /** RSET, EHLO, QUIT, the end of DATA: the object is let go whole. */
   endTransaction(why: Class, answer?: Reply): void {
     const transaction = this.transaction;
@@ -260,6 +284,8 @@ export class Session implements Dialog {
 
   #stop(why: Class): void {
     if (!this.transaction) this.lastRefusal = why;
+    // In the middle of a handshake nothing can be said.
+    if (this.#state === 'handshake') return this.#close(why);
     const id = this.transaction?.id ?? this.options.id;
     // What was asked and not answered stays unanswered: the 421 speaks for it (RFC 5321 section 3.8).
     for (const slot of this.#slots)

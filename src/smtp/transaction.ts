@@ -1,7 +1,7 @@
 /** One mail transaction, from MAIL to the end of DATA: a new object each time, never one cleared field by field. */
 
 /** Extensions that a transaction can depend on: a server without one of them cannot take it. */
-export type Extension = '8BITMIME' | 'SMTPUTF8' | 'DSN' | 'SIZE';
+export type Extension = '8BITMIME' | 'SMTPUTF8' | 'DSN' | 'SIZE' | 'STARTTLS';
 
 export type Recipient = {
   /** with its angle brackets, latin1 (one character for each byte) */

@@ -28,6 +28,7 @@ const metrics = new Metrics({
   intercepting: () => true,
   locks: () => 0,
   journal: () => journal.state(),
+  certificates: () => ({ authority: undefined, issuer: undefined }),
   configErrors: () => ({ keeper: 0, guard: 0 }),
 });
 metrics.configure(['customers'], [], []);

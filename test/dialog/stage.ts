@@ -7,6 +7,7 @@
  *     % from ADDRESS         the host's address                    % lock SUBJECT HOW   somebody has locked it
  *     % admission over       the keeper's answer to one more connection: over, or away
  *     % descriptors N        the worker's limit of open files      % room N            octets that bodies may take
+ *     % certificate none     there is nothing to show after STARTTLS
  *     % broken lock, filter  a part of ours that throws whenever it is asked
  */
 import type { Filter } from '../../src/filter/filter.ts';
@@ -17,8 +18,11 @@ import { parseCapabilities } from '../../src/smtp/capabilities.ts';
 import { createSmarthost } from '../../src/relay/smarthost.ts';
 import { FakeRelay } from '../fake/relay.ts';
 import { startGateway, type TestGateway, testConfig } from '../kit/gateway.ts';
+import { testTls } from '../kit/issuer.ts';
 
 const TABLES = ['limits', 'filters', 'smarthost', 'network'];
+
+const { tls } = testTls();
 
 const brokenFilter: Filter<'body'> = {
   name: 'broken',
@@ -38,6 +42,7 @@ export async function stage(settings: ReadonlyMap<string, string>, address: stri
   const broken = settings.get('broken');
   const gateway = await startGateway({
     config,
+    ...(settings.get('certificate') !== 'none' && { tls }),
     ...(before !== undefined && { relay: afterReload(config, before) }),
     ...(descriptors !== undefined && { descriptorLimit: Number(descriptors) }),
     ...(broken === 'filter' && { filters: [brokenFilter] }),

@@ -1,6 +1,7 @@
 /** A plain SMTP host for tests: says a line, waits for the whole reply. No library, so nothing is hidden. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 
 /** The connection ended where a reply was due. */
 export class Gone extends Error {
@@ -64,6 +65,22 @@ export class Client {
   async ask(line: string): Promise<string> {
     this.write(`${line}\r\n`);
     return this.reply();
+  }
+
+  /** STARTTLS and the handshake; what is said from here on goes over TLS. */
+  async startTls(options: ConnectionOptions = {}): Promise<Client> {
+    const answer = await this.ask('STARTTLS');
+    if (!answer.startsWith('220')) throw new Error(`STARTTLS: ${answer}`);
+    return this.secure(options);
+  }
+
+  /** The handshake alone. */
+  async secure(options: ConnectionOptions = {}): Promise<Client> {
+    this.socket.removeAllListeners('data');
+    const secure = connectTls({ socket: this.socket, rejectUnauthorized: false, ...options });
+    const client = new Client(secure);
+    await once(secure, 'secureConnect');
+    return client;
   }
 
   close(): void {

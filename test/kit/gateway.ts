@@ -2,7 +2,7 @@
  * The real gateway and the real relay in this process, without kernel and keeper: hosts are in-memory streams with the
  * addresses a test gives them, the ledger is a literal, and what it was told is there to look at.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { closeSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Duplex, duplexPair } from 'node:stream';
@@ -14,6 +14,8 @@ import { Gateway } from '../../src/gateway/gateway.ts';
 import { Counts, type Rooms } from '../../src/gateway/rooms.ts';
 import { sendersOf } from '../../src/identity/senders.ts';
 import { Descriptors } from '../../src/intercept/descriptors.ts';
+import { openListener } from '../../src/kit/native-socket.ts';
+import { TcpAcceptor } from '../../src/kit/tcp-open.ts';
 import { type Clock, systemClock } from '../../src/kit/clock.ts';
 import { type Log, silentLog } from '../../src/kit/log.ts';
 import type { Admission, Ledger } from '../../src/ledger/client.ts';
@@ -21,7 +23,9 @@ import type { Lock } from '../../src/ledger/language.ts';
 import type { Attempt, WorkerEvent } from '../../src/record/events.ts';
 import type { Relay } from '../../src/relay/relay.ts';
 import { createSmarthost } from '../../src/relay/smarthost.ts';
+import { HostTls } from '../../src/tls/host-tls.ts';
 import { SpoolBudget } from '../../src/wire/spool.ts';
+import { freePort } from './worker.ts';
 
 /** A ledger that answers what the test says and keeps what it is told. */
 export class FakeLedger implements Ledger {
@@ -69,6 +73,8 @@ export type TestGateway = {
   readonly rooms: Rooms;
   /** A host that has just connected; both ends of its connection are as given. */
   connect(from?: string, to?: string): Duplex;
+  /** A port of 127.0.0.1 where hosts of 198.51.100.10 come in by TCP, as they do in a worker. */
+  listen(): Promise<number>;
   close(): Promise<void>;
 };
 
@@ -85,6 +91,7 @@ export async function testConfig(
     `[gateway]\nname = "gw1.example.net"\nhelp_url = "https://help.example/"\nworkers = 1\n${tables['gateway'] ?? ''}`,
     `[intercept]\ninside = ["lan0"]\n`,
     `[smarthost]\n${smarthost}`,
+    `[tls]\n${tables['tls'] ?? ''}`,
     `[limits]\n${tables['limits'] ?? ''}`,
     `[filters]\n${tables['filters'] ?? ''}`,
     `[[network]]\n${network}`,
@@ -99,6 +106,8 @@ export type TestGatewayOptions = {
   /** in place of the product's */
   readonly filters?: readonly AnyFilter[];
   readonly relay?: Relay;
+  /** what hosts are shown after STARTTLS; by default nothing can be */
+  readonly tls?: HostTls;
   readonly log?: Log;
   readonly descriptorLimit?: number;
   readonly clock?: Clock;
@@ -115,6 +124,7 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
     config,
     senders: sendersOf(config),
     relay,
+    tls: options.tls ?? new HostTls({ issuerPath: join(spoolDir, 'none'), clock, log }),
     ledger,
     budget: new SpoolBudget(config.limits.bodyTotal),
     spoolDir,
@@ -128,6 +138,8 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
   const gateway = new Gateway(rooms);
   await relay.start();
   let port = 10_000;
+  const listeners: TcpAcceptor[] = [];
+  const fds: number[] = [];
   return {
     gateway,
     ledger,
@@ -141,7 +153,26 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
       gateway.accept(ours, { source: from, sourcePort: port++, destination: to, destinationPort: 25 });
       return host;
     },
+    async listen() {
+      const at = await freePort();
+      const tcp = { transparent: false, reusePort: false, backlog: 512 } as const;
+      const fd = openListener({ family: 4, address: '127.0.0.1', port: at, ...tcp });
+      fds.push(fd);
+      const acceptor = new TcpAcceptor(fd, 512, ({ socket }) =>
+        gateway.accept(socket, {
+          source: '198.51.100.10',
+          sourcePort: port++,
+          destination: '203.0.113.25',
+          destinationPort: 25,
+        }),
+      );
+      acceptor.resume();
+      listeners.push(acceptor);
+      return at;
+    },
     async close() {
+      for (const listener of listeners) listener.pause();
+      for (const fd of fds) closeSync(fd);
       await gateway.drain(0);
       await relay.close();
       rmSync(spoolDir, { recursive: true, force: true });

@@ -14,10 +14,14 @@ import { openListener, openUnixListener } from '../../src/kit/native-socket.ts';
 import { runPaths } from '../../src/kit/run-dir.ts';
 import { checkToKeeper, type FromKeeper, type ToKeeper } from '../../src/ledger/language.ts';
 
+import { makeIssuer } from './issuer.ts';
+
 const MAIN = new URL('../../src/main.ts', import.meta.url).pathname;
 
 export type TestWorker = {
   readonly port: number;
+  /** the certificate of the authority behind what hosts are shown */
+  readonly ca: string;
   readonly pid: number;
   /** how often it was started */
   readonly starts: number;
@@ -44,11 +48,12 @@ export async function startWorker(
     [
       `[gateway]\nname = "gw1.example.net"\nrun_dir = "${runDir}"\nstate_dir = "${dir}"\nworkers = 1\n${tables['gateway'] ?? ''}`,
       '[intercept]\ninside = ["lan0"]',
-      `[smarthost]\nservers = [${servers.map((s) => `"${s}"`).join(', ')}]\ntls = "none"\n${tables['smarthost'] ?? ''}`,
+      `[smarthost]\nservers = [${servers.map((s) => `"${s}"`).join(', ')}]\n${/^tls = /m.test(tables['smarthost'] ?? '') ? '' : 'tls = "none"\n'}${tables['smarthost'] ?? ''}`,
       `[limits]\n${tables['limits'] ?? ''}`,
       `[[network]]\nname = "loopback"\nprefixes = ["127.0.0.0/8", "::1/128"]\n${tables['network'] ?? 'max_connections = 100000'}`,
     ].join('\n'),
   );
+  const { certificatePem: ca = '' } = makeIssuer(dir, runPaths(runDir).issuer);
   const port = await freePort();
   const tcp = { port, transparent: false, reusePort: true, backlog: 4096 } as const;
   const fds = [
@@ -94,6 +99,7 @@ export async function startWorker(
 
   const worker: TestWorker = {
     port,
+    ca,
     get pid() {
       return child.pid as number;
     },
@@ -141,7 +147,8 @@ function admitting(peer: Peer): Handlers<ToKeeper> {
   };
 }
 
-async function freePort(): Promise<number> {
+/** One that is free now. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as { port: number };

@@ -2,9 +2,9 @@
  * A playbook: what is given to the session core, and the commands that must come of it, as text.
  *
  *     > EHLO a.example        a line from the host
- *     > !open                 an event: !open [CLASS], !line-end, !line-length, !rcpt N CODE, !outcome CODE [CLASS], !stop CLASS, !gone
+ *     > !open                 an event: !open [CLASS], !line-end, !line-length, !rcpt N CODE, !outcome CODE [CLASS], !stop CLASS, !secured, !gone
  *     < 250-gw1.example.net   a reply line; a trailing * matches the rest
- *     < !begin, !rcpt <a@b>, !body, !end CLASS, !close
+ *     < !begin, !rcpt <a@b>, !body, !end CLASS, !secure, !close
  *
  * After each `>` exactly the `<` lines up to the next `>` must come. A book that ends early or says too much fails.
  */
@@ -37,6 +37,7 @@ export function newSession(options: Partial<SessionOptions> = {}): Session {
     maxSizeBytes: 500_000,
     offers: () => everything,
     everOffered: () => false,
+    isFollowed: () => false,
     newId: () => `T${++ids}`,
     ...options,
   });
@@ -62,6 +63,7 @@ function eventOf(text: string, slots: Slot[]): SessionEvent {
       return { kind, reply: { ...reply(Number(a), 'far'), ...(b !== '' && { class: b as Class }) } };
     case 'stop':
       return { kind, class: a as Class };
+    case 'secured':
     case 'gone':
       return { kind };
     default:
@@ -80,6 +82,7 @@ function textOf(command: SessionCommand): string[] {
     case 'end':
       return [`!end ${command.why}`];
     case 'body':
+    case 'secure':
     case 'close':
       break;
   }

@@ -294,3 +294,125 @@ describe('Shows 4: what each command gets (S14)', () => {
     }
   });
 });
+
+describe('STARTTLS', () => {
+  const offering = (change = {}): ReturnType<typeof newSession> =>
+    newSession({ offers: () => ({ ...noCapabilities, startTls: true }), ...change });
+  const SECURED = `
+    > !open
+    < 220 gw1.example.net ESMTP Postern
+    > EHLO a.example
+    < 250-gw1.example.net
+    < 250 STARTTLS
+    > STARTTLS
+    < 220 2.0.0 Ready to start TLS
+    < !secure
+    > !secured`;
+
+  test('everything is forgotten; it is not offered again, and what is sent needs TLS all the way', () => {
+    const session = offering();
+    play(
+      `${SECURED}
+      > MAIL FROM:<a@a.example>
+      < 503 5.5.1 *
+      > EHLO b.example
+      < 250 gw1.example.net
+      > STARTTLS
+      < 503 5.5.1 *`,
+      session,
+    );
+    assert.deepEqual([session.helo, session.isEncrypted], ['b.example', true]);
+    const [begin] = session.step({ kind: 'line', line: 'MAIL FROM:<a@a.example>' });
+    assert.deepEqual(begin?.kind === 'begin' && begin.transaction.from.needs, ['STARTTLS']);
+  });
+
+  test('a transaction under way is let go, and answers that are due come before the 220', () => {
+    play(
+      `
+      > !open
+      < 220 gw1.example.net ESMTP Postern
+      > EHLO a.example
+      < 250-gw1.example.net
+      < 250 STARTTLS
+      > MAIL FROM:<a@a.example>
+      < !begin <a@a.example>
+      < 250 2.1.0 Sender accepted
+      > RCPT TO:<b@b.example>
+      < !rcpt <b@b.example>
+      > STARTTLS
+      > !rcpt 0 250
+      < 250 far
+      < !end session.no-message
+      < 220 2.0.0 Ready to start TLS
+      < !secure
+      > !secured
+      > RCPT TO:<b@b.example>
+      < 503 5.5.1 *`,
+      offering(),
+    );
+  });
+
+  test('with an argument, or before EHLO, or with HELO: refused, and the session goes on', () => {
+    play(
+      `
+      > !open
+      < 220 gw1.example.net ESMTP Postern
+      > STARTTLS
+      < 502 5.5.1 *
+      > HELO a.example
+      < 250 gw1.example.net
+      > STARTTLS
+      < 502 5.5.1 *
+      > EHLO a.example
+      < 250-gw1.example.net
+      < 250 STARTTLS
+      > STARTTLS now
+      < 501 5.5.4 *
+      > NOOP
+      < 250 2.0.0 OK`,
+      offering(),
+    );
+  });
+
+  test('octets behind it: refused, and the connection ends', () => {
+    play(
+      `
+      > !open
+      < 220 gw1.example.net ESMTP Postern
+      > EHLO a.example
+      < 250-gw1.example.net
+      < 250 STARTTLS
+      > STARTTLS
+      < 503 5.5.1 *
+      < !close`,
+      offering({ isFollowed: () => true }),
+    );
+  });
+
+  test('refusals of before the handshake go on counting', () => {
+    play(
+      `
+      > !open
+      < 220 gw1.example.net ESMTP Postern
+      > FOO
+      < 500 5.5.2 *
+      > EHLO a.example
+      < 250-gw1.example.net
+      < 250 STARTTLS
+      > STARTTLS
+      < 220 2.0.0 Ready to start TLS
+      < !secure
+      > !secured
+      > FOO
+      < 500 5.5.2 *
+      < 421 4.7.0 *
+      < !close`,
+      offering({ maxErrors: 2 }),
+    );
+  });
+
+  test('in the middle of the handshake nothing is said, whatever ends it', () => {
+    for (const end of ['!stop limit.time', '!gone'])
+      play(`${SECURED.replace(/> !secured$/, '')}\n> ${end}\n< !close`, offering());
+  });
+});

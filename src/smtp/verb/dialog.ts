@@ -16,6 +16,8 @@ export type SessionOptions = {
   readonly offers: () => Capabilities;
   /** whether any server behind us has ever offered it: what decides between 4xx and 5xx */
   readonly everOffered: (extension: Extension) => boolean;
+  /** octets of the host wait behind the command that is being run */
+  readonly isFollowed: () => boolean;
   /** a fresh id for a transaction */
   readonly newId: () => string;
 };
@@ -26,6 +28,8 @@ export interface Dialog {
   esmtp: boolean;
   /** what the last EHLO offered: the parameters that may be used */
   offered: Capabilities;
+  /** this leg has TLS */
+  readonly isEncrypted: boolean;
   readonly transaction: Transaction | undefined;
   /** Says something in the order of the commands. */
   say(reply: Reply): void;
@@ -38,6 +42,8 @@ export interface Dialog {
   readBody(transaction: Transaction): void;
   /** A DATA was refused: a host that does not look at replies sends the body all the same, and must not be obeyed. */
   expectStrayBody(): void;
+  /** The 220 is said; what follows is a TLS handshake. */
+  secure(): void;
   /** RSET, EHLO, QUIT, the end of DATA: the object is let go whole. */
   endTransaction(why: Class): void;
 }

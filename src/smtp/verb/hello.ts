@@ -1,5 +1,4 @@
 /** EHLO and HELO (RFC 5321 section 4.1.1.1): a new beginning, and what is offered. */
-import type { Capabilities } from '../capabilities.ts';
 import { reply } from '../reply.ts';
 import type { Dialog } from './dialog.ts';
 import { noCapabilities } from '../capabilities.ts';
@@ -12,11 +11,11 @@ export function hello(dialog: Dialog, argument: string, esmtp: boolean): void {
   dialog.esmtp = esmtp;
   dialog.offered = esmtp ? dialog.options.offers() : noCapabilities;
   const name = dialog.options.gatewayName;
-  dialog.say(esmtp ? reply(250, name, ...keywords(dialog.offered, dialog.options.maxSizeBytes)) : reply(250, name));
+  dialog.say(esmtp ? reply(250, name, ...keywords(dialog)) : reply(250, name));
 }
 
 /** The keyword lines, in one fixed order. */
-function keywords(offers: Capabilities, maxSizeBytes: number): string[] {
+function keywords({ offered: offers, isEncrypted, options: { maxSizeBytes } }: Dialog): string[] {
   const lines: string[] = [];
   if (offers.pipelining) lines.push('PIPELINING');
   if (offers.size !== undefined)
@@ -25,5 +24,6 @@ function keywords(offers: Capabilities, maxSizeBytes: number): string[] {
   if (offers.smtpUtf8) lines.push('SMTPUTF8');
   if (offers.dsn) lines.push('DSN');
   if (offers.enhancedStatusCodes) lines.push('ENHANCEDSTATUSCODES');
+  if (offers.startTls && !isEncrypted) lines.push('STARTTLS');
   return lines;
 }

@@ -20,9 +20,14 @@ export function mail(dialog: Dialog, argument: string): void {
     ? Math.min(dialog.offered.size, dialog.options.maxSizeBytes)
     : dialog.options.maxSizeBytes;
   if ((parameters.sizeBytes ?? 0) > limitBytes) return dialog.refuse('body.size');
+  // What came in encrypted goes on encrypted, or not at all.
   dialog.begin({
     id: dialog.options.newId(),
-    from: { path: parsed.path, parameters: parameters.text, needs: parameters.needs },
+    from: {
+      path: parsed.path,
+      parameters: parameters.text,
+      needs: dialog.isEncrypted ? [...parameters.needs, 'STARTTLS'] : parameters.needs,
+    },
     smtpUtf8: parameters.smtpUtf8,
     recipients: [],
   });

@@ -4,6 +4,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { UsageError } from '../../../src/cli/command.ts';
+import { command as ca } from '../../../src/cli/ca.ts';
 import { command as explain } from '../../../src/cli/explain.ts';
 import { command as lock } from '../../../src/cli/lock.ts';
 import { command as locks } from '../../../src/cli/locks.ts';
@@ -264,12 +265,23 @@ test('the stories of hostile hosts are safe to show', async () => {
   }
 });
 
+test('ca prints the certificate and no key; --rotate makes another, and says who wanted it', async () => {
+  const first = await run(ca);
+  assert.equal(first.status, 0);
+  assert.match(first.out, /^-----BEGIN CERTIFICATE-----\n[^-]+-----END CERTIFICATE-----\n$/);
+  assert.deepEqual(await run(ca), first);
+  const second = await run(ca, '--rotate');
+  assert.notEqual(second.out, first.out);
+  assert.deepEqual(await run(ca), second);
+  assert.ok(String((await s.log.seen('ca.rotated'))['who']).length > 0);
+});
+
 test('status: exit 1 while the guard is silent, 0 when it says all is well', async () => {
   const before = await run(status);
   assert.equal(before.status, 1);
   assert.match(before.out, /^Intercepting: NO: the guard has not reported yet/m);
   assert.match(before.out, /^ {2}! destination 192\.0\.2\.10\/32 is never intercepted$/m);
-  const guard = await s.speaker({ kind: 'hello', v: 2, role: 'guard' });
+  const guard = await s.speaker({ kind: 'hello', v: 3, role: 'guard' });
   guard.peer.send({ kind: 'kernel', report: kernelReport() });
   let now = await run(status, '--json');
   while (now.status !== 0) now = await run(status, '--json');

@@ -1,5 +1,5 @@
 /** A system for configurations in tests: a few names, files and addresses; no name server and no disk is asked. */
-import type { FileState, Outside } from '../../../src/config/outside.ts';
+import type { FileState, KeyPairFault, Outside } from '../../../src/config/outside.ts';
 
 const zone: Readonly<Record<string, readonly string[]>> = {
   'smtp.example.net': ['192.0.2.25', '2001:db8::25'],
@@ -15,12 +15,29 @@ const files: Readonly<Record<string, FileState>> = {
   '/etc/postern/empty.password': { readable: true, mode: 0o600, sizeBytes: 0, hasMark: false },
 };
 
+/** Parts of certificates, and what is wrong with each. */
+const pairs: Readonly<Record<string, string>> = {
+  '/etc/postern/host.pem': '',
+  '/etc/postern/host.key': '',
+  '/etc/postern/ended.pem': 'a certificate that is valid now; it ended on 2025-11-25T00:00:00.000Z',
+  '/etc/postern/other.key': 'the key of tls.certificate; it belongs to another',
+};
+
 export const fakeOutside: Required<Outside> = {
   async resolve(name) {
     if (name === 'slow.example.net') throw new Error('no answer within 3 s');
     const addresses = zone[name];
     if (!addresses) throw new Error('there is no such name');
     return addresses;
+  },
+  async keyPair(certificate, key) {
+    const part = (name: string, of: 'certificate' | 'key'): KeyPairFault | undefined => {
+      const expected = pairs[name];
+      return expected === ''
+        ? undefined
+        : { key: of, expected: expected ?? 'a file that can be read: there is no such file' };
+    };
+    return part(certificate, 'certificate') ?? part(key, 'key');
   },
   file: async (path) => files[path] ?? { readable: false, reason: 'there is no such file' },
   localAddresses: () => ['127.0.0.1', '::1', '198.51.100.1'],

@@ -23,6 +23,7 @@ test('docs/operate.md explains every metric with its labels, and no other', asyn
       waiting: 0,
       sizeBytes: 0,
     }),
+    certificates: () => ({ authority: undefined, issuer: undefined }),
     configErrors: () => ({ keeper: 0, guard: 0 }),
   });
   const made = [...(await metrics.render()).matchAll(/^# TYPE (postern_\w+) /gm)].map((match) => match[1]);

@@ -8,8 +8,8 @@ import { attempt, counts, kernelReport, throughJson } from './sample.ts';
 const lock = { subject: '198.51.100.7/32', how: 'kernel', reason: 'spam', who: 'root', since: 1 } as const;
 
 const toKeeper: readonly ToKeeper[] = [
-  { kind: 'hello', v: 2, role: 'worker', worker: 3 },
-  { kind: 'hello', v: 2, role: 'guard' },
+  { kind: 'hello', v: 3, role: 'worker', worker: 3 },
+  { kind: 'hello', v: 3, role: 'guard' },
   { kind: 'events', batch: [attempt(), counts()] },
   {
     kind: 'events',

@@ -23,6 +23,7 @@ function metrics(change: Partial<Sources> = {}): Metrics {
     intercepting: () => true,
     locks: () => 4,
     journal: () => journal,
+    certificates: () => ({ authority: 1_800_000_000_999, issuer: undefined }),
     configErrors: () => ({ keeper: 1, guard: 2 }),
     ...change,
   });
@@ -54,7 +55,7 @@ test('every metric that the documentation names is there from the start', async 
     ['postern_journal_dropped_total', 'counter'],
     ['postern_journal_rows_total', 'counter'],
     ['postern_config_errors_total', 'counter'],
-    ['postern_tls_downgrade_total', 'counter'],
+    ['postern_tls_downgrades_total', 'counter'],
     ['postern_events_dropped_total', 'counter'],
     ['postern_build_info', 'gauge'],
   ]) {
@@ -62,9 +63,47 @@ test('every metric that the documentation names is there from the start', async 
   }
 });
 
-test('a counter that cannot move yet says so', async () => {
-  const help = /^# HELP postern_tls_downgrade_total (.*)$/m.exec(await metrics().render())?.[1];
-  assert.match(help ?? '', /Cannot move before hosts are offered STARTTLS/);
+test('messages are counted by the TLS of both legs, and a downgrade would show', async () => {
+  const m = metrics();
+  const tls = { version: 'TLSv1.3', cipher: 'TLS_AES_256_GCM_SHA384', name: undefined };
+  for (const [of, upstreamTls] of [
+    [undefined, 'clear'],
+    [undefined, 'TLSv1.2'],
+    [tls, 'TLSv1.3'],
+    [tls, 'trusted'],
+    [{ ...tls, version: 'TLSv9 "x"' }, 'TLSv1.3'],
+    [tls, undefined],
+  ] as const)
+    m.attempt(attempt({ tls: of, upstreamTls }));
+  let v = await values(m);
+  const legs = (from: string, to: string): number | undefined =>
+    v.get(`postern_tls_messages_total{in="${from}",out="${to}"}`);
+  assert.deepEqual(
+    [legs('clear', 'clear'), legs('clear', 'TLSv1.2'), legs('TLSv1.3', 'TLSv1.3'), legs('TLSv1.3', 'trusted')],
+    [1, 1, 1, 1],
+  );
+  assert.equal(legs('other', 'TLSv1.3'), 1, 'a version that is in no list is no label');
+  assert.equal(v.get('postern_tls_upgraded_total'), 1);
+  assert.equal(v.get('postern_tls_downgrades_total'), 0);
+  m.attempt(attempt({ tls, upstreamTls: 'clear' }));
+  v = await values(m);
+  assert.equal(v.get('postern_tls_downgrades_total'), 1);
+});
+
+test('handshakes by how they ended, and when certificates end', async () => {
+  const m = metrics();
+  const of = { handshakes: { done: 2, certificate: 1, 'x"y': 1 }, kept: 1, endsAt: 1_700_000_000_500 };
+  m.sessions(counts({ worker: 1, tls: of }));
+  m.sessions(counts({ worker: 2, tls: { handshakes: { done: 1 }, kept: 2, endsAt: 1_600_000_000_500 } }));
+  const v = await values(m);
+  assert.deepEqual(
+    ['done', 'certificate', 'other', 'timeout'].map((how) => v.get(`postern_tls_handshakes_total{how="${how}"}`)),
+    [3, 1, 1, 0],
+  );
+  assert.equal(v.get('postern_tls_certificate_kept'), 3);
+  const ends = (of: string): number | undefined =>
+    v.get(`postern_certificate_expiry_timestamp_seconds{certificate="${of}"}`);
+  assert.deepEqual([ends('authority'), ends('issuer'), ends('operator')], [1_800_000_000, undefined, 1_600_000_000]);
 });
 
 test('what happens is counted, where and why', async () => {
@@ -86,7 +125,7 @@ test('what happens is counted, where and why', async () => {
   assert.equal(v.get('postern_journal_rows_total'), 3);
   assert.equal(v.get('postern_journal_dropped_total'), 2);
   assert.equal(v.get('postern_config_errors_total{role="guard"}'), 2);
-  assert.equal(v.get('postern_tls_downgrade_total'), 0);
+  assert.equal(v.get('postern_tls_downgrades_total'), 0);
   assert.equal(v.get('postern_locks'), 4);
   m.workerGone(2);
   assert.equal((await values(m)).get('postern_sessions_open'), 2);

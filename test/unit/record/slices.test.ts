@@ -213,7 +213,8 @@ test('rows of a journal made by the first release are found, and those that come
   assert.equal(f.measure().oldest, made(0).at - 0 < made(1013).at ? made(0).at : made(1013).at);
   f.close();
   for (const n of [0, 1, SLICE, rows - 1, rows, rows + 99]) {
-    const one = made(n);
+    // What was not recorded then is not known.
+    const one = n < rows ? { ...made(n), upstreamTls: undefined } : made(n);
     assert.deepEqual(search(path, { id: one.id, limit: 10 }).rows, [one]);
     const { rows: found } = search(path, {
       senders: [String(one.sender)],

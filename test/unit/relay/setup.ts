@@ -84,6 +84,7 @@ export function configFor(servers: readonly string[], smarthost: Partial<Config[
     smarthost: {
       servers: endpoints,
       tls: 'none',
+      trustedLink: false,
       maxConnections: 100,
       connectTimeout: 2000,
       replyTimeout: 2000,

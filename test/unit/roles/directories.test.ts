@@ -42,6 +42,7 @@ describe('directories of a checkout', { skip: needsRoot }, () => {
       makeDirectories(runDir, stateDir);
       assert.deepEqual(ownerOf(stateDir), [uid, gid, '700']);
       assert.deepEqual(ownerOf(runPaths(runDir).keeperDir), [uid, sharedGroup().gid, '2750']);
+      assert.deepEqual(ownerOf(runPaths(runDir).issuerDir), [uid, userOf('worker').gid, '2750']);
       writeFileSync(join(stateDir, 'journal'), 'precious');
       chownSync(join(stateDir, 'journal'), uid, gid);
     }

@@ -1,0 +1,35 @@
+/** What is known of the TLS of a host's leg, and what follows from how it failed. */
+import type { Class } from './classes.ts';
+
+/** What was agreed on with the host. */
+export type TlsFacts = {
+  /** `TLSv1.3` */
+  readonly version: string;
+  readonly cipher: string;
+  /** that it asked for (SNI) */
+  readonly name: string | undefined;
+  readonly isResumed: boolean;
+};
+
+/** Why a handshake did not come about, or TLS ended: a closed list, since it is a label. */
+export const TLS_CAUSES = [
+  /** the host says that it does not accept our certificate */
+  'certificate',
+  /** it closed the connection */
+  'closed',
+  'timeout',
+  /** no version or cipher in common */
+  'version',
+  /** no TLS, or TLS that is wrong */
+  'not-tls',
+  /** another alert of the host's */
+  'alert',
+  'renegotiation',
+  /** we ended the session meanwhile */
+  'stopped',
+] as const;
+export type TlsCause = (typeof TLS_CAUSES)[number];
+
+export function classOfFailure(cause: TlsCause): Class {
+  return cause === 'certificate' ? 'tls.client-refused' : 'tls.handshake';
+}
