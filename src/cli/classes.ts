@@ -10,6 +10,8 @@ const GROUPS: Readonly<Record<string, string>> = {
   body: 'The message cannot be carried as it is; it is never repaired.',
   header: 'Fields that RFC 5322 wants exactly once.',
   spam: 'A filter found it.',
+  content: 'The message cannot be taken apart to be looked at.',
+  attachment: 'A file in the message.',
   limit: 'A bound is reached. It frees itself.',
   locked: 'Somebody has stopped this source.',
   network: 'The mode of the network says no.',

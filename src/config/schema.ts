@@ -296,6 +296,65 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
         finding: choice(ACTIONS, { doc: 'When the string is found.', default: 'reject' }),
         failure: choice(ACTIONS, { doc: 'When the filter fails or is late.', default: 'defer' }),
       }),
+      threads: integer({
+        doc: 'Threads of each worker for what takes longer than its loop can spare: large messages, archives.',
+        default: 1,
+        min: 1,
+        max: 16,
+      }),
+      content: table(
+        'How a message is taken apart for the filters that ask for it ("attachments" does). Past a limit they see what comes before it, and the limit itself is a finding: what was not looked at is never called clean.',
+        {
+          deadline: durationMs({ doc: 'For one message.', default: '5s', min: '10ms', max: '5m' }),
+          max_size: sizeBytes({ doc: 'Largest message that is taken apart.', default: '64MiB', max: '1GiB' }),
+          max_parts: integer({ doc: 'Parts of one message.', default: 1000, min: 1, max: 100_000 }),
+          max_depth: integer({ doc: 'Multiparts and messages in one another.', default: 50, min: 1, max: 1000 }),
+          max_fields: integer({ doc: 'Fields of one header.', default: 1000, min: 10, max: 100_000 }),
+          max_header: sizeBytes({ doc: 'Size of one header.', default: '256KiB', min: '1KiB', max: '16MiB' }),
+          size: choice(ACTIONS, { doc: 'When a message is larger.', default: 'tag' }),
+          parts: choice(ACTIONS, { doc: 'When there are more parts.', default: 'reject' }),
+          depth: choice(ACTIONS, { doc: 'When they lie deeper in one another.', default: 'reject' }),
+          header: choice(ACTIONS, { doc: 'When a header is larger or has more fields.', default: 'reject' }),
+          ambiguous: choice(ACTIONS, {
+            doc: 'Two Content-Type or like fields in one part: readers differ in which they take.',
+            default: 'tag',
+          }),
+          partial: choice(ACTIONS, {
+            doc: 'A piece of a message (message/partial), of which no filter sees the whole.',
+            default: 'reject',
+          }),
+          failure: choice(ACTIONS, { doc: 'When a message cannot be taken apart in time.', default: 'defer' }),
+        },
+      ),
+      attachments: table(
+        'Files in a message, by their names (as they stand, and decoded after RFC 2231 and 2047), by what they really are, and by what is listed in zip, rar, tar and gz files to three levels. Nothing is unpacked but archives in archives, in at most 100 MiB and 10,000 entries a message.',
+        {
+          enabled: boolean({ doc: 'Whether it looks at all.', default: false }),
+          extensions: listOf(text, {
+            doc: 'Names that end so are of files that run, also in archives.',
+            default:
+              'bat cmd com cpl dll exe hta jar js jse lnk msc msi msp mst paf pif ps1 psc1 reg scr vb vbe vbs wsf wsh'.split(
+                ' ',
+              ),
+          }),
+          executable: choice(ACTIONS, {
+            doc: 'A name with such an extension, or a program by its first octets.',
+            default: 'reject',
+          }),
+          disguised: choice(ACTIONS, { doc: 'A program under the name of a picture or a text.', default: 'reject' }),
+          macro: choice(ACTIONS, { doc: 'An Office file with macros.', default: 'tag' }),
+          encrypted: choice(ACTIONS, { doc: 'An archive that needs a password.', default: 'tag' }),
+          limits: choice(ACTIONS, {
+            doc: 'An archive past those limits, deeper than three levels, or that unpacks to more than a hundred times its size.',
+            default: 'reject',
+          }),
+          unread: choice(ACTIONS, {
+            doc: 'An archive that is not looked into: 7z, bz2, xz, cab, disk images, and damaged ones.',
+            default: 'ignore',
+          }),
+          failure: choice(ACTIONS, { doc: 'When the filter fails or is late.', default: 'defer' }),
+        },
+      ),
       header: table('Header fields that must be there once (RFC 5322 section 3.6).', {
         missing_from: choice(ACTIONS, { doc: 'No From.', default: 'reject' }),
         duplicate_from: choice(ACTIONS, { doc: 'More than one From.', default: 'reject' }),

@@ -1,13 +1,24 @@
 /** The filters, in the order in which their findings are listed. */
 import type { Config } from '../config/schema.ts';
+import { Threads } from '../kit/threads.ts';
 import type { Filter, FilterDeps, MakeFilter, Stage } from './filter.ts';
+import { attachments } from './attachments.ts';
+import { content } from './content.ts';
 import { gtube } from './gtube.ts';
 import { header } from './header.ts';
 
-export const allFilters: readonly MakeFilter[] = [header, gtube];
+export const allFilters: readonly MakeFilter[] = [header, gtube, content, attachments];
 
 /** Those that the configuration switches on, by stage. */
 export type FilterSet = { readonly [S in Stage]: readonly Filter<S>[] };
+
+const HEAP_MIB = 256;
+
+/** The threads of one worker, for all its filters. */
+export function filterThreads({ filters }: Config): Threads {
+  const entry = new URL('./filter.thread.ts', import.meta.url);
+  return new Threads({ entry, name: 'filters', most: filters.threads, heapMiB: HEAP_MIB });
+}
 
 export function makeFilters(config: Config, deps: FilterDeps, all: readonly MakeFilter[] = allFilters): FilterSet {
   const made = all.map((make) => make(config, deps)).filter((filter) => filter !== undefined);

@@ -7,6 +7,7 @@
 import type { Action, Config } from '../config/schema.ts';
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
+import type { Threads } from '../kit/threads.ts';
 import type { Class } from '../policy/classes.ts';
 import type { Finding } from '../record/events.ts';
 import type { Call } from './call.ts';
@@ -56,7 +57,12 @@ export interface Filter<S extends Stage = Stage> {
   close?(): void;
 }
 
-export type FilterDeps = { readonly log: Log; readonly clock: Clock };
+export type FilterDeps = {
+  readonly log: Log;
+  readonly clock: Clock;
+  /** for what takes longer than the loop can spare; its tasks are in filter.thread.ts */
+  readonly threads: Threads;
+};
 
 /** Makes one filter from the configuration; undefined when it is switched off. */
 export type MakeFilter = (config: Config, deps: FilterDeps) => AnyFilter | undefined;

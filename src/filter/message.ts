@@ -1,5 +1,6 @@
 /** A message as a filter sees it: header fields in order, and the body's bytes with the dots undone. */
 import type { SpooledBody } from '../wire/spool.ts';
+import type { Content } from './inspect.ts';
 
 export type HeaderField = {
   readonly name: string;
@@ -20,6 +21,8 @@ export class Message {
   readonly sizeBytes: number;
   readonly #body: SpooledBody;
   #fields: readonly HeaderField[] | undefined;
+  #content: Content | Promise<Content> | undefined;
+  #over: AbortController | undefined;
 
   constructor(body: SpooledBody) {
     this.#body = body;
@@ -30,6 +33,17 @@ export class Message {
   fields(): readonly HeaderField[] {
     this.#fields ??= this.#parse();
     return this.#fields;
+  }
+
+  /** What is in it, found by the first who asks: `read` is asked once. The signal aborts when nobody waits any more. */
+  content(read: (signal: () => AbortSignal) => Content | Promise<Content>): Content | Promise<Content> {
+    this.#content ??= read(() => (this.#over ??= new AbortController()).signal);
+    return this.#content;
+  }
+
+  /** It has been judged: what is still looked at is looked at in vain, and its bytes are about to go. */
+  close(): void {
+    this.#over?.abort();
   }
 
   /** The pieces as they came over the wire, dot-stuffed. Each is there until the next is asked for. */

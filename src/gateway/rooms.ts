@@ -5,6 +5,7 @@ import type { Senders } from '../identity/senders.ts';
 import type { Descriptors } from '../intercept/descriptors.ts';
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
+import type { Threads } from '../kit/threads.ts';
 import type { Ledger } from '../ledger/client.ts';
 import type { TlsCause } from '../policy/tls.ts';
 import type { Relay } from '../relay/relay.ts';
@@ -23,6 +24,7 @@ export type Rooms = {
   readonly spoolDir: string;
   readonly descriptors: Descriptors;
   filters: FilterSet;
+  readonly threads: Threads;
   readonly log: Log;
   readonly clock: Clock;
   readonly counts: Counts;

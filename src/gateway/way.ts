@@ -75,6 +75,7 @@ export async function messageWay(
 
   const mail = { ...envelopedOf(work, facts.helo, acceptedOf(work.transaction)), message };
   const found = await runFilters(rooms.filters.body, mail, config.filters.deadline);
+  message.close();
   logFailures(rooms, work.transaction.id, found);
   work.found(found);
 

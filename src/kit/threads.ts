@@ -12,7 +12,7 @@ export type ThreadsOptions = {
   /** a file that calls `serveTasks` */
   readonly entry: URL;
   readonly name: string;
-  /** how many at once */
+  /** how many at once, to begin with */
   readonly most: number;
   /** of one thread's heap; one that needs more dies, and its job fails */
   readonly heapMiB: number;
@@ -31,6 +31,8 @@ type Asked = {
 };
 
 export class Threads {
+  /** a reload may change it; what runs goes on */
+  most: number;
   readonly #options: ThreadsOptions;
   readonly #idle: Worker[] = [];
   readonly #busy = new Map<Worker, Asked>();
@@ -41,6 +43,7 @@ export class Threads {
 
   constructor(options: ThreadsOptions) {
     this.#options = options;
+    this.most = options.most;
   }
 
   get waiting(): number {
@@ -82,7 +85,7 @@ export class Threads {
   }
 
   #next(): void {
-    while (this.busy < this.#options.most && !this.#isClosed) {
+    while (this.busy < this.most && !this.#isClosed) {
       const [asked] = this.#waiting;
       if (!asked) return;
       this.#waiting.delete(asked);

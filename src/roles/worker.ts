@@ -7,7 +7,7 @@
 import type { Config } from '../config/schema.ts';
 import { checkKeyPair, fileState, type Outside } from '../config/outside.ts';
 import { createReloader } from '../config/reload.ts';
-import { closeFilters, makeFilters } from '../filter/all.ts';
+import { closeFilters, filterThreads, makeFilters } from '../filter/all.ts';
 import { Gateway } from '../gateway/gateway.ts';
 import { sessionReport } from '../gateway/report.ts';
 import { Counts, type Rooms } from '../gateway/rooms.ts';
@@ -97,6 +97,7 @@ function makeRooms(config: Config, index: number, egress: Egress, signal: AbortS
   const { gateway, limits } = config;
   const paths = runPaths(gateway.runDir);
   const counts = new Counts();
+  const threads = filterThreads(config);
   const rooms: Rooms = {
     worker: index,
     config,
@@ -122,7 +123,8 @@ function makeRooms(config: Config, index: number, egress: Egress, signal: AbortS
         rooms.budget.openFiles +
         rooms.relay.servers().reduce((sum, { connections }) => sum + connections, 0),
     ),
-    filters: makeFilters(config, egress),
+    filters: makeFilters(config, { log, clock: systemClock, threads }),
+    threads,
     log,
     clock: systemClock,
     counts,
@@ -150,7 +152,8 @@ export function adopt(rooms: Rooms, config: Config, egress: Egress): void {
   rooms.config = config;
   rooms.senders = sendersOf(config);
   closeFilters(rooms.filters);
-  rooms.filters = makeFilters(config, egress);
+  rooms.threads.most = config.filters.threads;
+  rooms.filters = makeFilters(config, rooms);
   rooms.budget.totalBytes = config.limits.bodyTotal;
   rooms.tls.configure(keyPairOf(config));
   rooms.ledger.configure({ workers: config.gateway.workers, keeperFailure: config.gateway.keeperFailure });

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { type Duplex, duplexPair } from 'node:stream';
 import { parseConfig } from '../../src/config/load.ts';
 import type { Config } from '../../src/config/schema.ts';
-import { allFilters, makeFilters } from '../../src/filter/all.ts';
+import { allFilters, filterThreads, makeFilters } from '../../src/filter/all.ts';
 import type { AnyFilter } from '../../src/filter/filter.ts';
 import { Gateway } from '../../src/gateway/gateway.ts';
 import { Counts, type Rooms } from '../../src/gateway/rooms.ts';
@@ -118,6 +118,7 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
   const relay = options.relay ?? createSmarthost(config, { log, clock, workerCount: config.gateway.workers });
   const ledger = new FakeLedger();
   const counts = new Counts();
+  const threads = filterThreads(config);
   const spoolDir = mkdtempSync(join(tmpdir(), 'postern-spool-'));
   const rooms: Rooms = {
     worker: 1,
@@ -129,7 +130,8 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
     budget: new SpoolBudget(config.limits.bodyTotal),
     spoolDir,
     descriptors: new Descriptors(() => counts.open, options.descriptorLimit),
-    filters: makeFilters(config, { log, clock }, options.filters?.map((filter) => () => filter) ?? allFilters),
+    filters: makeFilters(config, { log, clock, threads }, options.filters?.map((filter) => () => filter) ?? allFilters),
+    threads,
     log,
     clock,
     counts,
@@ -175,6 +177,7 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
       for (const fd of fds) closeSync(fd);
       await gateway.drain(0);
       await relay.close();
+      await threads.close();
       rmSync(spoolDir, { recursive: true, force: true });
     },
   };

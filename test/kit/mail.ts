@@ -1,8 +1,13 @@
 /** Messages as filters get them. */
 import { tmpdir } from 'node:os';
-import type { Mail } from '../../src/filter/filter.ts';
+import { allFilters, type FilterSet, filterThreads, makeFilters } from '../../src/filter/all.ts';
+import type { Mail, MakeFilter } from '../../src/filter/filter.ts';
 import { Message } from '../../src/filter/message.ts';
+import { runFilters } from '../../src/filter/run.ts';
+import { systemClock } from '../../src/kit/clock.ts';
+import { silentLog } from '../../src/kit/log.ts';
 import { SpoolBudget, SpooledBody } from '../../src/wire/spool.ts';
+import { testConfig } from './gateway.ts';
 
 /** A message in pieces of `size`. Each character is an octet. */
 export function messageOf(text: string | Buffer, size = text.length): Message {
@@ -24,5 +29,24 @@ export function mailOf(text: string | Buffer, differing: Partial<Mail> = {}): Ma
     recipients: ['b@b.example'],
     message: messageOf(text),
     ...differing,
+  };
+}
+
+/** The filters that a configuration switches on, with threads of their own, which end with the test's process. */
+export async function filtersOf(lines: string, all: readonly MakeFilter[] = allFilters): Promise<FilterSet> {
+  const config = await testConfig(['127.0.0.1:2'], { filters: lines });
+  return makeFilters(config, { log: silentLog, clock: systemClock, threads: filterThreads(config) }, all);
+}
+
+/** What the filters that look at a message say of one: `name: evidence` of each finding, and failures. */
+export async function lookAt(
+  set: FilterSet,
+  mail: Mail,
+): Promise<{ found: string[]; failed: string[]; classes: string[] }> {
+  const { findings, failures } = await runFilters(set.body, mail, 30_000);
+  return {
+    found: findings.map(({ name, evidence }) => `${name}: ${evidence}`),
+    failed: failures.map(({ filter, reason }) => `${filter}: ${reason}`),
+    classes: findings.map((one) => one.class),
   };
 }

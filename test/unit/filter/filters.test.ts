@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
 import { describe, test } from 'node:test';
-import { makeFilters } from '../../../src/filter/all.ts';
 import { Call } from '../../../src/filter/call.ts';
 import type { Filter } from '../../../src/filter/filter.ts';
 import { Gate } from '../../../src/filter/gate.ts';
@@ -10,10 +9,8 @@ import { header } from '../../../src/filter/header.ts';
 import { Message } from '../../../src/filter/message.ts';
 import { runFilters } from '../../../src/filter/run.ts';
 import { SpoolBudget, SpooledBody } from '../../../src/wire/spool.ts';
-import { systemClock } from '../../../src/kit/clock.ts';
-import { silentLog } from '../../../src/kit/log.ts';
 import { testConfig } from '../../kit/gateway.ts';
-import { mailOf, messageOf } from '../../kit/mail.ts';
+import { filtersOf, mailOf, messageOf } from '../../kit/mail.ts';
 
 const GTUBE = ['XJS*C4JDBQADN1.NSBN3*2IDNEN*', 'GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X'].join('');
 const config = await testConfig(['127.0.0.1:2'], {});
@@ -134,7 +131,7 @@ describe('running filters', () => {
         make('rejects', () => Promise.reject(new Error('two'))),
         make('late', never),
         make('later', never, { deadlineMs: 20 }),
-        ...makeFilters(config, { log: silentLog, clock: systemClock }).body,
+        ...(await filtersOf('')).body,
       ],
       mail,
       50,

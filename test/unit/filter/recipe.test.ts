@@ -5,13 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
-import { makeFilters } from '../../../src/filter/all.ts';
 import type { MakeFilter } from '../../../src/filter/filter.ts';
 import { runFilters } from '../../../src/filter/run.ts';
-import { systemClock } from '../../../src/kit/clock.ts';
-import { silentLog } from '../../../src/kit/log.ts';
-import { testConfig } from '../../kit/gateway.ts';
-import { mailOf } from '../../kit/mail.ts';
+import { filtersOf, mailOf } from '../../kit/mail.ts';
 
 const top = join(import.meta.dirname, '../../..');
 
@@ -26,7 +22,7 @@ test('the example of docs/add-a-filter.md has at most 30 lines and works as it s
   const { priority } = (await import(pathToFileURL(file).href)) as { priority: MakeFilter };
   rmSync(directory, { recursive: true });
 
-  const set = makeFilters(await testConfig(['127.0.0.1:2']), { log: silentLog, clock: systemClock }, [priority]);
+  const set = await filtersOf('', [priority]);
   const look = (text: string) => runFilters(set.body, mailOf(text), 1000);
   assert.deepEqual((await look('X-Priority: 1 (Highest)\r\n\r\n')).judged, [
     { class: 'spam.score', action: 'ignore', score: 0.1, by: 'priority' },

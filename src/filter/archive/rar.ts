@@ -1,0 +1,99 @@
+/** Names in a RAR file, of version 4 (technote.txt) and 5: headers are read, nothing is unpacked. */
+import type { ArchiveFault } from './budget.ts';
+
+export type Names = {
+  readonly names: readonly string[];
+  readonly fault: ArchiveFault | undefined;
+  readonly isEncrypted: boolean;
+};
+
+const MAX_NAMES = 10_001;
+
+export function listRar(bytes: Buffer): Names {
+  return bytes[6] === 1 ? version5(bytes) : version4(bytes);
+}
+
+function version4(bytes: Buffer): Names {
+  const names: string[] = [];
+  let isEncrypted = false;
+  for (let at = 7; at + 7 <= bytes.length && names.length < MAX_NAMES; ) {
+    const type = bytes[at + 2];
+    const flags = bytes.readUInt16LE(at + 3);
+    const headBytes = bytes.readUInt16LE(at + 5);
+    if (headBytes < 7) return { names, fault: 'unread', isEncrypted };
+    // The main header says that all others are encrypted.
+    if (type === 0x73 && (flags & 0x80) !== 0) return { names, fault: undefined, isEncrypted: true };
+    if (type === 0x7b) break;
+    let dataBytes = 0;
+    if ((flags & 0x8000) !== 0 || type === 0x74) {
+      if (at + 32 > bytes.length) return { names, fault: 'unread', isEncrypted };
+      dataBytes = bytes.readUInt32LE(at + 7);
+    }
+    if (type === 0x74) {
+      if ((flags & 0x04) !== 0) isEncrypted = true;
+      const nameBytes = bytes.readUInt16LE(at + 26);
+      const from = at + 32 + ((flags & 0x100) !== 0 ? 8 : 0);
+      // A Unicode name stands behind the plain one and a zero.
+      const name = bytes.subarray(from, from + nameBytes);
+      const zero = name.indexOf(0);
+      names.push(name.toString('utf8', 0, zero < 0 ? name.length : zero));
+    }
+    at += headBytes + dataBytes;
+  }
+  return { names, fault: undefined, isEncrypted };
+}
+
+function version5(bytes: Buffer): Names {
+  const names: string[] = [];
+  let isEncrypted = false;
+  for (let at = 8; at + 7 < bytes.length && names.length < MAX_NAMES; ) {
+    const cursor = { at: at + 4 };
+    const headBytes = vint(bytes, cursor);
+    const begin = cursor.at;
+    const type = vint(bytes, cursor);
+    const flags = vint(bytes, cursor);
+    if (headBytes === undefined || type === undefined || flags === undefined) break;
+    if (headBytes === 0) return { names, fault: 'unread', isEncrypted };
+    const extraBytes = (flags & 1) !== 0 ? (vint(bytes, cursor) ?? 0) : 0;
+    const dataBytes = (flags & 2) !== 0 ? (vint(bytes, cursor) ?? 0) : 0;
+    if (type === 4) return { names, fault: undefined, isEncrypted: true };
+    if (type === 5) break;
+    if (type === 2) {
+      const fileFlags = vint(bytes, cursor) ?? 0;
+      vint(bytes, cursor);
+      vint(bytes, cursor);
+      cursor.at += ((fileFlags & 2) !== 0 ? 4 : 0) + ((fileFlags & 4) !== 0 ? 4 : 0);
+      vint(bytes, cursor);
+      vint(bytes, cursor);
+      const nameBytes = vint(bytes, cursor) ?? 0;
+      names.push(bytes.toString('utf8', cursor.at, Math.min(bytes.length, cursor.at + Math.min(nameBytes, 2000))));
+      if (extraBytes > 0 && hasEncryption(bytes, begin + headBytes - extraBytes, begin + headBytes)) isEncrypted = true;
+    }
+    at = begin + headBytes + dataBytes;
+  }
+  return { names, fault: undefined, isEncrypted };
+}
+
+/** A record of type 1 in the extra area of a file header. */
+function hasEncryption(bytes: Buffer, from: number, to: number): boolean {
+  for (const cursor = { at: from }; cursor.at < to; ) {
+    const size = vint(bytes, cursor);
+    const next = cursor.at + (size ?? 0);
+    if (size === undefined || size === 0) return false;
+    if (vint(bytes, cursor) === 1) return true;
+    cursor.at = next;
+  }
+  return false;
+}
+
+/** Seven bits an octet, the low ones first; undefined past the end. */
+function vint(bytes: Buffer, cursor: { at: number }): number | undefined {
+  let value = 0;
+  for (let shift = 0; shift < 49; shift += 7) {
+    const octet = bytes[cursor.at++];
+    if (octet === undefined) return undefined;
+    value += (octet & 0x7f) * 2 ** shift;
+    if (octet < 0x80) return value;
+  }
+  return undefined;
+}

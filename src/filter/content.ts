@@ -1,0 +1,141 @@
+/**
+ * What is in a message, for the filters that ask: small messages are taken apart on the loop, others in a thread, and each
+ * of them once, whoever asks. The filter of the same name reports what went past a limit.
+ */
+import type { Config } from '../config/schema.ts';
+import type { Class } from '../policy/classes.ts';
+import type { Filter, FilterDeps, Mail, MakeFilter, Seen } from './filter.ts';
+import { type Content, inspect, TOO_MUCH } from './inspect.ts';
+import type { Message } from './message.ts';
+import type { Fault, Limits } from './mime.ts';
+
+/** What the loop can spare: a message of this size costs it a millisecond or two, whatever is in it. */
+const QUICK_BYTES = 64 * 1024;
+/** Copied between two turns of the loop. */
+const TURN_BYTES = 1024 * 1024;
+
+export type ReadContent = (mail: Mail) => Content | Promise<Content>;
+
+export function contentReader({ filters: { content: config } }: Config, { threads }: FilterDeps): ReadContent {
+  const limits: Limits = {
+    parts: config.maxParts,
+    depth: config.maxDepth,
+    fields: config.maxFields,
+    headerBytes: config.maxHeader,
+  };
+  const inThread = async (message: Message, over: AbortSignal): Promise<Content> => {
+    const signal = AbortSignal.any([over, AbortSignal.timeout(config.deadline)]);
+    const prepare = async () => {
+      const bytes = await gather(message, signal);
+      return { value: { bytes, limits }, transfer: [bytes.buffer] };
+    };
+    return (await threads.run('inspect', prepare, signal)) as Content;
+  };
+  const read = (message: Message, over: () => AbortSignal): Content | Promise<Content> => {
+    if (message.sizeBytes > config.maxSize) return TOO_LARGE;
+    if (message.sizeBytes > QUICK_BYTES) return inThread(message, over());
+    const content = inspect(unstuffed(message), limits, true);
+    return content === TOO_MUCH ? inThread(message, over()) : content;
+  };
+  return ({ message }) => message.content((over) => read(message, over));
+}
+
+/** What `look` makes of a mail's content, at once where that is there at once. */
+export function withContent(
+  read: ReadContent,
+  mail: Mail,
+  look: (content: Content) => readonly Seen[],
+): readonly Seen[] | Promise<readonly Seen[]> {
+  const content = read(mail);
+  return content instanceof Promise ? content.then(look) : look(content);
+}
+
+const TOO_LARGE: Content = { attachments: [], text: '', urls: [], faults: ['size'], types: [] };
+
+const STUFFED = Buffer.from('\r\n.');
+
+/** A small message in one piece, dots undone; where it lies, if nothing has to be done. */
+function unstuffed(message: Message): Buffer {
+  const pieces = [...message.raw()];
+  const whole = pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces);
+  if (whole[0] !== 46 && !whole.includes(STUFFED)) return whole;
+  const out = Buffer.allocUnsafe(whole.length);
+  return out.subarray(0, unstuffInto(out, 0, whole));
+}
+
+/** Octets of `piece` to `out`, without a dot at the beginning of the whole and behind each line end; where they end. */
+function unstuffInto(out: Buffer, at: number, piece: Buffer): number {
+  let length = at;
+  let from = at === 0 && piece[0] === 46 ? 1 : 0;
+  for (let dot = piece.indexOf(STUFFED, from); dot >= 0; dot = piece.indexOf(STUFFED, from)) {
+    length += piece.copy(out, length, from, dot + 2);
+    from = dot + 3;
+  }
+  return length + piece.copy(out, length, from);
+}
+
+/** A copy for a thread, made a little a turn; nothing is read once the signal has aborted. */
+async function gather(message: Message, signal: AbortSignal): Promise<Buffer<ArrayBuffer>> {
+  const out = Buffer.from(new ArrayBuffer(message.sizeBytes));
+  let length = 0;
+  let sinceTurn = 0;
+  for (const piece of message.raw()) {
+    length = appendUnstuffed(out, length, piece);
+    sinceTurn += piece.length;
+    if (sinceTurn < TURN_BYTES) continue;
+    sinceTurn = 0;
+    await new Promise(setImmediate);
+    signal.throwIfAborted();
+  }
+  return out.subarray(0, length);
+}
+
+/** The same where a line end may lie in the piece before. */
+function appendUnstuffed(out: Buffer, at: number, piece: Buffer): number {
+  // The octets before are kept, so that a seam is looked at like any other place.
+  const isSeam = at >= 2 && out[at - 2] === 13 && out[at - 1] === 10 && piece[0] === 46;
+  const isSplit = at >= 1 && out[at - 1] === 13 && piece[0] === 10 && piece[1] === 46;
+  if (isSeam) return unstuffInto(out, at, piece.subarray(1));
+  if (!isSplit) return unstuffInto(out, at, piece);
+  out[at] = 10;
+  return unstuffInto(out, at + 1, piece.subarray(2));
+}
+
+const CLASSES: Readonly<Record<Fault, Class>> = {
+  size: 'content.size',
+  parts: 'content.parts',
+  depth: 'content.depth',
+  fields: 'content.header',
+  'header-size': 'content.header',
+  ambiguous: 'content.ambiguous',
+};
+
+/** Whether any filter asks for what is in a message. */
+export function usesContent({ filters }: Config): boolean {
+  return filters.attachments.enabled;
+}
+
+export const content = ((config, deps): Filter<'body'> | undefined => {
+  if (!usesContent(config)) return undefined;
+  const actions = config.filters.content;
+  const read = contentReader(config, deps);
+  return {
+    name: 'content',
+    stage: 'body',
+    look: (mail) =>
+      withContent(read, mail, ({ faults, types }) => {
+        if (faults.length === 0 && !types.includes('message/partial')) return NOTHING;
+        const seen = faults.map((fault) => finding(fault, CLASSES[fault], 'see filters.content'));
+        if (types.includes('message/partial')) seen.push(finding('partial', 'content.partial', 'message/partial'));
+        return seen;
+      }),
+    actionOf: (class_) => actions[class_.slice('content.'.length) as 'parts'],
+    failure: actions.failure,
+  };
+}) satisfies MakeFilter;
+
+const NOTHING: readonly Seen[] = [];
+
+function finding(name: string, class_: Class, evidence: string): Seen {
+  return { filter: 'content', name, score: 0.3, evidence, class: class_ };
+}

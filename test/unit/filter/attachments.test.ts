@@ -1,0 +1,151 @@
+/** What the attachments filter sees in files, and what it does not take for one. */
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { named, rarOf, tarOf, withFile, zipOf } from '../../kit/archives.ts';
+import { filtersOf, lookAt, mailOf, messageOf } from '../../kit/mail.ts';
+
+const filters = await filtersOf('attachments.enabled = true');
+const EXE = Buffer.from('MZ\x90\0 this is a program', 'latin1');
+const classesOf = async (text: string): Promise<string[]> => (await lookAt(filters, mailOf(text))).classes;
+const zip = (name: string, content: Buffer | string): Buffer => zipOf([{ name, content }]);
+
+describe('a file that runs', () => {
+  const cases: readonly [string, string][] = [
+    ['by its name', named('setup.EXE', 'x')],
+    ['by its name, with blanks and dots that Windows drops', named('setup.exe. .', 'x')],
+    ['by its octets', named('readme', EXE)],
+    ['a shortcut', named('x', Buffer.from('L\0\0\0\x01\x14\x02\0', 'latin1'))],
+    ['RFC 2231', withFile("Content-Disposition: attachment; filename*0*=utf-8''inv; filename*1*=%2Ejs", 'x')],
+    ['RFC 2047', withFile('Content-Type: a/b; name="=?utf-8?b?aS52YnM=?="', 'x')],
+    ['a text with a name', withFile('Content-Type: text/plain; name=x.hta', 'x')],
+    ['in a zip', named('x.zip', zip('dir/invoice.pdf.scr', 'x'))],
+    ['in a zip, by its octets', named('x.zip', zip('invoice', EXE))],
+    ['in a zip that has another name', named('x.pdf', zip('a.exe', 'x'))],
+    ['in a zip in a zip in a zip', named('x.zip', zip('b.zip', zip('c.zip', zip('d.exe', 'x'))))],
+    ['in a zip in a zip with no name of one', named('x.zip', zip('b', zip('c.exe', 'x')))],
+    [
+      'in a tar.gz',
+      named(
+        'x.tar.gz',
+        gzipSync(
+          tarOf([
+            { name: 'a.sh', content: '' },
+            { name: 'b.vbs', content: 'x' },
+          ]),
+        ),
+      ),
+    ],
+    ['in a gz', named('x.exe.gz', gzipSync('x'))],
+    ['in a rar 4', named('x.rar', rarOf(4, 'a.exe'))],
+    ['in a rar 5', named('x.rar', rarOf(5, 'a.exe'))],
+    [
+      'in a message in the message',
+      named('m', `From: a\r\n\r\n`)
+        .replace('application/octet-stream', 'text/x')
+        .replace('--b--', `--b\r\nContent-Type: message/rfc822\r\n\r\n${named('x.exe', 'x')}\r\n--b--`),
+    ],
+  ];
+  for (const [name, text] of cases)
+    test(name, async () => assert.deepEqual(await classesOf(text), ['attachment.executable']));
+
+  test('the evidence names it', async () => {
+    const { found } = await lookAt(filters, mailOf(named('x.zip', zip('b.zip', zip('c.exe', 'x')))));
+    assert.deepEqual(found, ['executable: c.exe in x.zip, level 2']);
+  });
+});
+
+describe('other things that are said of a file', () => {
+  const cases: readonly [string, string, string[]][] = [
+    ['a program called a picture', named('holiday.jpg', EXE), ['attachment.disguised', 'attachment.executable']],
+    ['macros by an Open XML file', named('a.docm', zip('word/vbaProject.bin', 'x')), ['attachment.macro']],
+    [
+      'macros by an OLE file',
+      named('a.doc', Buffer.from(`\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1${'_VBA_PROJECT'.split('').join('\0')}\0`, 'latin1')),
+      ['attachment.macro'],
+    ],
+    [
+      'a zip with a password',
+      named('a.zip', zipOf([{ name: 'a.txt', content: 'x', isEncrypted: true }])),
+      ['attachment.encrypted'],
+    ],
+    ['a rar 4 with a password', named('a.rar', rarOf(4, 'a.txt', true)), ['attachment.encrypted']],
+    ['a rar 5 with a password', named('a.rar', rarOf(5, 'a.txt', true)), ['attachment.encrypted']],
+    [
+      'an archive that is not looked into',
+      named('a.7z', Buffer.from("7z\xbc\xaf'\x1c", 'latin1')),
+      ['attachment.unread'],
+    ],
+    ['a damaged zip', named('a.zip', 'PK\x03\x04 and no end'), ['attachment.unread']],
+    [
+      'a piece of a message',
+      'From: a\r\nDate: b\r\nContent-Type: message/partial; id=x\r\n\r\nhalf',
+      ['content.partial'],
+    ],
+  ];
+  for (const [name, text, want] of cases) test(name, async () => assert.deepEqual(await classesOf(text), want));
+});
+
+describe('nothing is said of', () => {
+  const cases: readonly [string, string][] = [
+    ['a message without files', 'From: a\r\nDate: b\r\n\r\nsetup.exe\r\n'],
+    [
+      'a picture, a document, a text',
+      named('a.jpg', '\xff\xd8\xff').replace(
+        '--b--',
+        '--b\r\nContent-Type: application/pdf; name=b.pdf\r\n\r\n%PDF-1.7\r\n--b--',
+      ),
+    ],
+    [
+      'a zip with papers',
+      named(
+        'a.zip',
+        zipOf([
+          { name: 'a.pdf', content: '%PDF-' },
+          { name: 'b/c.txt', content: 'x' },
+        ]),
+      ),
+    ],
+    [
+      'an Open XML file without macros',
+      named(
+        'a.docx',
+        zipOf([
+          { name: '[Content_Types].xml', content: 'x' },
+          { name: 'word/media/a.exe', content: 'x' },
+        ]),
+      ),
+    ],
+    ['an extension in the middle', named('a.exe.txt', 'x')],
+    ['a signature', withFile('Content-Type: application/pgp-signature; name=signature.asc', 'x')],
+  ];
+  for (const [name, text] of cases) test(name, async () => assert.deepEqual(await classesOf(text), []));
+});
+
+test('a large message is looked at in a thread, and dots at seams are undone', async () => {
+  const filler = `${'.'.repeat(70)}\r\n..\r\n`.repeat(6000);
+  const stuffed = named('x.exe', 'x').replace('see the file', () => filler.replaceAll(/^\./gm, '..'));
+  for (const size of [1, 7, 4096, 70_000, stuffed.length]) {
+    const { found } = await lookAt(filters, { ...mailOf(''), message: messageOf(stuffed, size) });
+    assert.deepEqual(found, ['executable: x.exe'], `pieces of ${size}`);
+  }
+});
+
+test('a message larger than is looked at is said to be so, and never clean', async () => {
+  const small = await filtersOf('attachments.enabled = true\ncontent.max_size = "1KiB"');
+  const { classes } = await lookAt(small, mailOf(named('x.exe', 'x'.repeat(2000))));
+  assert.deepEqual(classes, ['content.size']);
+});
+
+test('a message that is not taken apart in time fails both filters, and the next one is looked at', async () => {
+  const quick = await filtersOf('attachments.enabled = true\ncontent.deadline = "10ms"');
+  const large = named(
+    'x.zip',
+    zipOf(Array.from({ length: 200 }, (_, i) => ({ name: `${i}.zip`, content: Buffer.alloc(1 << 20, i) }))),
+  );
+  const { failed } = await lookAt(quick, mailOf(large));
+  assert.deepEqual(failed, ['content: Error: its time is over', 'attachments: Error: its time is over']);
+  assert.deepEqual((await lookAt(filters, mailOf(named('x.zip', zip('a.exe', 'x'))))).classes, [
+    'attachment.executable',
+  ]);
+});

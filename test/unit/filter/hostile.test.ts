@@ -1,0 +1,193 @@
+/**
+ * Hostile content, by the numbers of the list of what must not stop the gateway: each message is judged with under a
+ * second of CPU, the loop goes round at least every 50 ms meanwhile, and what is past a limit is never called clean.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { crc32, deflateRawSync, gzipSync } from 'node:zlib';
+import { named, type ZipFile, zipOf } from '../../kit/archives.ts';
+import { filtersOf, lookAt, mailOf } from '../../kit/mail.ts';
+
+const MAX_MS = 1000;
+const MAX_STALL_MS = 50;
+
+const filters = await filtersOf('attachments.enabled = true');
+// Threads and code are warm, as in a gateway that runs.
+await lookAt(filters, mailOf(named('a.zip', zipOf([{ name: 'a', content: 'x' }]))));
+
+const HEAD = 'From: a\r\nDate: b\r\nMIME-Version: 1.0\r\n';
+const multipart = (boundary: string): string => `Content-Type: multipart/mixed; boundary="${boundary}"\r\n\r\n`;
+
+/** The longest turn of the loop while `work` ran, in CPU time of its thread: what other processes take is not ours. */
+async function longestTurn<T>(work: () => Promise<T>): Promise<{ readonly stallMs: number; readonly said: T }> {
+  let before = process.threadCpuUsage();
+  let stallMs = 0;
+  let isOver = false;
+  const turn = (): void => {
+    const { user, system } = process.threadCpuUsage(before);
+    stallMs = Math.max(stallMs, (user + system) / 1000);
+    before = process.threadCpuUsage();
+    if (!isOver) setImmediate(turn);
+  };
+  setImmediate(turn);
+  const said = await work();
+  await new Promise(setImmediate);
+  isOver = true;
+  return { stallMs, said };
+}
+
+function hostile(name: string, make: () => string | Buffer, want: readonly string[]): void {
+  test(name, async () => {
+    const mail = mailOf(make());
+    const begin = process.cpuUsage();
+    const { stallMs, said } = await longestTurn(() => lookAt(filters, mail));
+    const { user, system } = process.cpuUsage(begin);
+    assert.deepEqual(said.failed, []);
+    assert.deepEqual(said.classes, want);
+    const tookMs = (user + system) / 1000;
+    assert.ok(tookMs < MAX_MS, `took ${tookMs} ms of CPU`);
+    assert.ok(stallMs < MAX_STALL_MS, `the loop stood for ${stallMs} ms`);
+  });
+}
+
+function nest(count: number): string {
+  let text = HEAD;
+  for (let i = 0; i < count; i++) text += `${multipart(`b${i}`)}--b${i}\r\n`;
+  return `${text}\r\nend\r\n`;
+}
+
+hostile('37: 5,000 nested multiparts', () => nest(5000), ['content.depth']);
+hostile('37: 2,000 nested messages', () => HEAD + 'Content-Type: message/rfc822\r\n\r\n'.repeat(2000), [
+  'content.depth',
+]);
+hostile('37: 300,000 empty parts', () => `${HEAD}${multipart('b')}${'--b\r\n\r\n'.repeat(300_000)}`, ['content.parts']);
+hostile('37: 1,400,000 empty parts', () => `${HEAD}${multipart('b')}${'--b\r\n'.repeat(1_400_000)}`, ['content.parts']);
+hostile(
+  '37: a boundary of 10 kB is none',
+  () => `${HEAD}${multipart('b'.repeat(10_000))}--${'b'.repeat(10_000)}\r\n\r\n`,
+  [],
+);
+hostile(
+  '37: 2,000,000 lines that are almost a boundary',
+  () => `${HEAD}${multipart('bb')}${'--b\r\n'.repeat(2_000_000)}`,
+  ['content.parts'],
+);
+hostile(
+  '37: charset lies, and two kinds of one part',
+  () =>
+    `${HEAD}Content-Type: text/plain; charset=utf-16\r\ncontent-type: text/html; charset=utf-7\r\n\r\n${'\xff\xfe\xd8'.repeat(20_000)}`,
+  ['content.ambiguous'],
+);
+
+hostile('38: 100,000 fields', () => `${HEAD}${'X: y\r\n'.repeat(100_000)}\r\n`, ['content.header']);
+hostile('38: one folded field of 5 MB', () => `${HEAD}X: y\r\n${` ${'y'.repeat(75)}\r\n`.repeat(65_000)}\r\n`, [
+  'content.header',
+]);
+hostile('38: an address list of 1 MB', () => `${HEAD}To: ${'a@b.example,\r\n '.repeat(65_000)}c@d.example\r\n\r\n`, [
+  'content.header',
+]);
+hostile(
+  '38: 10,000 continuations of a name',
+  () => `${HEAD}Content-Type: a/b;${Array.from({ length: 10_000 }, (_, i) => ` n*${i}=x;`).join('\r\n')}\r\n\r\n`,
+  [],
+);
+hostile('38: encoded words in a name, 15 kB of them', () => named('=?utf-8?q?=3D=3F?='.repeat(800), 'x'), []);
+
+/** The overlapping kind: one packed block of zeros, that all entries point to. */
+function overlapping(entries: number): Buffer {
+  const files: ZipFile[] = [{ name: '0', content: Buffer.alloc(1 << 20) }];
+  for (let i = 1; i < entries; i++) files.push({ name: String(i), content: '' });
+  const zip = zipOf(files.map((file) => ({ ...file, at: 0 })));
+  // Each says that it is as large as the first.
+  const packed = deflateRawSync(Buffer.alloc(1 << 20)).length;
+  for (let at = zip.indexOf('PK\x01\x02'); at >= 0; at = zip.indexOf('PK\x01\x02', at + 4)) {
+    zip.writeUInt32LE(packed, at + 20);
+    zip.writeUInt32LE(1 << 20, at + 24);
+  }
+  return zip;
+}
+
+/** In the manner of 42.zip: each level has sixteen of the next. */
+function nested(levels: number, fill: number): Buffer {
+  let zip: Buffer = zipOf([{ name: 'zeros', content: Buffer.alloc(fill) }]);
+  for (let level = 0; level < levels; level++) {
+    const inner = zip;
+    zip = zipOf(Array.from({ length: 16 }, (_, i) => ({ name: `${i}.zip`, content: inner })));
+  }
+  return zip;
+}
+
+hostile('39: zips in zips, sixteen each time, in the manner of 42.zip', () => named('42.zip', nested(4, 4 << 20)), [
+  'attachment.limits',
+]);
+hostile('39: overlapping entries', () => named('a.zip', overlapping(5000)), ['attachment.limits']);
+hostile('39: a million entries', () => named('a.zip', million()), ['attachment.limits']);
+hostile('39: 1 GB of zeros in a gz', () => named('a.gz', zeros()), ['attachment.limits']);
+hostile('39: a gz that holds itself', () => named('a.gz', quine()), ['attachment.limits']);
+hostile('39: twenty levels', () => named('a.zip', chain(20)), ['attachment.limits']);
+hostile('39: one with a password', () => named('a.zip', zipOf([{ name: 'a.txt', content: 'x', isEncrypted: true }])), [
+  'attachment.encrypted',
+]);
+hostile('39: a wrong extension', () => named('a.jpg', zipOf([{ name: 'a.exe', content: 'x' }])), [
+  'attachment.executable',
+]);
+
+hostile('40: 10 MB of nested tables', () => html('<table><tr><td>'.repeat(700_000)), []);
+hostile('40: a million attributes', () => html(`<p ${'a=b '.repeat(1_000_000)}>x`), []);
+hostile('40: a million beginnings of everything', () => html('<!--<a href="<style></<\'<p title='.repeat(300_000)), []);
+hostile(
+  '40: style sheets',
+  () => html(`<style>${'a{b:url(c)}'.repeat(500_000)}</style>${'@import url(d);'.repeat(100_000)}`),
+  [],
+);
+hostile('40: 64 KiB of beginnings, on the loop', () => html('<a href="'.repeat(7000)), []);
+hostile(
+  '40: 64 KiB of ampersands and equals signs, on the loop',
+  () => html('&#x&=?=3D'.repeat(7000), 'quoted-printable'),
+  [],
+);
+hostile('40: 64 KiB of what may be addresses, on the loop', () => `${HEAD}\r\n${'http://www.'.repeat(5900)}`, []);
+
+function html(text: string, encoding = '8bit'): string {
+  return `${HEAD}Content-Type: text/html\r\nContent-Transfer-Encoding: ${encoding}\r\n\r\n${text}\r\n`;
+}
+
+let millionEntries: Buffer | undefined;
+function million(): Buffer {
+  if (millionEntries) return millionEntries;
+  const entry = Buffer.alloc(47);
+  entry.write('PK\x01\x02', 'latin1');
+  entry.writeUInt16LE(1, 28);
+  entry[46] = 97;
+  const end = Buffer.alloc(22);
+  end.write('PK\x05\x06', 'latin1');
+  end.writeUInt16LE(65_535, 10);
+  end.writeUInt32LE(47_000_000, 12);
+  const all = Buffer.alloc(47_000_000);
+  for (let at = 0; at < all.length; at += 47) entry.copy(all, at);
+  // In front of it what makes it a zip by its first octets.
+  return (millionEntries = Buffer.concat([Buffer.from('PK\x03\x04'), all, end]));
+}
+
+let gigabyte: Buffer | undefined;
+function zeros(): Buffer {
+  // Members one after the other are one file (RFC 1952 section 2.2).
+  return (gigabyte ??= Buffer.concat(Array<Buffer>(10).fill(gzipSync(Buffer.alloc(100 << 20), { level: 1 }))));
+}
+
+/** One that holds itself needs a fixed point; the reader meets the same: a gz in a gz in a gz, and so on. */
+function quine(): Buffer {
+  let inner: Buffer = Buffer.from('x');
+  for (let i = 0; i < 200; i++) inner = gzipSync(inner);
+  return inner;
+}
+
+function chain(levels: number): Buffer {
+  let zip: Buffer = zipOf([{ name: 'a.txt', content: 'x' }]);
+  for (let level = 0; level < levels; level++) zip = zipOf([{ name: 'a.zip', content: zip }]);
+  return zip;
+}
+
+test('39: the checksum that the fixtures are made with is the one of ZIP', () => {
+  assert.equal(crc32('123456789'), 0xcbf43926);
+});
