@@ -279,6 +279,16 @@ export function hostName(spec: Spec): Field<string> {
   return text({ ...spec, pattern: HOST, type: 'a fully qualified host name such as "gw1.example.net"' });
 }
 
+/** Whose mail: everybody's, a domain's, or one address's. */
+export function mailOf(spec: Spec): Field<string> {
+  const domain = HOST.source.slice(1, -1);
+  return text({
+    ...spec,
+    pattern: new RegExp(`^(?:\\*|(?:[^\\s<>"@\\p{C}]{1,64}@)?${domain})$`, 'iu'),
+    type: '"*" for all, a domain such as "example.net", or an address such as "a@example.net"',
+  });
+}
+
 export function path(spec: Spec): Field<string> {
   return text({ ...spec, pattern: /^\/[^\p{C}\p{Zl}\p{Zp}]{0,4000}$/u, type: 'an absolute path' });
 }

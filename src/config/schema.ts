@@ -18,6 +18,7 @@ import {
   interfaceName,
   list,
   listOf,
+  mailOf,
   mailAddress,
   optional,
   path,
@@ -219,6 +220,16 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
     key: optional(
       path({ doc: 'The key to it, in PEM, readable by the workers only.', example: '/etc/postern/host.key' }),
     ),
+    require_from: listOf(mailOf, {
+      doc: 'Senders whose mail is taken over TLS only: all, domains (none below them), addresses. In clear they get 451 4.7.10.',
+      default: [],
+      example: ['example.net', 'a@example.org'],
+    }),
+    require_to: listOf(mailOf, {
+      doc: 'Recipients whose mail goes on over TLS only, likewise; in clear only over a trusted link.',
+      default: [],
+      example: ['example.com'],
+    }),
     handshake_timeout: durationMs({ doc: 'For a TLS handshake of a host.', default: '30s', min: '100ms', max: '5m' }),
   }),
   limits: table('Bounds of a session and of a message.', {

@@ -1,4 +1,4 @@
-/** What every connection of a worker shares. A reload replaces `config`, `senders`, `filters` and `relay`; sessions take them as they begin. */
+/** What every connection of a worker shares. A reload replaces `config`, `senders`, `filters`, `tlsRules` and `relay`; sessions take them as they begin. */
 import type { Config } from '../config/schema.ts';
 import type { FilterSet } from '../filter/all.ts';
 import type { Senders } from '../identity/senders.ts';
@@ -7,6 +7,7 @@ import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
 import type { Threads } from '../kit/threads.ts';
 import type { Ledger } from '../ledger/client.ts';
+import type { TlsRules } from '../policy/require.ts';
 import type { TlsCause } from '../policy/tls.ts';
 import type { Relay } from '../relay/relay.ts';
 import type { HostTls } from '../tls/host-tls.ts';
@@ -18,6 +19,7 @@ export type Rooms = {
   senders: Senders;
   relay: Relay;
   readonly tls: HostTls;
+  tlsRules: TlsRules;
   readonly ledger: Ledger;
   readonly budget: SpoolBudget;
   /** a tmpfs where bodies too large for memory wait, in files without a name */

@@ -9,9 +9,10 @@ import { type FilterResult, runFilters } from '../filter/run.ts';
 import type { Arrival } from '../intercept/arrival.ts';
 import type { Class } from '../policy/classes.ts';
 import { type Decision, decideFound, decideRecipient } from '../policy/decide.ts';
+import { decideTls } from '../policy/require.ts';
 import type { FarReply } from '../relay/relay.ts';
 import { type Reply, refusal } from '../smtp/reply.ts';
-import { acceptedOf, type Recipient } from '../smtp/transaction.ts';
+import { acceptedOf, type Extension, type Recipient } from '../smtp/transaction.ts';
 import type { BodyFault, BodyReader } from '../wire/body.ts';
 import type { SpooledBody } from '../wire/spool.ts';
 import type { Rooms } from './rooms.ts';
@@ -46,8 +47,30 @@ export async function recipientWay(rooms: Rooms, work: Work, recipient: Recipien
     const { kind, class: of } = envelope.verdict;
     if (kind !== 'accept') return refused(rooms, work, of, { as: kind });
   }
-  work.relay ??= rooms.relay.begin(work.transaction.from, work.transaction.id, work.origin.subject);
+  // Behind the wait for filters: recipients of one message may be asked about side by side.
+  const { isRequired, decision } = tlsWay(rooms, work, recipient);
+  work.wouldBe ??= decision.wouldBe;
+  if (decision.verdict.kind !== 'accept') return refused(rooms, work, decision.verdict.class);
+  if (!work.relay) {
+    const { from, id } = work.transaction;
+    work.needsTls = isRequired || from.needs.includes(TLS);
+    const needs = work.needsTls && !from.needs.includes(TLS) ? [...from.needs, TLS] : from.needs;
+    work.relay = rooms.relay.begin(needs === from.needs ? from : { ...from, needs }, id, work.origin.subject);
+  }
   return mirrored(rooms, work, await work.relay.recipient(recipient));
+}
+
+const TLS: Extension = 'STARTTLS';
+
+/** Whether TLS is required of either leg, for this recipient of this sender. */
+function tlsWay(rooms: Rooms, work: Work, { path: to }: Recipient): { isRequired: boolean; decision: Decision } {
+  const { tlsRules, config } = rooms;
+  const { tls, trustedLink } = config.smarthost;
+  // No connection is without TLS, or none needs it.
+  const isSafe = work.needsTls || tls === 'verify' || trustedLink;
+  const begun = !work.relay ? 'none' : isSafe ? 'with-tls' : 'without';
+  const mail = { from: work.transaction.from.path, to, isEncrypted: work.origin.tls !== undefined };
+  return { isRequired: tlsRules.to.has(to), decision: decideTls(tlsRules, mail, begun, work.origin.network.mode) };
 }
 
 async function envelopeWay(rooms: Rooms, work: Work, recipient: Recipient, helo: string): Promise<Decision> {

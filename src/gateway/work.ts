@@ -32,6 +32,8 @@ export class Work {
   readonly atMs: number;
   readonly startMs: number;
   relay: RelayTransaction | undefined;
+  /** the relay was told that it needs TLS */
+  needsTls = false;
   /** the message is being judged or sent: the record waits for its end */
   inFlight = false;
   isRecorded = false;

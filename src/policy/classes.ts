@@ -118,6 +118,18 @@ export const classes = {
     text: 'The TLS handshake failed',
     doc: 'After STARTTLS the host broke off, took too long, or sent something that is no TLS of version 1.2 or later. The reply column says which; a host that only fails so has old software.',
   },
+  'tls.required': {
+    code: 451,
+    detail: '7.10',
+    text: 'Mail of this sender is taken over TLS only; use STARTTLS',
+    doc: 'tls.require_from names the sender, and its host came in clear. Switch on TLS in the mail server there; if it was not offered, the far side has none at present.',
+  },
+  'tls.alone': {
+    code: 451,
+    detail: '7.10',
+    text: 'This recipient needs TLS all the way; send to it in a message of its own',
+    doc: 'tls.require_to names the recipient, and those before it in the same message do not need TLS. The mail server sends to it again by itself, and then alone.',
+  },
   'tls.client-refused': {
     code: 421,
     detail: '7.0',
@@ -382,8 +394,8 @@ export const classes = {
   'upstream.clear': {
     code: 451,
     detail: '7.4',
-    text: 'This message came over TLS and the next server takes it in clear only; try again',
-    doc: 'What came in encrypted never goes on in clear. The server offered TLS when the session began and no longer does: see what has changed there. A link that needs no TLS: smarthost.trusted_link.',
+    text: 'This message needs TLS and the next server takes it in clear only; try again',
+    doc: 'It came in encrypted, so it never goes on in clear, or tls.require_to names a recipient. The server offers no TLS, or does not any more: see what has changed there. A link that needs none: smarthost.trusted_link.',
   },
   'upstream.auth': {
     code: 451,

@@ -19,6 +19,7 @@ import { systemClock } from '../kit/clock.ts';
 import { stdoutLog } from '../kit/log.ts';
 import { runPaths } from '../kit/run-dir.ts';
 import { createLedger } from '../ledger/client.ts';
+import { type TlsRules, tlsRules } from '../policy/require.ts';
 import { createSmarthost, noCounts, type SmarthostDeps } from '../relay/smarthost.ts';
 import { HostTls, type KeyPair } from '../tls/host-tls.ts';
 import { SpoolBudget } from '../wire/spool.ts';
@@ -104,6 +105,7 @@ function makeRooms(config: Config, index: number, egress: Egress, signal: AbortS
     senders: sendersOf(config),
     relay: createSmarthost(config, { ...egress, workerCount: gateway.workers }),
     tls: new HostTls({ issuerPath: paths.issuer, clock: systemClock, log }, keyPairOf(config)),
+    tlsRules: tlsRulesOf(config),
     ledger: createLedger(
       {
         path: paths.keeperSocket,
@@ -156,6 +158,7 @@ export function adopt(rooms: Rooms, config: Config, egress: Egress): void {
   rooms.filters = makeFilters(config, rooms);
   rooms.budget.totalBytes = config.limits.bodyTotal;
   rooms.tls.configure(keyPairOf(config));
+  rooms.tlsRules = tlsRulesOf(config);
   rooms.ledger.configure({ workers: config.gateway.workers, keeperFailure: config.gateway.keeperFailure });
   const next = createSmarthost(config, { ...egress, workerCount: config.gateway.workers }, rooms.relay);
   // The new one takes over when a server has answered it, or none does; until then the old one serves.
@@ -171,6 +174,10 @@ export function adopt(rooms: Rooms, config: Config, egress: Egress): void {
 /** The operator's certificate, if there is one. */
 function keyPairOf({ tls: { certificate, key } }: Config): KeyPair | undefined {
   return certificate === undefined || key === undefined ? undefined : { certificate, key };
+}
+
+function tlsRulesOf({ tls }: Config): TlsRules {
+  return tlsRules(tls.requireFrom, tls.requireTo);
 }
 
 function after(ms: number): Promise<void> {

@@ -1,7 +1,7 @@
 /**
  * The gateway that a dialog is played through, as its settings want it:
  *
- *     % limits, filters, smarthost, network   a line for this table of the configuration
+ *     % limits, filters, smarthost, tls, network   a line for this table of the configuration
  *     % caps LIST            what the server offers                % server down        nobody listens there
  *     % before LIST          what the server was seen to offer before a reload of the configuration, whatever it does
  *     % from ADDRESS         the host's address                    % lock SUBJECT HOW   somebody has locked it
@@ -20,7 +20,7 @@ import { FakeRelay } from '../fake/relay.ts';
 import { startGateway, type TestGateway, testConfig } from '../kit/gateway.ts';
 import { testTls } from '../kit/issuer.ts';
 
-const TABLES = ['limits', 'filters', 'smarthost', 'network'];
+const TABLES = ['limits', 'filters', 'smarthost', 'tls', 'network'];
 
 const { tls } = testTls();
 

@@ -21,6 +21,7 @@ import { type Log, silentLog } from '../../src/kit/log.ts';
 import type { Admission, Ledger } from '../../src/ledger/client.ts';
 import type { Lock } from '../../src/ledger/language.ts';
 import type { Attempt, WorkerEvent } from '../../src/record/events.ts';
+import { tlsRules } from '../../src/policy/require.ts';
 import type { Relay } from '../../src/relay/relay.ts';
 import { createSmarthost } from '../../src/relay/smarthost.ts';
 import { HostTls } from '../../src/tls/host-tls.ts';
@@ -125,6 +126,7 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
     config,
     senders: sendersOf(config),
     relay,
+    tlsRules: tlsRules(config.tls.requireFrom, config.tls.requireTo),
     tls: options.tls ?? new HostTls({ issuerPath: join(spoolDir, 'none'), clock, log }),
     ledger,
     budget: new SpoolBudget(config.limits.bodyTotal),

@@ -11,7 +11,6 @@ const read = (path: string): string => readFileSync(join(top, path), 'utf8');
 /** Classes whose fixture cannot be a dialog, each with the test that shows it through the gateway. */
 const ELSEWHERE: Partial<Record<Class, string>> = {
   'tls.client-refused': 'test/unit/gateway/tls.test.ts',
-  'upstream.clear': 'test/unit/gateway/tls.test.ts',
 };
 
 /** Said to one recipient of a message that goes on without it, so that no message ends in it. */
