@@ -1,9 +1,12 @@
 /**
  * npm test: every test/**\/*.test.ts with the project's own Node, one summary at the end.
  *
- * Files named *.lab.test.ts make networks, start whole gateways and measure time, so they run after the others and one at a time.
+ * Files run side by side, also those named *.lab.test.ts, which make networks and start whole gateways: each has namespaces
+ * and directories of its own, and waits more than it works. Files named *.alone.test.ts run at the end and one at a time: they
+ * measure what the machine can do, or look at what all labs have in common.
  */
 import { globSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { delimiter, join, relative } from 'node:path';
 import { Readable } from 'node:stream';
 import { run, type TestsStream } from 'node:test';
@@ -49,7 +52,9 @@ if (files.length === 0) {
   process.stderr.write(`No test file has "${options.only}" in its path.\n${usage}`);
   process.exit(1);
 }
-const isLab = (file: string): boolean => file.endsWith('.lab.test.ts');
+const isAlone = (file: string): boolean => file.endsWith('.alone.test.ts');
+/** Most files wait for a part of their time. */
+const SIDE_BY_SIDE = availableParallelism() + 1;
 const SLOWEST = 10;
 const results = new Results();
 
@@ -73,8 +78,8 @@ async function* events(): AsyncGenerator<Event> {
   const times: [ms: number, file: string][] = [];
   let closed: Event | undefined;
   for (const [group, concurrency] of [
-    [files.filter((file) => !isLab(file)), 2],
-    [files.filter(isLab), 1],
+    [files.filter((file) => !isAlone(file)), SIDE_BY_SIDE],
+    [files.filter(isAlone), 1],
   ] as const) {
     if (group.length === 0) continue;
     for await (const event of start(group, concurrency) as AsyncIterable<Event>) {

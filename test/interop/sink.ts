@@ -66,15 +66,15 @@ export function parted(message: Buffer): { readonly header: Buffer; readonly bod
     : { header: message.subarray(0, at + 2), body: message.subarray(at + 4) };
 }
 
+/** A loop over the octets: searching for each line end takes ten times as long with 25 MB. */
 function strayBytes(message: Buffer): number {
-  const count = (what: string): number => {
-    let found = 0;
-    for (let at = message.indexOf(what, 0, 'latin1'); at >= 0; at = message.indexOf(what, at + what.length, 'latin1'))
-      found++;
-    return found;
-  };
-  const pairs = count('\r\n');
-  return count('\r') - pairs + (count('\n') - pairs) + count('\0');
+  let stray = 0;
+  for (let at = 0; at < message.length; at++) {
+    const byte = message[at];
+    if (byte === 0x0d && message[at + 1] === 0x0a) at++;
+    else if (byte === 0x0d || byte === 0x0a || byte === 0) stray++;
+  }
+  return stray;
 }
 
 /** Serves one connection: any stream, so that it can be fed without a network. */

@@ -33,6 +33,15 @@ describe('postern run, whole', { skip: needsRoot }, () => {
     }
   });
 
+  test('a worker keeps the length of the queue in which hosts wait for it', async () => {
+    const { stdout } = await whole.network.gateway.run('ss', ['-ltnH', 'sport = :2525']);
+    const lengths = stdout
+      .trim()
+      .split('\n')
+      .map((line) => line.split(/\s+/)[2]);
+    assert.deepEqual(lengths, ['4096', '4096', '4096', '4096']);
+  });
+
   test('one hung worker of two is killed and replaced within 3 s, and interception never lapses', async () => {
     const before = await whole.gateway.status();
     assert.ok(before?.intercepting);

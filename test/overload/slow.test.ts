@@ -109,9 +109,9 @@ async function neverReads(): Promise<number> {
 }
 
 test('hosts that never read are cut off, and hold no more than a bound', async (t) => {
-  const hosts = count(20, 50);
+  const hosts = count(10, 50);
   // What is compiled and set up at the first such hosts is no cost of each.
-  await Promise.all(Array.from({ length: 10 }, neverReads));
+  await Promise.all(Array.from({ length: 4 }, neverReads));
   const before = residentBytes([worker.pid]);
   let peak = 0;
   const watch = setInterval(() => (peak = Math.max(peak, residentBytes([worker.pid]))), 20);

@@ -101,21 +101,18 @@ test('what comes within half a second is one transaction; 500 are not waited wit
   const j = journal();
   await until(() => j.state().ok, 'it is open');
   const began = performance.now();
-  let seen = 0;
-  const jumps: number[] = [];
-  for (let n = 0; n < 40; n++) {
-    j.append([numbered(n)]);
+  let some = 0;
+  // A busy machine may be through with fewer of them.
+  for (let early = true; early && some < 40; early = performance.now() - began < 400) {
+    if (some > 0) assert.equal(j.state().written, 0, 'nothing is written before');
+    j.append([numbered(some++)]);
     await new Promise((resolve) => setTimeout(resolve, 5));
-    const now = j.state().written;
-    if (now > seen) jumps.push(now - seen);
-    seen = now;
   }
-  await written(j, 40);
+  await written(j, some);
   assert.ok(performance.now() - began > 400);
-  assert.deepEqual(jumps, [], 'nothing is written before');
   j.append(Array.from({ length: 500 }, (_, n) => numbered(100 + n)));
   const full = performance.now();
-  await written(j, 540);
+  await written(j, some + 500);
   assert.ok(performance.now() - full < 400, `${performance.now() - full} ms`);
 });
 

@@ -42,15 +42,18 @@ const CELLS: readonly Cell[] = [
 const HARMLESS: readonly Stage[] = ['quit', 'rset'];
 function settingsOf({ name, stage }: Cell): Settings {
   const isSlow = ['hang', 'drip', 'accept-hang'].includes(name) && !HARMLESS.includes(stage);
-  return { ...SETTINGS, ...(isSlow ? SHORT : LONG) };
+  return { ...SETTINGS, ...LONG, ...(isSlow ? shortOf(stage) : {}) };
 }
 
 /** The server has taken the message, and the relay cannot know. */
 const TAKEN_UNSEEN = ['extra', 'extra-first', 'accept-rst', 'accept-hang'];
 const DIALLING: readonly Stage[] = ['connect', 'banner', 'ehlo', 'starttls', 'auth'];
 
-// Deadlines that are to pass are short, all others long, so that a busy machine changes nothing.
-const SHORT = { connectTimeout: 1000, replyTimeout: 2000, finalTimeout: 1000 };
+// The deadline that is to pass is short, all others long, so that a busy machine changes nothing.
+function shortOf(stage: Stage): Settings {
+  if (DIALLING.includes(stage)) return { connectTimeout: 2000 };
+  return stage === 'dot' ? { finalTimeout: 1000 } : { replyTimeout: 2000 };
+}
 const LONG = { connectTimeout: 20_000, replyTimeout: 20_000, finalTimeout: 20_000 };
 const SETTINGS = {
   tls: 'verify',
