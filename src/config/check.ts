@@ -24,6 +24,8 @@ export type Rule = {
   readonly check: (draft: ConfigDraft, tell: Tell) => void;
 };
 
+const RULE_PATTERNS = ['sender', 'recipient', 'helo', 'header', 'body', 'attachment', 'url'] as const;
+
 export const rules: readonly Rule[] = [
   {
     doc: 'Each `network` has a name of its own. "unrouted" is taken: it stands in metrics for sources in no network.',
@@ -36,6 +38,23 @@ export const rules: readonly Rule[] = [
         if (first !== undefined) refuse(key, `a name of its own, unlike ${other(first)}`);
         else if (name === 'unrouted') refuse(key, 'another name: this one stands for sources in no network');
         else keys.set(name, key);
+      }
+    },
+  },
+  {
+    doc: 'Each `rule` has a name of its own and at least one pattern.',
+    check({ rule }, { refuse, other }) {
+      const keys = new Map<string, string>();
+      for (const [i, one] of rule.entries()) {
+        const key = `rule[${i}].name`;
+        // One whose pattern was refused is missing here, and has been spoken of.
+        const patterns = RULE_PATTERNS.map((place) => (place in one ? one[place] : 'refused'));
+        if (one.name === undefined) continue;
+        const first = keys.get(one.name);
+        if (first !== undefined) refuse(key, `a name of its own, unlike ${other(first)}`);
+        else keys.set(one.name, key);
+        if (patterns.every((pattern) => pattern === undefined))
+          refuse(key, `at least one pattern beside it: ${RULE_PATTERNS.join(', ')}`);
       }
     },
   },

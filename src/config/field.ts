@@ -3,6 +3,7 @@
  * (the effective configuration, the commented example, docs/config.md, the error texts) is derived from it.
  */
 import { isIPv4, isIPv6 } from 'node:net';
+import { Pattern } from '../kit/pattern.ts';
 import { canonical, parsePrefix, type Prefix, prefixOf } from '../kit/address.ts';
 
 /** What a parser says of a value: the value, or what was expected instead. */
@@ -151,6 +152,20 @@ export function decimal(spec: Spec & { max: number }): Field<number> {
   return field(
     type,
     (raw) => (typeof raw === 'number' && raw > 0 && raw <= spec.max ? { value: raw } : { expected: type }),
+    spec,
+  );
+}
+
+/** A pattern in RE2's syntax, which can be matched in linear time (kit/pattern.ts). */
+export function pattern(spec: Spec): Field<string> {
+  const type = 'a pattern in RE2 syntax (no look-around, no back references), at most 1000 characters';
+  return field(
+    type,
+    (raw) => {
+      const compiled = typeof raw === 'string' && raw !== '' ? Pattern.compile(raw) : undefined;
+      if (compiled instanceof Pattern) return { value: compiled.source };
+      return { expected: compiled ? `${type}: ${compiled.fault}` : type };
+    },
     spec,
   );
 }

@@ -71,8 +71,9 @@ function settings(
 }
 
 /** Subscribers of other files are not shown: subscribers.directory is, and there may be 100,000 of them. */
-function listed({ network, subscriber }: Config, path: string, file: string): string[] {
-  const all = path === 'network' ? network : subscriber.filter(({ place }) => place.file === file);
+function listed({ network, subscriber, rule }: Config, path: string, file: string): string[] {
+  const own = subscriber.filter(({ place }) => place.file === file);
+  const all = path === 'network' ? network : path === 'rule' ? rule : own;
   return all.map((_, i) => `${path}[${i}]`);
 }
 

@@ -22,6 +22,7 @@ import {
   mailAddress,
   optional,
   path,
+  pattern,
   perSecond,
   prefix,
   sizeBytes,
@@ -74,6 +75,10 @@ const networkFields = {
     default: 200,
     min: 1,
     max: 100000,
+  }),
+  content: choice(['full', 'blind'], {
+    doc: 'With "blind" no filter looks at a message: none reads a byte of it. What stands before the message, envelope and rates, is judged as ever, and Received lines are counted to break loops.',
+    default: 'full',
   }),
   score_tag: optional(
     decimal({
@@ -366,6 +371,10 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
           failure: choice(ACTIONS, { doc: 'When the filter fails or is late.', default: 'defer' }),
         },
       ),
+      rules: table('The rules of your own: see `[[rule]]`.', {
+        deadline: durationMs({ doc: 'For all rules on one message.', default: '3s', min: '10ms', max: '5m' }),
+        failure: choice(ACTIONS, { doc: 'When they are not done in time.', default: 'ignore' }),
+      }),
       header: table('Header fields that must be there once (RFC 5322 section 3.6).', {
         missing_from: choice(ACTIONS, { doc: 'No From.', default: 'reject' }),
         duplicate_from: choice(ACTIONS, { doc: 'More than one From.', default: 'reject' }),
@@ -415,6 +424,38 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
         min: 1,
       }),
       ...inherited(networkFields, ['name', 'prefixes', 'ipv6_prefix']),
+    },
+    { mayBeEmpty: true },
+  ),
+  rule: list(
+    'A rule of your own. What it says of a message is true when every pattern that stands in it matches. Patterns are RE2\'s, "(?i)" at the beginning makes one blind to case; "^" and "$" stand for ends of lines. "postern scan" tries rules on files.',
+    {
+      name: text({ doc: 'The name in log and journal.', example: 'lottery', pattern: NAME, type: NAME_TYPE }),
+      sender: optional(
+        pattern({ doc: 'On the envelope sender; the null sender is empty.', example: '@example\\.com$' }),
+      ),
+      recipient: optional(pattern({ doc: 'On the recipients, one a line.', example: '^info@' })),
+      helo: optional(pattern({ doc: 'On the name in HELO or EHLO.', example: '^localhost$' })),
+      header: optional(
+        pattern({
+          doc: 'On the header, one line "name: value" for each field, the name in lower case.',
+          example: '(?i)^subject:.*lottery',
+        }),
+      ),
+      body: optional(
+        pattern({ doc: 'On the text that people see, 256 Ki characters of it.', example: '(?i)you have won' }),
+      ),
+      attachment: optional(
+        pattern({
+          doc: 'On the names of files, also of those in archives, one a line.',
+          example: '(?i)invoice.*\\.html$',
+        }),
+      ),
+      url: optional(
+        pattern({ doc: 'On the addresses of links and in the text, one a line.', example: '^https?://[^/]+\\.zip/' }),
+      ),
+      action: choice(ACTIONS, { doc: 'What a message leads to of which it is true.', default: 'ignore' }),
+      score: decimal({ doc: 'What it adds to the sum of scores.', default: 0.5, max: 100 }),
     },
     { mayBeEmpty: true },
   ),

@@ -6,8 +6,9 @@ import { attachments } from './attachments.ts';
 import { content } from './content.ts';
 import { gtube } from './gtube.ts';
 import { header } from './header.ts';
+import { rules } from './rules.ts';
 
-export const allFilters: readonly MakeFilter[] = [header, gtube, content, attachments];
+export const allFilters: readonly MakeFilter[] = [header, gtube, content, attachments, rules];
 
 /** Those that the configuration switches on, by stage. */
 export type FilterSet = { readonly [S in Stage]: readonly Filter<S>[] };

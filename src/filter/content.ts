@@ -8,6 +8,7 @@ import type { Filter, FilterDeps, Mail, MakeFilter, Seen } from './filter.ts';
 import { type Content, inspect, TOO_MUCH } from './inspect.ts';
 import type { Message } from './message.ts';
 import type { Fault, Limits } from './mime.ts';
+import { rulesUseContent } from './rule-places.ts';
 
 /** What the loop can spare: a message of this size costs it a millisecond or two, whatever is in it. */
 const QUICK_BYTES = 64 * 1024;
@@ -111,8 +112,8 @@ const CLASSES: Readonly<Record<Fault, Class>> = {
 };
 
 /** Whether any filter asks for what is in a message. */
-export function usesContent({ filters }: Config): boolean {
-  return filters.attachments.enabled;
+export function usesContent(config: Config): boolean {
+  return config.filters.attachments.enabled || rulesUseContent(config);
 }
 
 export const content = ((config, deps): Filter<'body'> | undefined => {

@@ -50,7 +50,8 @@ export interface Filter<S extends Stage = Stage> {
   readonly gate?: Gate;
   /** Throws or rejects when it can't say; what takes time ends when `call.signal` aborts. */
   look(subject: Subjects[S], call: Call): readonly Seen[] | Promise<readonly Seen[]>;
-  actionOf(class_: Class): Action;
+  /** Where the class alone does not say, the finding's name does. */
+  actionOf(class_: Class, name: string): Action;
   /** What a failure or a time-out of this filter leads to. */
   readonly failure: Action;
   /** The configuration has been replaced: ends what it holds, once no look uses it. */

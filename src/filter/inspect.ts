@@ -26,7 +26,7 @@ export type Attachment = {
 
 export type Content = {
   readonly attachments: readonly Attachment[];
-  /** of all text parts, tags and entities undone; at most 256 Ki characters */
+  /** of all text parts, tags and entities undone, lines ended by LF; at most 256 Ki characters */
   readonly text: string;
   /** as they stand there, each once; at most 500 */
   readonly urls: readonly string[];
@@ -112,7 +112,7 @@ class Text {
     const shown = html?.text ?? source;
     for (const link of html?.links ?? []) this.#url(link);
     for (const [url] of shown.matchAll(URL_IN_TEXT)) this.#url(url.replace(/[).,;:!?\]]{1,10}$/, ''));
-    this.text += `${shown.slice(0, MAX_TEXT - this.text.length)}\n`;
+    this.text += `${shown.slice(0, MAX_TEXT - this.text.length).replaceAll('\r\n', '\n')}\n`;
   }
 
   #url(url: string): void {

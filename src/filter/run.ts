@@ -48,7 +48,7 @@ function add(result: Writable, filter: Filter, found: readonly Seen[]): void {
     result.findings.push(finding);
     result.judged.push({
       class: finding.class,
-      action: filter.actionOf(finding.class),
+      action: filter.actionOf(finding.class, finding.name),
       score: finding.score,
       by: filter.name,
     });

@@ -3,7 +3,7 @@
  *
  * Each step gives a reply, never an exception: what goes wrong is a class.
  */
-import type { Connected, Enveloped } from '../filter/filter.ts';
+import type { Connected, Enveloped, Filter } from '../filter/filter.ts';
 import { Message } from '../filter/message.ts';
 import { type FilterResult, runFilters } from '../filter/run.ts';
 import type { Arrival } from '../intercept/arrival.ts';
@@ -97,7 +97,8 @@ export async function messageWay(
   if (isLoop(message.fields(), config.gateway.name, config.limits.received)) return refused(rooms, work, 'body.loop');
 
   const mail = { ...envelopedOf(work, facts.helo, acceptedOf(work.transaction)), message };
-  const found = await runFilters(rooms.filters.body, mail, config.filters.deadline);
+  const filters = work.origin.network.content === 'blind' ? NO_FILTERS : rooms.filters.body;
+  const found = await runFilters(filters, mail, config.filters.deadline);
   message.close();
   logFailures(rooms, work.transaction.id, found);
   work.found(found);
@@ -136,6 +137,8 @@ async function send(
     ? work.relay.send(top, spool)
     : { kind: 'failure', class: 'error.internal', detail: 'a body without a relay transaction' };
 }
+
+const NO_FILTERS: readonly Filter<'body'>[] = [];
 
 const FAULTS: Readonly<Record<BodyFault, Class>> = {
   'line-end': 'body.line-end',

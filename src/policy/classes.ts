@@ -211,6 +211,13 @@ export const classes = {
     doc: 'GTUBE: somebody tests the filter. It works; nothing to do.',
     quarantine: true,
   },
+  'spam.rule': {
+    code: 550,
+    detail: '7.1',
+    text: 'The message is of a kind that is not carried from here',
+    doc: 'A rule of your own (`[[rule]]`) is true of it and has the action "reject" or "defer". The finding in the record has the rule\'s name.',
+    quarantine: true,
+  },
   'spam.score': {
     code: 550,
     detail: '7.1',

@@ -184,7 +184,10 @@ test('every default and every example in the schema is taken by its own field', 
 
 /** The good configuration with one key set to something else. */
 function withKey(path: string, isList: boolean, key: string, value: string): string {
-  const lines = `${goodToml}[[subscriber]]\nname = "web-1"\nprefixes = ["198.51.100.7"]\n`.split('\n');
+  const lines =
+    `${goodToml}[[subscriber]]\nname = "web-1"\nprefixes = ["198.51.100.7"]\n[[rule]]\nname = "r"\nsender = "a"\n`.split(
+      '\n',
+    );
   const header = isList ? `[[${path}]]` : `[${path}]`;
   const at = lines.indexOf(header);
   if (at < 0) return `${lines.join('\n')}${header}\n${key} = ${value}\n`;

@@ -30,6 +30,9 @@ prefixes = [${Array.from({ length: 40 }, (_, i) => `"203.0.113.${i}"`).join(', '
 fail = "open"
 [filters.gtube]
 finding = "defer"
+[[rule]]
+name = "lottery"
+body = "(?i)you have \\\\w+"
 [gateway.unused]
 `.replace('[gateway.unused]\n', '[panel]\nlisten = "[::1]:8025"\n');
 

@@ -88,7 +88,7 @@ describe('header filter', () => {
         want,
       );
       for (const one of seen)
-        assert.equal(filter.actionOf(one.class), one.class === 'header.date-missing' ? 'ignore' : 'reject');
+        assert.equal(filter.actionOf(one.class, one.name), one.class === 'header.date-missing' ? 'ignore' : 'reject');
     });
   }
 });

@@ -5,7 +5,9 @@ import type { AnyFilter, Seen, Stage, Subjects } from '../../../src/filter/filte
 import type { Action } from '../../../src/policy/decide.ts';
 import { FakeRelay } from '../../fake/relay.ts';
 import { hear } from '../../fuzz/hear.ts';
+import { SpooledBody } from '../../../src/wire/spool.ts';
 import { startGateway, testConfig } from '../../kit/gateway.ts';
+import { filtersOf } from '../../kit/mail.ts';
 
 const ONE = 'MAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\nRCPT TO:<550@b.example>\r\nRCPT TO:<c@b.example>\r\n';
 const DIALOG = `EHLO host.example\r\n${ONE}DATA\r\nFrom: a\r\nDate: x\r\n\r\nhi\r\n.\r\nMAIL FROM:<>\r\nRCPT TO:<d@b.example>\r\nQUIT\r\n`;
@@ -105,6 +107,54 @@ describe('a filter of each stage', () => {
     assert.equal(relay.messages.length, 1);
     assert.deepEqual([attempts[0]?.class, attempts[0]?.wouldBe], ['accepted.observed', 'spam.gtube']);
   });
+});
+
+test('content = "blind": no filter that looks at messages runs, whatever is in them; the others do', async () => {
+  const given: Given[] = [];
+  // It would notice: a planted reader of every byte, which refuses all it sees.
+  const reader: AnyFilter = {
+    name: 'reader',
+    stage: 'body',
+    look({ message }) {
+      return [...message.raw()].map(() => found('reader'));
+    },
+    actionOf: () => 'reject',
+    failure: 'reject',
+  };
+  const filters = [...plant(given, 'ignore', 'connect', 'envelope', 'body'), reader];
+  const seeing = await play(filters);
+  assert.equal(seeing.relay.messages.length, 0, 'it does notice where it may look');
+  given.length = 0;
+  const { relay, attempts } = await play(filters, 'content = "blind"');
+  assert.equal(relay.messages.length, 1);
+  assert.deepEqual(
+    given.map(({ stage }) => stage),
+    ['connect', 'envelope', 'envelope'],
+  );
+  assert.deepEqual(
+    attempts[0]?.findings.map(({ filter }) => filter),
+    ['connect', 'envelope'],
+  );
+});
+
+test('content = "blind": the message is read twice: for its Received lines, and to be sent', async () => {
+  // oxlint-disable-next-line typescript/unbound-method -- called with its own `this`, and put back
+  const { read } = SpooledBody.prototype;
+  let reads = 0;
+  SpooledBody.prototype.read = function counted(this: SpooledBody, scratch?: Buffer) {
+    reads++;
+    return read.call(this, scratch);
+  };
+  const filters = (await filtersOf('attachments.enabled = true')).body as readonly AnyFilter[];
+  try {
+    await play(filters);
+    assert.ok(reads > 2, 'filters that look do read');
+    reads = 0;
+    await play(filters, 'content = "blind"');
+  } finally {
+    SpooledBody.prototype.read = read;
+  }
+  assert.equal(reads, 2);
 });
 
 test('a host that leaves while a filter looks at its connection is not greeted', async () => {

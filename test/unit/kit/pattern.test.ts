@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Pattern } from '../../../src/kit/pattern.ts';
+import { folded, Pattern } from '../../../src/kit/pattern.ts';
 
 function compiled(source: string): Pattern {
   const pattern = Pattern.compile(source);
@@ -48,5 +48,24 @@ test('40: hostile patterns on hostile texts of 100 kB take time in proportion to
       pattern.test(text);
       assert.ok(performance.now() - startMs < 500, `${source}: ${performance.now() - startMs} ms`);
     }
+  }
+});
+
+test('a word that every match must have is found, and never one that a match can do without', () => {
+  const required = (source: string): string => compiled(source).required;
+  assert.equal(required('(?i)You have (won|lost) a PRIZE'), 'you have ');
+  assert.equal(required('^https?://[^/]+\\.zip/'), '.zip/');
+  assert.equal(required('colou?r'), 'colo');
+  assert.equal(required('ab{0,2}cd{3}ef'), 'ef');
+  assert.equal(required('a+bc*'), 'a');
+  for (const none of ['a|b', '[abc]def|x', '(abc)', '\\x41bc|d', '\\Qa|b\\E', '.*', '\\d+'])
+    assert.equal(required(none), '', none);
+});
+
+test('what a pattern finds has its required word, whatever the case', () => {
+  const kelvin = compiled('(?i)\u006bey\u0073');
+  for (const text of ['KEYS', '\u212aey\u017f', 'keys']) {
+    assert.ok(kelvin.test(text), text);
+    assert.ok(folded(text).includes(kelvin.required), text);
   }
 });
