@@ -16,6 +16,7 @@ export const commands: Readonly<Record<string, Entry>> = {
     load: () => import('./effective.ts'),
   },
   subscriber: { summary: 'import a list of subscribers, after a check', load: () => import('./subscriber.ts') },
+  limits: { summary: 'show how much of its limits an address has used', load: () => import('./limits.ts') },
   status: { summary: 'show what runs, what is open, and every way round', load: () => import('./status.ts') },
   lock: { summary: 'stop an address or a prefix from sending', load: () => import('./lock.ts') },
   unlock: { summary: 'let it send again', load: () => import('./unlock.ts') },

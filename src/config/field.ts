@@ -119,7 +119,11 @@ export function listOf<T>(item: (spec: Spec) => Field<T>, spec: Spec & { min?: n
     }
     return { value: values };
   };
-  return { ...field(type, parse, spec), item: one };
+  return {
+    ...field(type, parse, spec),
+    item: one,
+    ...(one.write && { write: (values) => values.map((v) => one.write?.(v)) }),
+  };
 }
 
 // Without controls and the format characters that turn text around: values are printed, logged and sent in SMTP.
@@ -210,7 +214,14 @@ export function parseSizeBytes(raw: unknown): number | undefined {
 
 /** A duration, in milliseconds once parsed. */
 export function durationMs(spec: Spec & { min?: string; max: string }): Field<number> {
-  return quantity('a duration such as "500ms", "30s", "5m", "2h"', parseDurationMs, { min: '0s', ...spec });
+  const of = quantity('a duration such as "500ms", "30s", "5m", "2h"', parseDurationMs, { min: '0s', ...spec });
+  return { ...of, write: durationText };
+}
+
+/** In the largest unit that has no fraction. */
+function durationText(ms: number): string {
+  const [unit, size] = Object.entries(UNIT_MS).findLast(([, one]) => ms % one === 0) ?? ['ms', 1];
+  return `${ms / size}${unit}`;
 }
 
 /** A size, in bytes once parsed. */
@@ -249,6 +260,47 @@ export function perSecond(spec: Spec): Field<number> {
     },
     spec,
   );
+}
+
+/** So much in a period of time. */
+export type Limit = {
+  readonly count: number;
+  readonly period: 'minute' | 'hour' | 'day' | 'week' | 'month';
+  /** as it was written: `30/hour` */
+  readonly text: string;
+};
+
+const LIMIT_TYPE = 'then "/minute", "/hour", "/day", "/week" or "/month"';
+
+/** A count in a period, `"30/hour"`. */
+export function limit(spec: Spec): Field<Limit> {
+  return limitOf(`a limit such as "30/hour": a number up to 1000000000, ${LIMIT_TYPE}`, spec, (text) =>
+    /^\d{1,10}$/.test(text) && Number(text) <= 1_000_000_000 ? Number(text) : undefined,
+  );
+}
+
+/** A size in a period, `"1GiB/day"`. */
+export function sizeLimit(spec: Spec): Field<Limit> {
+  return limitOf(`a limit such as "1GiB/day": a size up to "100000GiB", ${LIMIT_TYPE}`, spec, (text) => {
+    const bytes = parseSizeBytes(text);
+    return bytes !== undefined && bytes <= 100_000 * 1024 ** 3 ? bytes : undefined;
+  });
+}
+
+function limitOf(type: string, spec: Spec, countOf: (text: string) => number | undefined): Field<Limit> {
+  const parse = (raw: unknown): Parsed<Limit> => {
+    const match = typeof raw === 'string' ? /^(\w+)\/(minute|hour|day|week|month)$/.exec(raw) : null;
+    const count = countOf(match?.[1] ?? '');
+    return match && count !== undefined
+      ? { value: { count, period: match[2] as Limit['period'], text: match[0] } }
+      : { expected: type };
+  };
+  return { ...field(type, parse, spec), write: ({ text }) => text };
+}
+
+/** Limits of one thing, each for a period of its own: of two for the same the smaller counts. */
+export function limits(of: typeof limit, spec: Spec): Field<readonly Limit[]> {
+  return listOf(of, { default: [], ...spec });
 }
 
 export function prefix(spec: Spec): Field<Prefix> {

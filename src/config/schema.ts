@@ -17,6 +17,8 @@ import {
   integer,
   interfaceName,
   list,
+  limit,
+  limits,
   listOf,
   mailOf,
   mailAddress,
@@ -26,6 +28,7 @@ import {
   perSecond,
   prefix,
   sizeBytes,
+  sizeLimit,
   subscriberPrefix,
   table,
   text,
@@ -89,6 +92,35 @@ const networkFields = {
   ),
   score_defer: optional(decimal({ doc: 'The sum at which it is put off.', example: 0.8, max: 100 })),
   score_reject: optional(decimal({ doc: 'The sum at which it is refused.', example: 0.9, max: 100 })),
+  limit_connections: limits(limit, {
+    doc: 'New connections of one subscriber, "5/minute": an element for each period. Over it 421. Minutes and hours fill evenly, longer periods are those of the calendar in UTC.',
+    example: ['60/minute'],
+  }),
+  limit_messages: limits(limit, {
+    doc: 'Messages that the far side took; over it 451 to each recipient.',
+    example: ['300/hour', '5000/week'],
+  }),
+  limit_recipients: limits(limit, { doc: 'Recipients that the far side took.', example: ['2000/day'] }),
+  limit_bytes: limits(sizeLimit, { doc: 'Octets of messages that the far side took.', example: ['1GiB/day'] }),
+  limit_domains: limits(limit, {
+    doc: 'Different domains of recipients, in periods of the calendar.',
+    example: ['200/hour'],
+  }),
+  limit_senders: limits(limit, {
+    doc: 'Different sender addresses, in periods of the calendar. The null sender is none.',
+    example: ['20/hour'],
+  }),
+  limit_unknown: limits(limit, {
+    doc: 'Recipients that the far side did not know (550, 551 or 553, with 5.1.x where it says more).',
+    example: ['50/day'],
+  }),
+  slow_from: integer({
+    doc: 'Percent of a limit from which on each recipient is answered later, by slow_by; 0 is never.',
+    default: 0,
+    min: 0,
+    max: 100,
+  }),
+  slow_by: durationMs({ doc: 'How much later.', default: '5s', min: '10ms', max: '60s' }),
   log: choice(['full', 'hash', 'none'], {
     doc: 'Addresses of mail in journal and log: as they are, as a keyed hash, or not at all.',
     default: 'full',
@@ -292,6 +324,18 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
       max: '1024GiB',
     }),
     received: integer({ doc: 'Received lines at which a message counts as looping.', default: 50, min: 5, max: 500 }),
+    slow_replies: integer({
+      doc: 'How many replies one worker holds back at a time (slow_by of a network); beyond it they go at once.',
+      default: 200,
+      min: 0,
+      max: 100000,
+    }),
+    notice_every: integer({
+      doc: 'The first time that a subscriber is over one of its limits, and each so many times after, is told in the log (limit.reached).',
+      default: 100,
+      min: 1,
+      max: 1000000,
+    }),
     pressure: integer({
       doc: 'Percent of the descriptors in use at which deadlines shrink to a fifth; at 80 new connections get 421.',
       default: 60,

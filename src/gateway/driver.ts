@@ -411,6 +411,8 @@ export class Connection implements Receiver {
   #finish(work: Work, why: Class): void {
     if (work.isRecorded) return;
     work.isRecorded = true;
+    // One that was cut off without an answer may have arrived, and counts.
+    work.counting?.end(work.inFlight || (work.outcome !== undefined && work.outcome.code < 300));
     const { helo, esmtp } = this.#session;
     this.#rooms.ledger.record(work.toAttempt(helo, esmtp, why, this.#rooms.clock.monotonicMs()));
   }

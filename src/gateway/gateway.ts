@@ -7,8 +7,12 @@ import { type Sender, subjectOf } from '../identity/senders.ts';
 import type { Arrival } from '../intercept/arrival.ts';
 import type { ByteSocket } from '../kit/tcp.ts';
 import type { Class } from '../policy/classes.ts';
+import type { Rule } from '../policy/limits.ts';
+import type { Refusal } from '../smtp/session.ts';
+import { isTaken, needsOf } from './counting.ts';
 import { Connection } from './driver.ts';
 import type { Rooms } from './rooms.ts';
+import { limitRefusal } from './over.ts';
 import { connectWay } from './way.ts';
 
 const SWEEP_MS = 250;
@@ -105,11 +109,21 @@ export class Gateway {
     const over: Class | undefined =
       answer === 'ok' ? undefined : answer === 'over' ? 'limit.connections' : 'error.keeper';
     if (over !== undefined && network.mode !== 'observe') return connection.open({ class: over }, undefined);
-    if (rooms.filters.connect.length === 0) return connection.open(undefined, over);
+    const rules = over === undefined ? whose.limits?.connection : undefined;
+    const limited = rules && rules.length > 0 ? await this.#rateOf(subject, rules) : undefined;
+    if (limited && network.mode !== 'observe') return connection.open(limited, undefined);
+    const observed = over ?? limited?.class;
+    if (rooms.filters.connect.length === 0) return connection.open(undefined, observed);
 
     const { verdict, wouldBe, found: seen } = await connectWay(rooms, connection.id, arrival, whose);
     const refusal = verdict.kind === 'accept' ? undefined : { class: verdict.class, as: verdict.kind };
-    connection.open(refusal, over ?? wouldBe, seen);
+    connection.open(refusal, observed ?? wouldBe, seen);
+  }
+
+  /** The refusal when this subscriber has opened too many connections in its period. */
+  async #rateOf(subject: string, rules: readonly Rule[]): Promise<Refusal | undefined> {
+    const taken = await this.#rooms.ledger.take(needsOf(subject, rules), 0);
+    return isTaken(taken) ? undefined : limitRefusal(taken);
   }
 
   /** What stands in place of the banner, decided without asking anybody. */
@@ -135,5 +149,9 @@ export class Gateway {
 
 function nowhere(rooms: Rooms): Sender {
   const first = rooms.config.network[0] as Network;
-  return { network: { ...first, name: NOWHERE, prefixes: [], mode: 'enforce' }, subscriber: undefined };
+  return {
+    network: { ...first, name: NOWHERE, prefixes: [], mode: 'enforce' },
+    subscriber: undefined,
+    limits: undefined,
+  };
 }

@@ -30,6 +30,8 @@ export type Rooms = {
   readonly log: Log;
   readonly clock: Clock;
   readonly counts: Counts;
+  /** replies that wait because their subscriber is to be slow */
+  heldBack: number;
   /** no new sessions: this worker is about to end */
   draining: boolean;
 };

@@ -11,10 +11,12 @@ import type { Class } from '../policy/classes.ts';
 import { type Decision, decideFound, decideRecipient } from '../policy/decide.ts';
 import { decideTls } from '../policy/require.ts';
 import type { FarReply } from '../relay/relay.ts';
-import { type Reply, refusal } from '../smtp/reply.ts';
+import { type How, type Reply, refusal } from '../smtp/reply.ts';
 import { acceptedOf, type Extension, type Recipient } from '../smtp/transaction.ts';
 import type { BodyFault, BodyReader } from '../wire/body.ts';
 import type { SpooledBody } from '../wire/spool.ts';
+import { Counting } from './counting.ts';
+import { overLimit } from './over.ts';
 import type { Rooms } from './rooms.ts';
 import { isLoop, receivedLine, tagLines } from './trace.ts';
 import type { Whose, Work } from './work.ts';
@@ -47,7 +49,18 @@ export async function recipientWay(rooms: Rooms, work: Work, recipient: Recipien
     const { kind, class: of } = envelope.verdict;
     if (kind !== 'accept') return refused(rooms, work, of, { as: kind });
   }
-  // Behind the wait for filters: recipients of one message may be asked about side by side.
+  const { limits, subject } = work.origin;
+  if (!limits) return farRecipient(rooms, work, recipient);
+  work.counting ??= new Counting(rooms.ledger, limits, subject, work.transaction.from.path, work.atMs);
+  const { taken, answered } = await work.counting.recipient(recipient.path);
+  const over = await overLimit(rooms, work, taken);
+  const reply = over ? refused(rooms, work, over.class, over) : await farRecipient(rooms, work, recipient);
+  answered(reply);
+  return reply;
+}
+
+/** Nothing is waited for before the far side is asked: recipients of one message may be asked about side by side. */
+async function farRecipient(rooms: Rooms, work: Work, recipient: Recipient): Promise<Reply> {
   const { isRequired, decision } = tlsWay(rooms, work, recipient);
   work.wouldBe ??= decision.wouldBe;
   if (decision.verdict.kind !== 'accept') return refused(rooms, work, decision.verdict.class);
@@ -107,6 +120,10 @@ export async function messageWay(
   work.wouldBe ??= wouldBe;
   work.verdictMs = rooms.clock.monotonicMs() - startMs;
   if (verdict.kind !== 'accept') return refused(rooms, work, verdict.class, { as: verdict.kind });
+  if (work.counting) {
+    const over = await overLimit(rooms, work, await work.counting.whole(work.sizeBytes));
+    if (over) return refused(rooms, work, over.class, over);
+  }
 
   work.tags = tags;
   const far = await send(rooms, work, body.spool, facts);
@@ -169,12 +186,7 @@ function logFailures(rooms: Rooms, id: string, { failures }: FilterResult): void
   for (const { filter, reason } of failures) rooms.log.write('warn', 'filter-failed', { id, filter, reason });
 }
 
-function refused(
-  rooms: Rooms,
-  work: Work,
-  of: Class,
-  how: { readonly as?: 'defer' | 'reject'; readonly close?: boolean } = {},
-): Reply {
+function refused(rooms: Rooms, work: Work, of: Class, how: How = {}): Reply {
   return refusal(of, work.transaction.id, rooms.config.gateway.helpUrl, how);
 }
 

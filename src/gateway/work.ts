@@ -11,6 +11,7 @@ import type { Attempt } from '../record/events.ts';
 import type { RelayTransaction } from '../relay/relay.ts';
 import type { Reply } from '../smtp/reply.ts';
 import type { Transaction } from '../smtp/transaction.ts';
+import type { Counting } from './counting.ts';
 
 /** Who has connected; `subject` is whom counts are kept for (`subjectOf`). */
 export type Whose = Sender & { readonly subject: string };
@@ -34,6 +35,8 @@ export class Work {
   relay: RelayTransaction | undefined;
   /** the relay was told that it needs TLS */
   needsTls = false;
+  /** undefined until the first recipient, and where nothing is limited */
+  counting: Counting | undefined;
   /** the message is being judged or sent: the record waits for its end */
   inFlight = false;
   isRecorded = false;

@@ -7,12 +7,15 @@ import { settingsOf } from '../config/effective.ts';
 import type { Config, Network, Subscriber } from '../config/schema.ts';
 import { sourceOf } from '../kit/address.ts';
 import { PrefixMap } from '../kit/prefix-map.ts';
+import { type Limits, limitsOf } from './limits.ts';
 
 export type Sender = {
   /** the settings in force: the network's, with what the subscriber has otherwise */
   readonly network: Network;
   /** the configured one; undefined where an address (IPv6: a prefix) is its own subscriber */
   readonly subscriber: Subscriber | undefined;
+  /** what is counted of it; undefined when nothing is */
+  readonly limits: Limits | undefined;
 };
 
 export interface Senders {
@@ -24,7 +27,7 @@ export interface Senders {
 export function sendersOf({ network, subscriber }: Pick<Config, 'network' | 'subscriber'>): Senders {
   const networks = new PrefixMap<Sender>(
     network.flatMap((one) => {
-      const sender: Sender = { network: one, subscriber: undefined };
+      const sender: Sender = { network: one, subscriber: undefined, limits: limitsOf(one) };
       return one.prefixes.map((prefix) => [prefix, sender] as const);
     }),
   );
@@ -39,8 +42,8 @@ export function sendersOf({ network, subscriber }: Pick<Config, 'network' | 'sub
       if (!found) return networks.find(address);
       let sender = resolved.get(found);
       if (!sender) {
-        const around = networks.find(address) as Sender;
-        resolved.set(found, (sender = { network: settingsOf(around.network, found), subscriber: found }));
+        const settings = settingsOf((networks.find(address) as Sender).network, found);
+        resolved.set(found, (sender = { network: settings, subscriber: found, limits: limitsOf(settings) }));
       }
       return sender;
     },

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 
 // Crockford's base 32: no I, L, O, U, so that an id survives being read out over the telephone.
 const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
@@ -29,4 +29,9 @@ export function newId(nowMs: number): string {
   }
   for (let i = 0; i < 7; i++) text += ALPHABET[(pool[at++] as number) & 31];
   return text;
+}
+
+/** 16 characters that stand for a text: the same for the same, and nothing of it to be read. */
+export function shortHash(text: string): string {
+  return hash('sha256', text, 'base64url').slice(0, 16);
 }

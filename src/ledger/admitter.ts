@@ -86,7 +86,7 @@ export class Admitter {
     this.#giveBack(this.#holdings.takeBack(sources));
     this.sendReleases();
     // What could not be said waits, and the keeper with it.
-    if (this.#released.length === 0) this.#say({ kind: 'returned', recall });
+    if (this.#released.length === 0) this.#say({ kind: 'returned', of: 'connections', recall });
   }
 
   /** To be called each SWEEP_MS: what was not needed since the call before goes back. */

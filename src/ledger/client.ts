@@ -12,8 +12,12 @@ import { type Admission, Admitter, type LedgerSettings, SWEEP_MS } from './admit
 import { checkFromKeeper, type FromKeeper, type Lock, type ToKeeper, VERSION } from './language.ts';
 import { type LockTable, lockTable } from './locktable.ts';
 import { Outbox } from './outbox.ts';
+import { Purse, type Taken } from './purse.ts';
+import type { Need } from './counters.ts';
 
 export type { Admission, LedgerSettings } from './admitter.ts';
+export type { Need } from './counters.ts';
+export type { Taken } from './purse.ts';
 
 const FLUSH_MS = 200;
 
@@ -24,6 +28,13 @@ export interface Ledger {
    */
   admit(source: string, limit: number): Admission | Promise<Admission>;
   release(source: string): void;
+  /**
+   * May all of these be counted? Answers within 250 ms and never rejects; at once far from a limit. `slowFrom` is a part
+   * of 1 from which on the answer is `slow`; 0 is never.
+   */
+  take(needs: readonly Need[], slowFrom: number): Taken | Promise<Taken>;
+  /** They were taken at `atMs`, and it has not happened. */
+  giveBack(needs: readonly Need[], atMs: number): void;
   /** The lock that holds for this address now; the last known ones while the keeper is away. */
   lockOf(address: string): Lock | undefined;
   /** Resolves when the locks have come from the keeper for the first time. */
@@ -50,9 +61,11 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
   const outbox = new Outbox();
   const say = (message: ToKeeper): boolean => channel.send(message);
   const admitter = new Admitter(options, say);
+  const purse = new Purse(options, say, options.clock);
 
   const flush = (): void => {
     admitter.sendReleases();
+    purse.sendBack();
     if (channel.isUp()) outbox.flush((json) => channel.sendText(json));
   };
 
@@ -63,7 +76,10 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
     } else if (message.kind === 'admitted') {
       for (const { ask, ok } of message.answers) admitter.answered(ask, ok);
     } else if (message.kind === 'recall') {
-      admitter.recalled(message.recall, message.sources);
+      if (message.of === 'limits') purse.recalled(message.recall, message.sources);
+      else admitter.recalled(message.recall, message.sources);
+    } else if (message.kind === 'taken') {
+      for (const answer of message.answers) purse.answered(answer);
     }
   };
 
@@ -76,16 +92,22 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
         send({ kind: 'hello', v: VERSION, role: 'worker', worker: options.worker } satisfies ToKeeper);
         options.log.write('info', 'keeper.up');
         admitter.up();
+        purse.up();
         flush();
       },
       onDown(reason) {
         options.log.write('warn', 'keeper.away', { reason });
         admitter.down();
+        purse.down();
       },
     },
     signal,
   );
-  const timers = [setInterval(flush, FLUSH_MS), setInterval(() => admitter.sweep(), SWEEP_MS)];
+  const sweep = (): void => {
+    admitter.sweep();
+    purse.sweep();
+  };
+  const timers = [setInterval(flush, FLUSH_MS), setInterval(sweep, SWEEP_MS)];
   const stopTimers = (): void => timers.forEach((timer) => clearInterval(timer));
   signal.addEventListener('abort', stopTimers, { once: true });
 
@@ -93,15 +115,21 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
     ready,
     admit: (source, limit) => admitter.admit(source, limit, channel.isUp()),
     release: (source) => admitter.release(source),
+    take: (needs, slowFrom) => purse.take(needs, slowFrom, channel.isUp()),
+    giveBack: (needs, atMs) => purse.giveBack(needs, atMs),
     lockOf: (address) => locks.find(address, options.clock.nowMs()),
     record(event) {
       outbox.put(event);
       if (outbox.isFull && channel.isUp()) flush();
     },
     isUp: () => channel.isUp(),
-    configure: (settings) => admitter.configure(settings),
+    configure(settings) {
+      admitter.configure(settings);
+      purse.configure(settings);
+    },
     async close() {
       stopTimers();
+      purse.configure(options);
       flush();
       await channel.close();
     },

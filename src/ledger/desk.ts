@@ -8,6 +8,8 @@ import { type Handlers, type Listener, listenChannel, type Peer } from '../kit/c
 import type { Log } from '../kit/log.ts';
 import type { WorkerEvent } from '../record/events.ts';
 import { Admission } from './admission.ts';
+import type { Count, Need, Over } from './counters.ts';
+import type { CounterFile } from './counterfile.ts';
 import {
   checkToKeeper,
   type FromKeeper,
@@ -16,6 +18,8 @@ import {
   type Question,
   type ToKeeper,
   MAX_BATCH,
+  MAX_TAKES,
+  type TakenAnswer,
 } from './language.ts';
 import { Recalls } from './recalls.ts';
 
@@ -26,6 +30,9 @@ export type DeskOptions = {
   readonly log: Log;
   readonly nowMs: () => number;
   readonly locks: () => readonly Lock[];
+  readonly limits: CounterFile;
+  /** A worker was told that this is over its limit. */
+  readonly onOver: (need: Need) => void;
   readonly onEvents: (worker: number, batch: readonly WorkerEvent[]) => void;
   readonly onWorkerGone: (worker: number) => void;
   readonly onKernel: (report: KernelReport) => void;
@@ -38,6 +45,8 @@ export type Held = { readonly connections: number; readonly sources: number };
 export interface Desk {
   /** Connections counted for max_connections, after workers have given back what they do not use: within 100 ms. */
   held(): Promise<Held>;
+  /** What is counted of a subject's limits, after workers have given back what they do not use: within 100 ms. */
+  counted(subject: string): Promise<readonly Count[]>;
   workers(): readonly Worker[];
   /** Tells workers and guard the locks as they are now, once for all changes of this turn of the loop. */
   tellLocks(): void;
@@ -54,7 +63,9 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
   const workers = new Map<number, { readonly peer: Peer; readonly since: number }>();
   /** all of their connections: one that was replaced may not have been noticed to be gone */
   const workerPeers = new Set<Peer>();
-  const recalls = new Recalls(admission, () => workerPeers);
+  const { counters } = options.limits;
+  const recalls = new Recalls('connections', () => workerPeers);
+  const limitRecalls = new Recalls('limits', () => workerPeers);
   let telling = false;
 
   const tell = (peer: Peer): void => {
@@ -94,6 +105,7 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
         workers.set(message.worker, { peer, since: options.nowMs() });
         workerPeers.add(peer);
         recalls.joined();
+        limitRecalls.joined();
       }
       options.log.write('info', 'keeper.joined', { from: message.role, worker: message.worker });
       listening.add(peer);
@@ -112,6 +124,41 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
       }
       answers.push({ ask, ok });
     };
+    let taken: TakenAnswer[] = [];
+    const tellTaken = (answer: TakenAnswer): void => {
+      if (taken.length === 0) {
+        queueMicrotask(() => {
+          const all = taken;
+          taken = [];
+          // What a worker hears of is written down.
+          options.limits.write();
+          for (let at = 0; at < all.length; at += MAX_TAKES)
+            peer.send({ kind: 'taken', answers: all.slice(at, at + MAX_TAKES) } satisfies FromKeeper);
+        });
+      }
+      taken.push(answer);
+    };
+    /** Before a no, all workers are asked to give back what they hold of the subject that is over; once for each subject. */
+    const take = (ask: number, needs: readonly Need[], asked: readonly string[] = []): void => {
+      let over: Over | undefined;
+      const subjectOver = (): string => needs[over?.over ?? 0]?.subject ?? '';
+      const attempt = (): boolean => {
+        const isTight = needs.some(({ subject }) => limitRecalls.isTight(subject));
+        const result = counters.take(needs, options.nowMs(), isTight ? 0 : workerPeers.size);
+        over = 'over' in result ? result : undefined;
+        if (!('over' in result)) tellTaken({ ask, ok: true, leases: result });
+        return over === undefined;
+      };
+      if (attempt()) return;
+      const subject = subjectOver();
+      limitRecalls.admit(peer, subject, attempt, (ok) => {
+        if (ok || !over) return;
+        const next = subjectOver();
+        if (next !== subject && !asked.includes(next)) return take(ask, needs, [...asked, subject]);
+        options.onOver(needs[over.over] as Need);
+        tellTaken({ ask, ok: false, ...over });
+      });
+    };
     const fromWorker = (worker: number, message: ToKeeper): boolean => {
       switch (message.kind) {
         case 'events':
@@ -119,13 +166,30 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
           break;
         case 'admit':
           for (const { ask, source, limit } of message.asks)
-            recalls.admit(peer, source, limit, (ok) => tellAdmitted(ask, ok));
+            recalls.admit(
+              peer,
+              source,
+              () => admission.admit(peer, source, limit),
+              (ok) => tellAdmitted(ask, ok),
+            );
           break;
         case 'release':
           for (const { source, count } of message.sources) admission.release(peer, source, count);
           break;
         case 'returned':
-          recalls.returned(peer, message.recall);
+          (message.of === 'limits' ? limitRecalls : recalls).returned(peer, message.recall);
+          break;
+        case 'take':
+          for (const { ask, needs } of message.asks) take(ask, needs);
+          break;
+        case 'back':
+          for (const { subject, rule, start, count } of message.items)
+            counters.giveBack(subject, rule, start, count, options.nowMs());
+          options.limits.write();
+          break;
+        case 'spent':
+          counters.spend(message.needs, options.nowMs());
+          options.limits.write();
           break;
         case 'hold':
           for (const { source, count } of message.sources) admission.hold(peer, source, count);
@@ -150,7 +214,10 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
       onDown(why) {
         listening.delete(peer);
         admission.forget(peer);
-        if (workerPeers.delete(peer)) recalls.left(peer);
+        if (workerPeers.delete(peer)) {
+          recalls.left(peer);
+          limitRecalls.left(peer);
+        }
         if (!hello || hello.role === 'cli') {
           if (!hello) options.log.write('warn', 'keeper.stranger', { why });
           return;
@@ -171,6 +238,18 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
     async held() {
       await recalls.all();
       return { connections: admission.connections, sources: admission.sources };
+    },
+    async counted(subject) {
+      const nobody: Peer = { send: () => false, sendText: () => false, close: async () => {} };
+      await new Promise<void>((resolve) =>
+        limitRecalls.admit(
+          nobody,
+          subject,
+          () => false,
+          () => resolve(),
+        ),
+      );
+      return counters.list(subject, options.nowMs());
     },
     workers: () =>
       Array.from(workers, ([worker, { since }]) => ({ worker, since })).sort((a, b) => a.worker - b.worker),

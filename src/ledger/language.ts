@@ -7,6 +7,8 @@
  */
 import { amount, listOf, maybe, object, oneOf, type Shape, text, union, whole, yesNo } from '../kit/shape.ts';
 import { runPaths } from '../kit/run-dir.ts';
+import type { Lease, Need, Over } from './counters.ts';
+import { PERIODS, type Rule, UNITS } from '../policy/limits.ts';
 import { isWorkerEvent, type WorkerEvent } from '../record/events.ts';
 import { type JournalState, type LogFilter, MAX_LOG_ROWS } from '../record/query.ts';
 
@@ -51,6 +53,14 @@ export type KernelReport = {
   readonly configErrors: number;
 };
 
+/** A worker gives back what it was granted of a limit and does not use; `start` is the window's. */
+export type Back = { readonly subject: string; readonly rule: Rule; readonly start: number; readonly count: number };
+
+/** The answer to one of `take`: what is granted beyond each need, or which of them is over its limit. */
+export type TakenAnswer =
+  | { readonly ask: number; readonly ok: true; readonly leases: readonly Lease[] }
+  | ({ readonly ask: number; readonly ok: false } & Over);
+
 export type Counted = { readonly source: string; readonly count: number };
 
 /** To the keeper. */
@@ -70,7 +80,12 @@ export type ToKeeper =
   /** what this worker was admitted, no longer uses and gives back */
   | { readonly kind: 'release'; readonly sources: readonly Counted[] }
   /** the answer to `recall`, after the releases that it led to */
-  | { readonly kind: 'returned'; readonly recall: number }
+  | { readonly kind: 'returned'; readonly of: 'connections' | 'limits'; readonly recall: number }
+  /** may all of these be counted? `ask` numbers the question */
+  | { readonly kind: 'take'; readonly asks: readonly { readonly ask: number; readonly needs: readonly Need[] }[] }
+  | { readonly kind: 'back'; readonly items: readonly Back[] }
+  /** counted while the keeper was away */
+  | { readonly kind: 'spent'; readonly needs: readonly Need[] }
   /** connections that this worker holds beyond those it was admitted here: all of them after a reconnect */
   | { readonly kind: 'hold'; readonly sources: readonly Counted[] }
   /** from the guard, at least each second: five seconds of silence count as not intercepting */
@@ -83,13 +98,21 @@ export type FromKeeper =
   | { readonly kind: 'locks'; readonly locks: readonly Lock[] }
   | { readonly kind: 'admitted'; readonly answers: readonly { readonly ask: number; readonly ok: boolean }[] }
   /** give back what is not used of these sources, and for two seconds what ends of them; without sources: of all, once */
-  | { readonly kind: 'recall'; readonly recall: number; readonly sources?: readonly string[] }
+  | {
+      readonly kind: 'recall';
+      readonly of: 'connections' | 'limits';
+      readonly recall: number;
+      readonly sources?: readonly string[];
+    }
+  | { readonly kind: 'taken'; readonly answers: readonly TakenAnswer[] }
   | { readonly kind: 'answer'; readonly ask: number; readonly ok: true; readonly value: unknown }
   | { readonly kind: 'answer'; readonly ask: number; readonly ok: false; readonly error: string };
 
 export type Question =
   | { readonly of: 'status' }
   | { readonly of: 'locks' }
+  /** what is counted of a subject: answered with a list of Count */
+  | { readonly of: 'counters'; readonly subject: string }
   /** answered with a LockAnswer, as is unlock */
   | { readonly of: 'lock'; readonly lock: Omit<Lock, 'since'> }
   | { readonly of: 'unlock'; readonly subject: string; readonly who: string }
@@ -158,12 +181,27 @@ export type Status = {
 
 /** How many items one message may carry; senders split what is longer. */
 export const MAX_BATCH = 1000;
+/** How many questions about limits: each has several needs. */
+export const MAX_TAKES = 100;
+export const MAX_NEEDS = 64;
 export const MAX_LOCKS = 10_000;
 export const MAX_REASON = 200;
 /** more than a trunk has VLANs */
 export const MAX_INSIDE = 5000;
 
 const source = text(64);
+/** `subjectOf`, or an identity of it */
+const subject = text(400);
+const what = { unit: oneOf(...UNITS), period: oneOf(...PERIODS) };
+const rule: Shape<Rule> = object<Rule>({ ...what, limit: whole() });
+const need: Shape<Need> = object<Need>({ subject, rule, count: whole(), value: maybe(text(32)) as Shape<string> });
+const lease: Shape<Lease> = object<Lease>({
+  count: whole(),
+  start: whole(),
+  until: whole(),
+  left: whole(-Number.MAX_SAFE_INTEGER),
+});
+
 const how = oneOf('kernel', 'defer', 'reject');
 const lockKeys = { subject: source, how, reason: text(MAX_REASON), who: text(100), until: maybe(whole()) };
 const lock: Shape<Lock> = object<Lock>({ ...lockKeys, since: whole() });
@@ -186,6 +224,7 @@ const report: Shape<KernelReport> = object<KernelReport>({
 const question: Shape<Question> = union<Question>('of', {
   status: object({ of: oneOf('status') }),
   locks: object({ of: oneOf('locks') }),
+  counters: object({ of: oneOf('counters'), subject }),
   lock: object({ of: oneOf('lock'), lock: object<Omit<Lock, 'since'>>(lockKeys) }),
   unlock: object({ of: oneOf('unlock'), subject: source, who: text(100) }),
   ca: object({ of: oneOf('ca'), rotate: maybe(text(100)) }),
@@ -221,21 +260,44 @@ const isToKeeper: Shape<ToKeeper> = union<Kinds<ToKeeper>>('kind', {
     asks: listOf(object({ ask: whole(), source, limit: whole(1) }), MAX_BATCH),
   }),
   release: object({ kind: oneOf('release'), sources: counted }),
-  returned: object({ kind: oneOf('returned'), recall: whole() }),
+  returned: object({ kind: oneOf('returned'), of: oneOf('connections', 'limits'), recall: whole() }),
+  take: object({
+    kind: oneOf('take'),
+    asks: listOf(object({ ask: whole(), needs: listOf(need, MAX_NEEDS) }), MAX_TAKES),
+  }),
+  back: object({
+    kind: oneOf('back'),
+    items: listOf(object<Back>({ subject, rule, start: whole(), count: whole(1) }), MAX_BATCH),
+  }),
+  spent: object({ kind: oneOf('spent'), needs: listOf(need, MAX_BATCH) }),
   hold: object({ kind: oneOf('hold'), sources: counted }),
   kernel: object({ kind: oneOf('kernel'), report }),
   ask: object({ kind: oneOf('ask'), ask: whole(), question }),
 });
 
 const anything: Shape<unknown> = (raw): raw is unknown => raw !== undefined;
+const isTaken: Shape<TakenAnswer> = (raw): raw is TakenAnswer => isGranted(raw) || isOver(raw);
+const isGranted = object<Extract<TakenAnswer, { ok: true }>>({
+  ask: whole(),
+  ok: oneOf(true),
+  leases: listOf(lease, MAX_NEEDS),
+});
+const isOver = object<Extract<TakenAnswer, { ok: false }>>({
+  ask: whole(),
+  ok: oneOf(false),
+  over: whole(0, MAX_NEEDS),
+  retryMs: amount,
+});
 const isFromKeeper: Shape<FromKeeper> = union<Kinds<FromKeeper>>('kind', {
   locks: object({ kind: oneOf('locks'), locks: listOf(lock, MAX_LOCKS) }),
   admitted: object({ kind: oneOf('admitted'), answers: listOf(object({ ask: whole(), ok: yesNo }), MAX_BATCH) }),
   recall: object<Extract<FromKeeper, { kind: 'recall' }>>({
     kind: oneOf('recall'),
+    of: oneOf('connections', 'limits'),
     recall: whole(),
-    sources: maybe(listOf(source, MAX_BATCH)) as Shape<readonly string[]>,
+    sources: maybe(listOf(subject, MAX_BATCH)) as Shape<readonly string[]>,
   }),
+  taken: object({ kind: oneOf('taken'), answers: listOf(isTaken, MAX_TAKES) }),
   answer: (raw): raw is Extract<FromKeeper, { kind: 'answer' }> => isAnswer(raw) || isRefusal(raw),
 });
 const isAnswer = object<Extract<FromKeeper, { ok: true }>>({

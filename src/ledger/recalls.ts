@@ -7,7 +7,6 @@
  * tries against its limit without end costs one recall a second.
  */
 import type { Peer } from '../kit/channel.ts';
-import type { Admission } from './admission.ts';
 import { type FromKeeper, MAX_BATCH } from './language.ts';
 
 /** well within the time that a worker waits for its answer */
@@ -15,7 +14,8 @@ export const RECALL_TIMEOUT_MS = 100;
 /** shorter than workers keep nothing, TIGHT_MS in admitter.ts */
 const KNOWN_MS = 1_000;
 
-type Waiting = { readonly peer: Peer; readonly limit: number; readonly answer: (ok: boolean) => void };
+/** `attempt`: counts it if there is room. */
+type Waiting = { readonly peer: Peer; readonly attempt: () => boolean; readonly answer: (ok: boolean) => void };
 type Round = {
   readonly recall: number;
   /** by source, in the order asked; undefined: all sources, and nobody waits for one of them */
@@ -27,7 +27,7 @@ type Round = {
 };
 
 export class Recalls {
-  readonly #admission: Admission;
+  readonly #of: 'connections' | 'limits';
   readonly #workers: () => Iterable<Peer>;
   readonly #rounds = new Map<number, Round>();
   readonly #bySource = new Map<string, Round>();
@@ -37,27 +37,32 @@ export class Recalls {
   #next: Round | undefined;
   #last = 0;
 
-  constructor(admission: Admission, workers: () => Iterable<Peer>) {
-    this.#admission = admission;
+  constructor(of: 'connections' | 'limits', workers: () => Iterable<Peer>) {
+    this.#of = of;
     this.#workers = workers;
   }
 
-  /** One more connection of `source` for this worker? Answers at once, or within 100 ms when others may hold it unused. */
-  admit(peer: Peer, source: string, limit: number, answer: (ok: boolean) => void): void {
+  /** Something of `source` for this worker? Answers at once, or within 100 ms when others may hold it unused. */
+  admit(peer: Peer, source: string, attempt: () => boolean, answer: (ok: boolean) => void): void {
     let round = this.#bySource.get(source);
     if (!round) {
-      if (this.#admission.admit(peer, source, limit)) return answer(true);
+      if (attempt()) return answer(true);
       if (this.#tight.has(source)) return answer(false);
       round = this.#gather();
       this.#bySource.set(source, round);
       round.asks?.set(source, []);
     }
-    round.asks?.get(source)?.push({ peer, limit, answer });
+    round.asks?.get(source)?.push({ peer, attempt, answer });
   }
 
   /** Resolves when all workers have given back all that they do not use, at the latest after 100 ms. */
   all(): Promise<void> {
     return new Promise((resolve) => this.#start(this.#newRound(undefined, resolve)));
+  }
+
+  /** No worker holds anything of it, and will not for a while. */
+  isTight(source: string): boolean {
+    return this.#tight.has(source);
   }
 
   /** This worker has given back what it did not use. */
@@ -104,6 +109,7 @@ export class Recalls {
     this.#rounds.set(round.recall, round);
     const message: FromKeeper = {
       kind: 'recall',
+      of: this.#of,
       recall: round.recall,
       ...(round.asks && { sources: [...round.asks.keys()] }),
     };
@@ -121,13 +127,12 @@ export class Recalls {
   /** Those that asked first, as far as there is room. */
   #serve({ asks }: Round): void {
     for (const [source, list] of asks ?? []) {
-      let served = 0;
-      for (const { peer, limit, answer } of list) {
-        if (!this.#admission.admit(peer, source, limit)) break;
-        served++;
-        answer(true);
-      }
-      list.splice(0, served);
+      const rest = list.filter(({ attempt, answer }) => {
+        const isServed = attempt();
+        if (isServed) answer(true);
+        return !isServed;
+      });
+      asks?.set(source, rest);
     }
   }
 

@@ -312,6 +312,48 @@ export const classes = {
     text: 'Too many connections from this source at once',
     doc: 'max_connections of the network is reached for this source (IPv6: its /64). Raise it for a busy mail server; otherwise see what the host does: postern log --source ADDRESS.',
   },
+  'limit.connection-rate': {
+    code: 421,
+    detail: '7.0',
+    text: 'Too many connections from this source in a short time',
+    doc: 'limit_connections is reached. "postern limits ADDRESS" shows every count of the source and when it ends; raise the limit for a busy mail server.',
+  },
+  'limit.messages': {
+    code: 451,
+    detail: '7.1',
+    text: 'Too many messages from this source',
+    doc: 'limit_messages is reached; "postern limits ADDRESS" shows by how much. Of a host that never sends much: look what it sends before raising the limit.',
+  },
+  'limit.recipient-rate': {
+    code: 451,
+    detail: '7.1',
+    text: 'Too many recipients from this source',
+    doc: 'limit_recipients is reached; "postern limits ADDRESS" shows by how much. Raise it for lists, or look what the host sends.',
+  },
+  'limit.bytes': {
+    code: 451,
+    detail: '7.1',
+    text: 'Too much mail from this source',
+    doc: 'limit_bytes is reached, or this one message is larger than what is left of it: then a retry helps only in the next period.',
+  },
+  'limit.domains': {
+    code: 451,
+    detail: '7.1',
+    text: 'Mail to too many different domains from this source',
+    doc: 'limit_domains is reached: a host that writes to ever more domains is a list server or sends spam. Domains that it has written to in this period go on.',
+  },
+  'limit.senders': {
+    code: 451,
+    detail: '7.1',
+    text: 'Too many different sender addresses from this source',
+    doc: 'limit_senders is reached: a forwarding server, or a program that makes its senders up. Senders of this period go on.',
+  },
+  'limit.unknown': {
+    code: 451,
+    detail: '7.1',
+    text: 'Too many unknown recipients from this source',
+    doc: 'limit_unknown is reached: the far side did not know so many of the recipients. An old list, or guessing: look at the host before it harms the reputation of its neighbours.',
+  },
   'limit.recipients': {
     code: 452,
     detail: '5.3',

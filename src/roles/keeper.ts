@@ -12,7 +12,9 @@ import { type Log, stdoutLog } from '../kit/log.ts';
 import { runPaths } from '../kit/run-dir.ts';
 import { type Desk, type Held, openDesk } from '../ledger/desk.ts';
 import type { KernelReport, Question } from '../ledger/language.ts';
+import { CounterFile } from '../ledger/counterfile.ts';
 import { Locks } from '../ledger/locks.ts';
+import { OverNotices } from '../ledger/notices.ts';
 import type { Attempt, WorkerEvent } from '../record/events.ts';
 import { type Exporter, startExporter } from '../record/exporter.ts';
 import { type Journal, openJournal } from '../record/journal.ts';
@@ -89,6 +91,8 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
   const startedMs = clock.monotonicMs();
 
   const locks = new Locks(join(stateDir, 'locks.json'), clock, log);
+  const limits = new CounterFile(join(stateDir, 'counters.jsonl'), log, clock.nowMs());
+  const notices = new OverNotices(log);
   const privacy = new Privacy(join(stateDir, 'privacy.key'), log);
   const authority = new Authority({
     path: join(stateDir, 'ca.pem'),
@@ -157,6 +161,8 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
     switch (question.of) {
       case 'status':
         return status(await desk.held());
+      case 'counters':
+        return desk.counted(question.subject);
       case 'locks':
         return locks.list();
       case 'lock': {
@@ -193,6 +199,8 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         log,
         nowMs: () => clock.nowMs(),
         locks: () => locks.list(),
+        limits,
+        onOver: (need) => notices.over(need, config.limits.noticeEvery),
         onEvents,
         onWorkerGone: (worker) => metrics.workerGone(worker),
         onKernel,
@@ -201,6 +209,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       life.signal,
     );
   } catch (error) {
+    limits.close();
     await journal.close();
     throw error;
   }
@@ -215,6 +224,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
   const timers = [
     setInterval(() => {
       if (locks.tidy()) desk.tellLocks();
+      limits.tidy(clock.nowMs());
     }, TIDY_MS),
     setInterval(() => authority.tend(), TEND_MS),
   ];
@@ -232,6 +242,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       life.abort();
       // What workers have said already is heard to its end; then it is written.
       await Promise.race([desk.closed, new Promise((resolve) => setTimeout(resolve, CLOSE_TIMEOUT_MS).unref())]);
+      limits.close();
       await journal.close();
       await exporter.close();
     },

@@ -130,6 +130,7 @@ function makeRooms(config: Config, index: number, egress: Egress, signal: AbortS
     log,
     clock: systemClock,
     counts,
+    heldBack: 0,
     draining: false,
   };
   return rooms;

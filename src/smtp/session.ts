@@ -10,7 +10,7 @@
 import type { Class } from '../policy/classes.ts';
 import { type Capabilities, noCapabilities } from './capabilities.ts';
 import { type Command, isOtherProtocol, parseCommand, type Verb } from './command.ts';
-import { type Reply, refusal, reply } from './reply.ts';
+import { type How, type Reply, refusal, reply } from './reply.ts';
 import type { Recipient, Transaction } from './transaction.ts';
 import type { Dialog, SessionOptions } from './verb/dialog.ts';
 import { data } from './verb/data.ts';
@@ -21,7 +21,7 @@ import { startTls } from './verb/starttls.ts';
 import { expn, help, noop, quit, rset, vrfy } from './verb/simple.ts';
 
 /** `as` overrules the class's own severity. */
-export type Refusal = { readonly class: Class; readonly as?: 'defer' | 'reject' };
+export type Refusal = { readonly class: Class } & Omit<How, 'close'>;
 
 export type SessionEvent =
   /** the connection is admitted, or the banner is a refusal */
@@ -167,7 +167,7 @@ export class Session implements Dialog {
 
   #open(refuseWith: Refusal | undefined): void {
     this.#state = 'ready';
-    if (refuseWith) this.refuse(refuseWith.class, true, refuseWith.as);
+    if (refuseWith) this.refuse(refuseWith.class, true, refuseWith);
     else this.say(reply(220, `${this.options.gatewayName} ESMTP Postern`));
   }
 
@@ -196,10 +196,10 @@ export class Session implements Dialog {
     this.#flush();
   }
 
-  refuse(of: Class, close = false, as?: 'defer' | 'reject'): void {
+  refuse(of: Class, close = false, how: Omit<How, 'close'> = {}): void {
     const id = this.transaction?.id ?? this.options.id;
     if (!this.transaction) this.lastRefusal = of;
-    const said = refusal(of, id, this.options.helpUrl, { close, ...(as && { as }) });
+    const said = refusal(of, id, this.options.helpUrl, { ...how, close });
     this.say(said);
     this.#countError(said, id);
   }

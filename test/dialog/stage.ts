@@ -6,6 +6,7 @@
  *     % before LIST          what the server was seen to offer before a reload of the configuration, whatever it does
  *     % from ADDRESS         the host's address                    % lock SUBJECT HOW   somebody has locked it
  *     % admission over       the keeper's answer to one more connection: over, or away
+ *     % over UNIT            a limit of the network that is reached: messages, recipients, ...
  *     % descriptors N        the worker's limit of open files      % room N            octets that bodies may take
  *     % certificate none     there is nothing to show after STARTTLS
  *     % broken lock, filter  a part of ours that throws whenever it is asked
@@ -54,6 +55,7 @@ export async function stage(settings: ReadonlyMap<string, string>, address: stri
     ledger.lockOf = () => {
       throw new Error('planted');
     };
+  for (const unit of settings.get('over')?.split(' ') ?? []) ledger.over.add(unit);
   ledger.admission = (settings.get('admission') as Admission | undefined) ?? 'ok';
   const [subject, how = 'reject'] = settings.get('lock')?.split(' ') ?? [];
   if (subject !== undefined)

@@ -18,7 +18,7 @@ import { openListener } from '../../src/kit/native-socket.ts';
 import { TcpAcceptor } from '../../src/kit/tcp-open.ts';
 import { type Clock, systemClock } from '../../src/kit/clock.ts';
 import { type Log, silentLog } from '../../src/kit/log.ts';
-import type { Admission, Ledger } from '../../src/ledger/client.ts';
+import type { Admission, Ledger, Need, Taken } from '../../src/ledger/client.ts';
 import type { Lock } from '../../src/ledger/language.ts';
 import type { Attempt, WorkerEvent } from '../../src/record/events.ts';
 import { tlsRules } from '../../src/policy/require.ts';
@@ -40,6 +40,23 @@ export class FakeLedger implements Ledger {
   async admit(source: string): Promise<Admission> {
     if (this.admission === 'ok') this.held.set(source, (this.held.get(source) ?? 0) + 1);
     return this.admission;
+  }
+  /** the limits that are reached */
+  readonly over = new Set<string>();
+  /** by unit, what is taken and not given back */
+  readonly taken = new Map<string, number>();
+
+  take(needs: readonly Need[]): Taken {
+    const over = needs.find(({ rule }) => this.over.has(rule.unit));
+    if (over) return { over, retryMs: 90_000 };
+    this.#count(needs, 1);
+    return 'ok';
+  }
+  giveBack(needs: readonly Need[]): void {
+    this.#count(needs, -1);
+  }
+  #count(needs: readonly Need[], sign: 1 | -1): void {
+    for (const { rule, count } of needs) this.taken.set(rule.unit, (this.taken.get(rule.unit) ?? 0) + sign * count);
   }
   release(source: string): void {
     this.held.set(source, (this.held.get(source) ?? 0) - 1);
@@ -137,6 +154,7 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
     log,
     clock,
     counts,
+    heldBack: 0,
     draining: false,
   };
   const gateway = new Gateway(rooms);

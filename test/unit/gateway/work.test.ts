@@ -8,7 +8,7 @@ async function origin(): Promise<Origin> {
   const [network] = (await testConfig(['127.0.0.1:2526'])).network;
   assert.ok(network);
   const arrival = { source: '198.51.100.10', sourcePort: 1025, destination: '203.0.113.25', destinationPort: 25 };
-  const whose = { network, subscriber: undefined, subject: arrival.source };
+  const whose = { network, subscriber: undefined, limits: undefined, subject: arrival.source };
   return { session: '01HZX3V9P00000B2', worker: 1, ...whose, arrival, tls: undefined, found: undefined };
 }
 const from = { path: '<a@a.example>', parameters: '', needs: [] };

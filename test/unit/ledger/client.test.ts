@@ -179,16 +179,16 @@ test('a recall takes back what is not used, and then each connection of the sour
   await l.admit('192.0.2.1', 3);
   l.release('198.51.100.7');
   l.release('192.0.2.1');
-  k.say({ kind: 'recall', recall: 7, sources: ['198.51.100.7', '203.0.113.1'] });
+  k.say({ kind: 'recall', of: 'connections', recall: 7, sources: ['198.51.100.7', '203.0.113.1'] });
   assert.deepEqual((await next(k.got, 'release')).sources, [{ source: '198.51.100.7', count: 1 }]);
-  assert.deepEqual(await k.got.next(), { kind: 'returned', recall: 7 });
+  assert.deepEqual(await k.got.next(), { kind: 'returned', of: 'connections', recall: 7 });
   l.release('198.51.100.7');
   assert.deepEqual(await k.got.next(), { kind: 'release', sources: [{ source: '198.51.100.7', count: 1 }] });
   assert.equal(l.admit('192.0.2.1', 3), 'ok');
   l.release('192.0.2.1');
-  k.say({ kind: 'recall', recall: 8 });
+  k.say({ kind: 'recall', of: 'connections', recall: 8 });
   assert.deepEqual((await next(k.got, 'release')).sources, [{ source: '192.0.2.1', count: 1 }]);
-  assert.deepEqual(await k.got.next(), { kind: 'returned', recall: 8 });
+  assert.deepEqual(await k.got.next(), { kind: 'returned', of: 'connections', recall: 8 });
 });
 
 test('a reload gives back what is not used: the limit may have changed', async () => {

@@ -7,6 +7,8 @@ import { attempt, counts, kernelReport, throughJson } from './sample.ts';
 
 const lock = { subject: '198.51.100.7/32', how: 'kernel', reason: 'spam', who: 'root', since: 1 } as const;
 
+const rule = { unit: 'messages', period: 'hour', limit: 30 } as const;
+
 const toKeeper: readonly ToKeeper[] = [
   { kind: 'hello', v: 3, role: 'worker', worker: 3 },
   { kind: 'hello', v: 3, role: 'guard' },
@@ -27,7 +29,22 @@ const toKeeper: readonly ToKeeper[] = [
       { source: '2001:db8:1:2::/64', count: 7 },
     ],
   },
-  { kind: 'returned', recall: 1 },
+  { kind: 'returned', of: 'connections', recall: 1 },
+  {
+    kind: 'take',
+    asks: [
+      {
+        ask: 1,
+        needs: [
+          { subject: '@web-1', rule, count: 1 },
+          { subject: '@web-1', rule, count: 1, value: 'x' },
+        ],
+      },
+    ],
+  },
+  { kind: 'back', items: [{ subject: '@web-1', rule, start: 0, count: 3 }] },
+  { kind: 'spent', needs: [{ subject: '@web-1', rule, count: 1 }] },
+  { kind: 'ask', ask: 6, question: { of: 'counters', subject: '@web-1' } },
   { kind: 'hold', sources: [{ source: '198.51.100.7', count: 3 }] },
   {
     kind: 'kernel',
@@ -66,8 +83,15 @@ const fromKeeper: readonly FromKeeper[] = [
       { ask: 2, ok: false },
     ],
   },
-  { kind: 'recall', recall: 1, sources: ['198.51.100.7'] },
-  { kind: 'recall', recall: 2 },
+  { kind: 'recall', of: 'connections', recall: 1, sources: ['198.51.100.7'] },
+  { kind: 'recall', of: 'limits', recall: 2 },
+  {
+    kind: 'taken',
+    answers: [
+      { ask: 1, ok: true, leases: [{ count: 3, start: 0, until: 1, left: -2 }] },
+      { ask: 2, ok: false, over: 0, retryMs: 1.5 },
+    ],
+  },
   { kind: 'answer', ask: 1, ok: true, value: { any: ['thing'] } },
   { kind: 'answer', ask: 1, ok: true, value: null },
   { kind: 'answer', ask: 1, ok: false, error: 'no' },

@@ -23,7 +23,7 @@ class Bench {
     readonly open: string[];
     asking: number;
   }[] = [];
-  readonly recalls = new Recalls(this.admission, () => this.workers.map(({ peer }) => peer));
+  readonly recalls = new Recalls('connections', () => this.workers.map(({ peer }) => peer));
 
   constructor(workers: number) {
     for (let i = 0; i < workers; i++) this.join();
@@ -76,8 +76,11 @@ class Bench {
     else if (message.kind === 'returned') this.recalls.returned(worker.peer, message.recall);
     else if (message.kind === 'admit')
       for (const { ask, source, limit } of message.asks)
-        this.recalls.admit(worker.peer, source, limit, (ok) =>
-          worker.fromKeeper.push({ kind: 'admitted', answers: [{ ask, ok }] }),
+        this.recalls.admit(
+          worker.peer,
+          source,
+          () => this.admission.admit(worker.peer, source, limit),
+          (ok) => worker.fromKeeper.push({ kind: 'admitted', answers: [{ ask, ok }] }),
         );
     else assert.fail(`nobody says ${message.kind} here`);
   }
@@ -215,7 +218,7 @@ test('what all workers hold is counted when they have given back the rest', asyn
   await b.settle();
   await all;
   assert.equal(b.admission.connections, 1);
-  await new Recalls(b.admission, () => []).all();
+  await new Recalls('connections', () => []).all();
 });
 
 test('any order of coming, ending, sweeping and hearing: never one more than the limit, and all is right in the end', async () => {

@@ -1,0 +1,44 @@
+/** The limits of a subscriber's settings as rules, made once: by the moment at which they are asked for. */
+import type { Limit } from '../config/field.ts';
+import type { Network } from '../config/schema.ts';
+import type { Rule, Unit } from '../policy/limits.ts';
+
+export type Limits = {
+  /** of one new connection */
+  readonly connection: readonly Rule[];
+  /** of a message's first recipient: it is one message, of one sender */
+  readonly message: readonly Rule[];
+  readonly sender: readonly Rule[];
+  /** of each recipient: it is one, in one domain, and the far side may not know it */
+  readonly recipient: readonly Rule[];
+  readonly domain: readonly Rule[];
+  /** of a whole message */
+  readonly bytes: readonly Rule[];
+  /** the part of a limit from which on replies are held back; 0 is never */
+  readonly slowFrom: number;
+};
+
+/** Undefined when nothing is limited. */
+export function limitsOf(network: Network): Limits | undefined {
+  const limits: Limits = {
+    connection: rules('connections', network.limitConnections),
+    message: rules('messages', network.limitMessages),
+    sender: rules('senders', network.limitSenders),
+    recipient: [...rules('recipients', network.limitRecipients), ...rules('unknown', network.limitUnknown)],
+    domain: rules('domains', network.limitDomains),
+    bytes: rules('bytes', network.limitBytes),
+    slowFrom: network.slowFrom / 100,
+  };
+  const { slowFrom: _, ...all } = limits;
+  return Object.values(all).some((list) => list.length > 0) ? limits : undefined;
+}
+
+/** Of two for the same period the smaller counts. */
+function rules(unit: Unit, list: readonly Limit[]): Rule[] {
+  const byPeriod = new Map<string, Rule>();
+  for (const { count: limit, period } of list) {
+    const before = byPeriod.get(period);
+    if (!before || before.limit > limit) byPeriod.set(period, { unit, period, limit });
+  }
+  return [...byPeriod.values()];
+}

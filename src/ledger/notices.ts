@@ -1,0 +1,24 @@
+/** Who is over a limit is told of: the first time, and each n-th after. A limit that nobody hears of does not help. */
+import type { Log } from '../kit/log.ts';
+import type { Need } from './counters.ts';
+
+/** Beyond it counting begins anew: somebody is told of again. */
+const MAX_COUNTED = 100_000;
+
+export class OverNotices {
+  readonly #log: Log;
+  readonly #times = new Map<string, number>();
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  over({ subject, rule: { unit, period, limit } }: Need, every: number): void {
+    const key = `${subject} ${unit}/${period}`;
+    if (this.#times.size >= MAX_COUNTED) this.#times.clear();
+    const times = (this.#times.get(key) ?? 0) + 1;
+    this.#times.set(key, times);
+    if ((times - 1) % every !== 0) return;
+    this.#log.write('warn', 'limit.reached', { subject, unit, period, limit, times });
+  }
+}

@@ -1,0 +1,301 @@
+/**
+ * What a worker may still count of each limit without asking: leases that the keeper granted beyond what was asked for.
+ *
+ * Far from a limit one question serves many messages; near it each asks, since what is given beyond the need is a part of
+ * what is left. What is not used for a second or two goes back, and at once what the keeper recalls. While the keeper is
+ * away `gateway.keeper_failure` says what happens, and what was counted without it is told when it is back.
+ */
+import type { Clock } from '../kit/clock.ts';
+import { isBucket, isDistinct, type Rule, windowOf } from '../policy/limits.ts';
+import type { LedgerSettings } from './admitter.ts';
+import type { Lease, Need } from './counters.ts';
+import { type Back, MAX_BATCH, MAX_TAKES, type TakenAnswer, type ToKeeper } from './language.ts';
+
+export const TAKE_TIMEOUT_MS = 250;
+/** longer than the keeper relies on it, KNOWN_MS in recalls.ts */
+const TIGHT_MS = 2_000;
+
+/** `slow`: granted, and as much is used as the subscriber's `slow_from` says. `away`: nobody could be asked. */
+export type Taken = 'ok' | 'slow' | 'away' | { readonly over: Need; readonly retryMs: number };
+
+type Held = {
+  readonly rule: Rule;
+  count: number;
+  start: number;
+  until: number;
+  /** of the limit, as the keeper said it, less what has been used here since */
+  left: number;
+  isIdle: boolean;
+  /** those that the keeper has counted in this window */
+  values: Set<string> | undefined;
+};
+
+type Ask = {
+  readonly missing: readonly Need[];
+  readonly had: readonly Need[];
+  readonly slowFrom: number;
+  resolve: ((taken: Taken) => void) | undefined;
+};
+
+export class Purse {
+  #settings: LedgerSettings;
+  readonly #say: (message: ToKeeper) => boolean;
+  readonly #clock: Clock;
+  readonly #held = new Map<string, Map<string, Held>>();
+  readonly #asks = new Map<number, Ask>();
+  #lastAsk = 0;
+  #unsent: { readonly ask: number; readonly needs: readonly Need[] }[] = [];
+  #back: Back[] = [];
+  readonly #tight = new Map<string, number>();
+  /** counted here while the keeper was away: for this worker's share, and to be told */
+  readonly #alone = new Map<string, { start: number; used: number; readonly values: Set<string> }>();
+  #spent: Need[] = [];
+
+  constructor(settings: LedgerSettings, say: (message: ToKeeper) => boolean, clock: Clock) {
+    this.#settings = settings;
+    this.#say = say;
+    this.#clock = clock;
+  }
+
+  /** A limit may be another now. */
+  configure(settings: LedgerSettings): void {
+    this.#settings = settings;
+    this.#returnAll();
+  }
+
+  /** All of the needs or none of them. Answers within 250 ms and never rejects. `slowFrom`: a part of 1, 0 is never. */
+  take(needs: readonly Need[], slowFrom: number, keeperIsUp: boolean): Taken | Promise<Taken> {
+    const nowMs = this.#clock.nowMs();
+    let missing: Need[] | undefined;
+    for (const need of needs) if (!this.#has(need, nowMs)) (missing ??= []).push(need);
+    if (!missing) {
+      for (const need of needs) this.#use(need);
+      return this.#isSlow(needs, slowFrom) ? 'slow' : 'ok';
+    }
+    const had = missing.length === needs.length ? [] : needs.filter((need) => !missing.includes(need));
+    for (const need of had) this.#use(need);
+    if (!keeperIsUp) return this.#takeAlone(missing, had, nowMs);
+    return new Promise((resolve) => {
+      const ask = ++this.#lastAsk;
+      this.#asks.set(ask, { missing, had, slowFrom, resolve });
+      if (this.#unsent.length === 0) setImmediate(() => this.#sendAsks());
+      this.#unsent.push({ ask, needs: missing });
+    });
+  }
+
+  /** Taken at `atMs`, and not used after all. What is counted once for each different one stays counted. */
+  giveBack(needs: readonly Need[], atMs: number): void {
+    const nowMs = this.#clock.nowMs();
+    for (const { subject, rule, count, value } of needs) {
+      if (value !== undefined) continue;
+      const start = isBucket(rule) ? 0 : windowOf(rule.period, atMs).start;
+      // The window it was taken in has ended: there is nothing to give back.
+      if (start !== 0 && start !== windowOf(rule.period, nowMs).start) continue;
+      const held = this.#held.get(subject)?.get(keyOf(rule));
+      if (held?.start === start && held.until > nowMs && !this.#tight.has(subject)) {
+        held.count += count;
+        held.left += count;
+      } else this.#tellBack({ subject, rule, start, count });
+    }
+  }
+
+  answered({ ask: number, ...answer }: TakenAnswer): void {
+    const ask = this.#asks.get(number);
+    if (!ask) return;
+    this.#asks.delete(number);
+    const { missing, had, slowFrom, resolve } = ask;
+    if (!answer.ok) {
+      if (!resolve) return;
+      this.giveBack(had, this.#clock.nowMs());
+      resolve({ over: missing[answer.over] as Need, retryMs: answer.retryMs });
+      return;
+    }
+    for (const [i, need] of missing.entries()) this.#granted(need, answer.leases[i] as Lease);
+    // Too late: it has been counted here, and what the keeper has counted for it goes back.
+    if (!resolve) this.giveBack(missing, this.#clock.nowMs());
+    else resolve(this.#isSlow([...missing, ...had], slowFrom) ? 'slow' : 'ok');
+    for (const { subject } of missing) this.#keepNothingOf(subject);
+  }
+
+  /** Gives back what is held of these subjects, or of all, and says when that is done. */
+  recalled(recall: number, subjects: readonly string[] | undefined): void {
+    const untilMs = this.#clock.monotonicMs() + TIGHT_MS;
+    if (!subjects) this.#returnAll();
+    for (const subject of subjects ?? []) {
+      this.#tight.set(subject, untilMs);
+      this.#return(subject);
+    }
+    this.sendBack();
+    // What could not be said waits, and the keeper with it.
+    if (this.#back.length === 0) this.#say({ kind: 'returned', of: 'limits', recall });
+  }
+
+  /** To be called each second: what was not used since the call before goes back. */
+  sweep(): void {
+    const nowMs = this.#clock.nowMs();
+    for (const [subject, rules] of this.#held) {
+      for (const [key, held] of rules) {
+        if (!held.isIdle && held.until > nowMs) {
+          held.isIdle = true;
+          continue;
+        }
+        if (held.values && held.until > nowMs) continue;
+        this.#giveUp(subject, held);
+        rules.delete(key);
+      }
+      if (rules.size === 0) this.#held.delete(subject);
+    }
+    const monotonicMs = this.#clock.monotonicMs();
+    for (const [subject, untilMs] of this.#tight) if (monotonicMs > untilMs) this.#tight.delete(subject);
+  }
+
+  /** The keeper is there: it is told what was counted without it. */
+  up(): void {
+    this.#alone.clear();
+    for (let at = 0; at < this.#spent.length; at += MAX_BATCH)
+      if (!this.#say({ kind: 'spent', needs: this.#spent.slice(at, at + MAX_BATCH) })) return;
+    this.#spent = [];
+  }
+
+  /** The keeper has gone: whoever waits for its answer is answered here. What is held stays good: it has been counted. */
+  down(): void {
+    this.#unsent = [];
+    this.#tight.clear();
+    const open = [...this.#asks.values()];
+    this.#asks.clear();
+    for (const ask of open) this.#answerAlone(ask);
+  }
+
+  sendBack(): void {
+    while (this.#back.length > 0) {
+      if (!this.#say({ kind: 'back', items: this.#back.slice(0, MAX_BATCH) })) return;
+      this.#back.splice(0, MAX_BATCH);
+    }
+  }
+
+  #has({ subject, rule, count, value }: Need, nowMs: number): boolean {
+    const held = this.#held.get(subject)?.get(keyOf(rule));
+    if (!held || held.until <= nowMs || held.rule.limit !== rule.limit) return false;
+    return value === undefined ? held.count >= count : held.values?.has(value) === true;
+  }
+
+  #use({ subject, rule, count, value }: Need): void {
+    const held = this.#held.get(subject)?.get(keyOf(rule));
+    if (!held) return;
+    held.isIdle = false;
+    if (value !== undefined) return;
+    held.count -= count;
+    held.left -= count;
+  }
+
+  #isSlow(needs: readonly Need[], slowFrom: number): boolean {
+    if (slowFrom === 0) return false;
+    return needs.some(({ subject, rule }) => {
+      const held = this.#held.get(subject)?.get(keyOf(rule));
+      return held !== undefined && rule.limit - held.left >= rule.limit * slowFrom;
+    });
+  }
+
+  #granted({ subject, rule, value }: Need, { count, start, until, left }: Lease): void {
+    let rules = this.#held.get(subject);
+    if (!rules) this.#held.set(subject, (rules = new Map()));
+    const key = keyOf(rule);
+    let held = rules.get(key);
+    if (held && held.rule.limit !== rule.limit) this.#giveUp(subject, held);
+    if (!held || held.start !== start || held.rule.limit !== rule.limit) {
+      held = {
+        ...{ rule, count: 0, start, until, left, isIdle: false },
+        values: isDistinct(rule.unit) ? new Set() : undefined,
+      };
+      rules.set(key, held);
+    }
+    held.count += count;
+    held.until = until;
+    held.left = left;
+    held.isIdle = false;
+    if (value !== undefined) held.values?.add(value);
+  }
+
+  #returnAll(): void {
+    for (const subject of [...this.#held.keys()]) this.#return(subject);
+  }
+
+  #return(subject: string): void {
+    for (const held of this.#held.get(subject)?.values() ?? []) this.#giveUp(subject, held);
+    this.#held.delete(subject);
+  }
+
+  #giveUp(subject: string, { rule, count, start }: Held): void {
+    if (count > 0) this.#tellBack({ subject, rule, start, count });
+  }
+
+  #tellBack(back: Back): void {
+    if (this.#back.length === 0) setImmediate(() => this.sendBack());
+    this.#back.push(back);
+  }
+
+  /** If it has been recalled. */
+  #keepNothingOf(subject: string): void {
+    if (this.#tight.size === 0 || !this.#tight.has(subject)) return;
+    for (const held of this.#held.get(subject)?.values() ?? []) {
+      this.#giveUp(subject, held);
+      held.count = 0;
+    }
+  }
+
+  #sendAsks(): void {
+    const all = this.#unsent;
+    this.#unsent = [];
+    for (let at = 0; at < all.length; at += MAX_TAKES) {
+      const batch = all.slice(at, at + MAX_TAKES);
+      const isSaid = this.#say({ kind: 'take', asks: batch });
+      const late = (): void => {
+        for (const { ask } of batch) {
+          const one = this.#asks.get(ask);
+          // It stays among them: the keeper may still answer, and has then counted it.
+          if (one?.resolve) this.#answerAlone(one);
+          if (!isSaid) this.#asks.delete(ask);
+        }
+      };
+      if (isSaid) setTimeout(late, TAKE_TIMEOUT_MS);
+      else late();
+    }
+  }
+
+  #answerAlone(ask: Ask): void {
+    const { resolve } = ask;
+    ask.resolve = undefined;
+    resolve?.(this.#takeAlone(ask.missing, ask.had, this.#clock.nowMs()));
+  }
+
+  /** Without the keeper: this worker's own share of each limit, or no. */
+  #takeAlone(missing: readonly Need[], had: readonly Need[], nowMs: number): Taken {
+    const refuse = (taken: Taken): Taken => {
+      this.giveBack(had, nowMs);
+      return taken;
+    };
+    if (this.#settings.keeperFailure === 'defer') return refuse('away');
+    const counts = missing.map((need) => {
+      const { start, end } = windowOf(need.rule.period, nowMs);
+      const key = `${need.subject} ${keyOf(need.rule)}`;
+      let own = this.#alone.get(key);
+      if (own?.start !== start) this.#alone.set(key, (own = { start, used: 0, values: new Set() }));
+      return { need, own, end };
+    });
+    for (const { need, own, end } of counts) {
+      const share = Math.floor(need.rule.limit / this.#settings.workers) || Math.min(1, need.rule.limit);
+      const used = need.value === undefined ? own.used : own.values.has(need.value) ? 0 : own.values.size;
+      if (used + need.count > share) return refuse({ over: need, retryMs: end - nowMs });
+    }
+    for (const { need, own } of counts) {
+      if (need.value === undefined) own.used += need.count;
+      else own.values.add(need.value);
+      this.#spent.push(need);
+    }
+    return 'ok';
+  }
+}
+
+function keyOf({ unit, period }: Rule): string {
+  return `${unit}/${period}`;
+}
