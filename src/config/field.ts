@@ -411,3 +411,22 @@ function parseEndpoint(raw: unknown): Endpoint | undefined {
     ? { host, port, isAddress, text: `${host}:${port}` }
     : undefined;
 }
+
+/** A service of this machine or of another one: a unix socket, or an address and port. */
+export type Service =
+  | { readonly text: string; readonly path: string }
+  | { readonly text: string; readonly host: string; readonly port: number };
+
+export function service(spec: Spec): Field<Service> {
+  const type = 'the path of a socket such as "/run/clamav/clamd.ctl", or an address and port such as "127.0.0.1:3310"';
+  return field<Service>(
+    type,
+    (raw) => {
+      // The kernel takes no longer path (unix(7)).
+      if (typeof raw === 'string' && /^\/[\x21-\x7e]{1,106}$/.test(raw)) return { value: { text: raw, path: raw } };
+      const at = parseEndpoint(raw);
+      return at ? { value: { text: at.text, host: at.host, port: at.port } } : { expected: type };
+    },
+    spec,
+  );
+}

@@ -1,14 +1,17 @@
 /** The filters, in the order in which their findings are listed. */
 import type { Config } from '../config/schema.ts';
 import { Threads } from '../kit/threads.ts';
+import type { ServiceReport } from '../record/events.ts';
+import { clamd } from './clamd.ts';
 import type { Filter, FilterDeps, MakeFilter, Stage } from './filter.ts';
 import { attachments } from './attachments.ts';
 import { content } from './content.ts';
 import { gtube } from './gtube.ts';
 import { header } from './header.ts';
+import { rspamd } from './rspamd.ts';
 import { rules } from './rules.ts';
 
-export const allFilters: readonly MakeFilter[] = [header, gtube, content, attachments, rules];
+export const allFilters: readonly MakeFilter[] = [header, gtube, content, attachments, rules, rspamd, clamd];
 
 /** Those that the configuration switches on, by stage. */
 export type FilterSet = { readonly [S in Stage]: readonly Filter<S>[] };
@@ -32,5 +35,14 @@ export function makeFilters(config: Config, deps: FilterDeps, all: readonly Make
 
 /** A set that another has replaced. */
 export function closeFilters(set: FilterSet): void {
-  for (const filter of [...set.connect, ...set.envelope, ...set.body]) filter.close?.();
+  for (const filter of every(set)) filter.close?.();
+}
+
+/** Of the services that are asked: what has been counted since the last call. */
+export function reportFilters(set: FilterSet): ServiceReport[] {
+  return every(set).flatMap((filter) => filter.report?.() ?? []);
+}
+
+function every(set: FilterSet): readonly Filter[] {
+  return [...set.connect, ...set.envelope, ...set.body];
 }

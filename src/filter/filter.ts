@@ -9,7 +9,7 @@ import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
 import type { Threads } from '../kit/threads.ts';
 import type { Class } from '../policy/classes.ts';
-import type { Finding } from '../record/events.ts';
+import type { Finding, ServiceReport } from '../record/events.ts';
 import type { Call } from './call.ts';
 import type { Gate } from './gate.ts';
 import type { Message } from './message.ts';
@@ -54,6 +54,8 @@ export interface Filter<S extends Stage = Stage> {
   actionOf(class_: Class, name: string): Action;
   /** What a failure or a time-out of this filter leads to. */
   readonly failure: Action;
+  /** Of one that asks a service: what has been counted since it was last asked. */
+  report?(): ServiceReport;
   /** The configuration has been replaced: ends what it holds, once no look uses it. */
   close?(): void;
 }

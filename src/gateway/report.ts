@@ -1,4 +1,5 @@
 /** What a worker tells the keeper once a second about itself: counts, never anything of a message. */
+import { reportFilters } from '../filter/all.ts';
 import type { SessionCounts } from '../record/events.ts';
 import { noCounts } from '../relay/smarthost.ts';
 import type { Rooms } from './rooms.ts';
@@ -14,6 +15,7 @@ export function sessionReport(rooms: Rooms): () => SessionCounts {
       possibleDuplicates: now.possibleDuplicates - told.possibleDuplicates,
     };
     told = now;
+    const services = reportFilters(rooms.filters);
     return {
       kind: 'sessions',
       worker: rooms.worker,
@@ -31,6 +33,7 @@ export function sessionReport(rooms: Rooms): () => SessionCounts {
         kept: rooms.tls.kept,
         ...(rooms.tls.endsMs !== undefined && { endsAt: rooms.tls.endsMs }),
       },
+      ...(services.length > 0 && { services }),
       dropped: 0,
     };
   };

@@ -225,6 +225,32 @@ export const classes = {
     doc: "The scores of all findings come to the network's score_reject or score_defer. postern explain ID lists them.",
     quarantine: true,
   },
+  'spam.rspamd': {
+    code: 550,
+    detail: '7.1',
+    text: 'The message looks like spam',
+    doc: 'The action of Rspamd is "reject", "discard" or "quarantine". postern explain ID lists its symbols.',
+    quarantine: true,
+  },
+  'spam.rspamd-probable': {
+    code: 550,
+    detail: '7.1',
+    text: 'The message may be spam',
+    doc: 'The action of Rspamd is "add header" or "rewrite subject". postern explain ID lists its symbols.',
+    quarantine: true,
+  },
+  'spam.rspamd-soft': {
+    code: 451,
+    detail: '7.1',
+    text: 'The message cannot be taken just now; try again',
+    doc: 'The action of Rspamd is "soft reject": mostly one of its own rate limits. postern explain ID lists its symbols.',
+  },
+  'spam.rspamd-greylist': {
+    code: 451,
+    detail: '7.1',
+    text: 'The message cannot be taken just now; try again later',
+    doc: 'The action of Rspamd is "greylist". Hosts behind an interception come again whoever they are: filters.rspamd.greylist is better left at "ignore".',
+  },
 
   'content.size': {
     code: 554,
@@ -304,6 +330,18 @@ export const classes = {
     text: 'The message has an archive of a kind that is not carried',
     doc: 'An archive that is not looked into (7z, bz2, xz, cab, disk images) or is damaged, and filters.attachments.unread is not "ignore".',
     quarantine: true,
+  },
+  'virus.found': {
+    code: 554,
+    detail: '7.1',
+    text: 'The message has a virus, or something else that does harm',
+    doc: 'ClamAV found it; the finding has its name. Look at the host with postern log --source ADDRESS, and lock it if there is more. A name that begins with Heuristics is a guess.',
+  },
+  'virus.unscanned': {
+    code: 554,
+    detail: '7.1',
+    text: 'The message is too large or too deep to be looked at for viruses',
+    doc: 'Over filters.clamd.max_size, or beyond limits of ClamAV itself (archives in archives, many files, or much to unpack). Raise both if such mail is wanted.',
   },
 
   'limit.connections': {

@@ -81,6 +81,24 @@ export type TlsCounts = {
   readonly endsAt?: number;
 };
 
+/** Services that filters ask. */
+export const SERVICES = ['rspamd', 'clamd'] as const;
+
+/** How a service of one worker has answered since the last batch. */
+export type ServiceReport = {
+  readonly name: (typeof SERVICES)[number];
+  /** it is asked: not left alone after failures */
+  readonly up: boolean;
+  readonly answered: number;
+  readonly failed: number;
+  /** not asked, since it is left alone */
+  readonly skipped: number;
+  /** that all these took together */
+  readonly ms: number;
+  /** when its definitions were made, in ms since 1970 */
+  readonly definitionsAt?: number;
+};
+
 /** Counts since the last batch, so that a session costs no event of its own. */
 export type SessionCounts = {
   readonly kind: 'sessions';
@@ -97,6 +115,7 @@ export type SessionCounts = {
   }[];
   readonly relay?: RelayCounts;
   readonly tls?: TlsCounts;
+  readonly services?: readonly ServiceReport[];
   /** events this worker had to drop since the last batch, because the keeper was away */
   readonly dropped: number;
 };
@@ -243,6 +262,20 @@ const sessions: Shape<SessionCounts> = object<SessionCounts>({
   tls: maybe(
     object<TlsCounts>({ handshakes: mapOf(whole(), 100), kept: whole(), endsAt: maybe(amount) as Shape<number> }),
   ) as Shape<TlsCounts>,
+  services: maybe(
+    listOf(
+      object<ServiceReport>({
+        name: oneOf(...SERVICES),
+        up: yesNo,
+        answered: whole(),
+        failed: whole(),
+        skipped: whole(),
+        ms: amount,
+        definitionsAt: maybe(whole()) as Shape<number>,
+      }),
+      SERVICES.length,
+    ),
+  ) as Shape<ServiceReport[]>,
   dropped: whole(),
 });
 

@@ -5,7 +5,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { classes } from '../policy/classes.ts';
 import { TLS_CAUSES } from '../policy/tls.ts';
-import type { Attempt, SessionCounts, TlsCounts } from './events.ts';
+import type { Attempt, ServiceReport, SessionCounts, TlsCounts } from './events.ts';
 import type { JournalState } from './query.ts';
 
 /** What of the guard's report the metrics are made of; a rebuilt rule set starts its counters again. */
@@ -64,6 +64,8 @@ export class Metrics {
   readonly #upgraded: Counter;
   readonly #downgrades: Counter;
   readonly #handshakes: Counter<'how'>;
+  readonly #serviceCalls: Counter<'service' | 'outcome'>;
+  readonly #serviceSeconds: Counter<'service'>;
   readonly #relay: Histogram;
   readonly #verdict: Histogram;
 
@@ -135,6 +137,36 @@ export class Metrics {
       'postern_possible_duplicates_total',
       'Messages whose connection failed between the final dot and its answer: the host sends them again.',
     );
+    this.#serviceCalls = counter(
+      'postern_service_calls_total',
+      'Messages that a filter gave to a service, or would have: answered, failed, or skipped while it is left alone.',
+      ['service', 'outcome'],
+    );
+    this.#serviceSeconds = counter('postern_service_seconds_total', 'Time that these took together.', ['service']);
+    const serviceUp = new Gauge({
+      name: 'postern_service_up',
+      help: 'Whether every worker asks this service: 0 while one leaves it alone after failures.',
+      labelNames: ['service'],
+      registers,
+      collect: () => {
+        serviceUp.reset();
+        for (const [service, reports] of this.#services())
+          serviceUp.set({ service }, reports.every(({ up }) => up) ? 1 : 0);
+      },
+    });
+    const age = new Gauge({
+      name: 'postern_definitions_age_seconds',
+      help: 'Age of what a scanner knows of: since its daily definitions were made.',
+      labelNames: ['service'],
+      registers,
+      collect: () => {
+        age.reset();
+        for (const [service, reports] of this.#services()) {
+          const made = Math.min(...reports.map(({ definitionsAt }) => definitionsAt ?? Number.POSITIVE_INFINITY));
+          if (Number.isFinite(made)) age.set({ service }, Math.round((Date.now() - made) / 1000));
+        }
+      },
+    });
     asked(
       'gauge',
       'postern_intercept_alive',
@@ -276,7 +308,18 @@ export class Metrics {
     }
     for (const [how, count] of Object.entries(counts.tls?.handshakes ?? {}))
       this.#handshakes.inc({ how: HANDSHAKES.has(how) ? how : OTHER }, count);
+    for (const { name: service, answered, failed, skipped, ms } of counts.services ?? []) {
+      for (const [outcome, count] of Object.entries({ answered, failed, skipped }))
+        this.#serviceCalls.inc({ service, outcome }, count);
+      this.#serviceSeconds.inc({ service }, ms / 1000);
+    }
     this.#workers.set(counts.worker, counts);
+  }
+
+  /** What workers last said of each service that one of them asks. */
+  #services(): Map<string, readonly ServiceReport[]> {
+    const all = [...this.#workers.values()].flatMap(({ services }) => services ?? []);
+    return Map.groupBy(all, ({ name }) => name);
   }
 
   /** A worker's connection ended: nothing of it is open any more. */

@@ -10,6 +10,7 @@
  *     % descriptors N        the worker's limit of open files      % room N            octets that bodies may take
  *     % certificate none     there is nothing to show after STARTTLS
  *     % broken lock, filter  a part of ours that throws whenever it is asked
+ *     % clamd TEXT           a ClamAV that answers so               % rspamd ACTION      a Rspamd that says so
  */
 import type { Filter } from '../../src/filter/filter.ts';
 import { systemClock } from '../../src/kit/clock.ts';
@@ -18,6 +19,7 @@ import type { Admission } from '../../src/ledger/client.ts';
 import { parseCapabilities } from '../../src/smtp/capabilities.ts';
 import { createSmarthost } from '../../src/relay/smarthost.ts';
 import { FakeRelay } from '../fake/relay.ts';
+import { FakeService, rspamdSays } from '../fake/service.ts';
 import { startGateway, type TestGateway, testConfig } from '../kit/gateway.ts';
 import { testTls } from '../kit/issuer.ts';
 
@@ -34,10 +36,10 @@ const brokenFilter: Filter<'body'> = {
 };
 
 export async function stage(settings: ReadonlyMap<string, string>, address: string): Promise<TestGateway> {
-  const config = await testConfig(
-    [address],
-    Object.fromEntries(TABLES.map((table) => [table, settings.get(table) ?? ''])),
-  );
+  const tables = Object.fromEntries(TABLES.map((table) => [table, settings.get(table) ?? '']));
+  const services = await servicesFor(settings);
+  tables['filters'] += services.map(({ kind, address: at }) => `\n${kind}.server = "${at}"`).join('');
+  const config = await testConfig([address], tables);
   const before = settings.get('before');
   const descriptors = settings.get('descriptors');
   const broken = settings.get('broken');
@@ -60,7 +62,19 @@ export async function stage(settings: ReadonlyMap<string, string>, address: stri
   const [subject, how = 'reject'] = settings.get('lock')?.split(' ') ?? [];
   if (subject !== undefined)
     ledger.locks = [{ subject, how: how as 'reject', reason: 'test', who: 'test', since: 0, until: undefined }];
-  return gateway;
+  const close = async (): Promise<void> => {
+    await gateway.close();
+    for (const service of services) await service.close();
+  };
+  return { ...gateway, close };
+}
+
+async function servicesFor(settings: ReadonlyMap<string, string>): Promise<FakeService[]> {
+  const [clamd, rspamd] = [settings.get('clamd'), settings.get('rspamd')];
+  const services: FakeService[] = [];
+  if (clamd !== undefined) services.push(await new FakeService('clamd', { says: clamd }, 'tcp').start());
+  if (rspamd !== undefined) services.push(await new FakeService('rspamd', rspamdSays(rspamd), 'tcp').start());
+  return services;
 }
 
 /** A relay whose predecessor has seen a server that offers this, and more in earlier days. */

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { type Duplex, duplexPair } from 'node:stream';
 import { parseConfig } from '../../src/config/load.ts';
 import type { Config } from '../../src/config/schema.ts';
-import { allFilters, filterThreads, makeFilters } from '../../src/filter/all.ts';
+import { allFilters, closeFilters, filterThreads, makeFilters } from '../../src/filter/all.ts';
 import type { AnyFilter } from '../../src/filter/filter.ts';
 import { Gateway } from '../../src/gateway/gateway.ts';
 import { Counts, type Rooms } from '../../src/gateway/rooms.ts';
@@ -198,6 +198,7 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
       await gateway.drain(0);
       await relay.close();
       await threads.close();
+      closeFilters(rooms.filters);
       rmSync(spoolDir, { recursive: true, force: true });
     },
   };

@@ -231,3 +231,15 @@ test('keys become names of code', () => {
   assert.equal(field.camel('max_connections'), 'maxConnections');
   assert.equal(field.camel('name'), 'name');
 });
+
+test('a service is the path of a socket, or an address or a name with a port', () => {
+  const of = field.service(spec);
+  takes(of, [
+    ['/run/clamav/clamd.ctl', { text: '/run/clamav/clamd.ctl', path: '/run/clamav/clamd.ctl' }],
+    ['127.0.0.1:3310', { text: '127.0.0.1:3310', host: '127.0.0.1', port: 3310 }],
+    ['[2001:DB8::1]:3310', { text: '[2001:db8::1]:3310', host: '2001:db8::1', port: 3310 }],
+    ['Scanner.example.net:11333', { text: 'scanner.example.net:11333', host: 'scanner.example.net', port: 11333 }],
+  ]);
+  // A path longer than sun_path cannot be connected to.
+  refuses(of, ['', '/', 'clamd.ctl', '127.0.0.1', ':3310', '127.0.0.1:0', '/a b', `/${'x'.repeat(107)}`, ...noField]);
+});

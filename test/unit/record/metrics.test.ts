@@ -287,3 +287,21 @@ test('promtool finds nothing to say', {
   const bad = spawnSync('promtool', ['check', 'metrics'], { input: 'x_total{a="1} 2\n', encoding: 'utf8' });
   assert.notEqual(bad.status, 0, 'promtool does see what is wrong');
 });
+
+test('a service is up while every worker asks it; its calls add up, and the oldest definitions count', async () => {
+  const all = metrics();
+  const service = { name: 'clamd', up: true, answered: 3, failed: 1, skipped: 2, ms: 500 } as const;
+  all.sessions({ ...counts(), worker: 1, services: [{ ...service, definitionsAt: Date.now() - 7_200_000 }] });
+  all.sessions({ ...counts(), worker: 2, services: [{ ...service, definitionsAt: Date.now() - 3_600_000 }] });
+  const first = await values(all);
+  assert.equal(first.get('postern_service_up{service="clamd"}'), 1);
+  assert.equal(first.get('postern_service_calls_total{service="clamd",outcome="answered"}'), 6);
+  assert.equal(first.get('postern_service_calls_total{service="clamd",outcome="skipped"}'), 4);
+  assert.equal(first.get('postern_service_seconds_total{service="clamd"}'), 1);
+  assert.ok(Math.abs((first.get('postern_definitions_age_seconds{service="clamd"}') ?? 0) - 7200) <= 5);
+  assert.ok(!(await all.render()).includes('service="rspamd"'), 'nobody asks it');
+  all.sessions({ ...counts(), worker: 2, services: [{ ...service, up: false }] });
+  assert.equal((await values(all)).get('postern_service_up{service="clamd"}'), 0);
+  all.workerGone(2);
+  assert.equal((await values(all)).get('postern_service_up{service="clamd"}'), 1);
+});
