@@ -61,7 +61,7 @@ describe('what ClamAV says', () => {
     'stream: a b FOUND',
     'UNKNOWN COMMAND',
     'stream: x ERROR',
-    `${'x'.repeat(5000)}`,
+    'x'.repeat(5000),
   ]) {
     test(`${JSON.stringify(says.slice(0, 20))} is a failure and never "clean"`, async () => {
       await assert.rejects(seen('clamd', { says }), /clamd/);
