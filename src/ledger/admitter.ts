@@ -2,7 +2,7 @@
  * Whether a worker may open one more connection of a source: from credit that it holds, by the keeper's answer, or, when
  * that does not come, by what `gateway.keeper_failure` says.
  *
- * Credit is what the keeper counts for this worker: its connections, and for a second or two those that have ended. All
+ * Credit is what the keeper counts for this worker: its connections, and for a few seconds those that have ended. All
  * credit of a source together never exceeds its limit, and no worker lets in more than its credit, so the limit is exact.
  * When the keeper needs what is not used it recalls it, and for a while everything of that source goes back as it ends.
  */
@@ -10,7 +10,8 @@ import { Holdings } from './holdings.ts';
 import { type Counted, MAX_BATCH, type ToKeeper } from './language.ts';
 
 export const ADMIT_TIMEOUT_MS = 250;
-export const SWEEP_MS = 1_000;
+/** long enough that a host which sends now and then hardly ever waits for an answer before its banner */
+export const SWEEP_MS = 5_000;
 /** longer than the keeper relies on it, KNOWN_MS in recalls.ts */
 const TIGHT_MS = 2_000;
 
@@ -92,8 +93,7 @@ export class Admitter {
   /** To be called each SWEEP_MS: what was not needed since the call before goes back. */
   sweep(): void {
     this.#giveBack(this.#holdings.sweep());
-    const nowMs = performance.now();
-    for (const [source, untilMs] of this.#tight) if (nowMs > untilMs) this.#tight.delete(source);
+    for (const source of this.#tight.keys()) this.#isTight(source);
   }
 
   /** The keeper is there, and knows nothing of us. */
@@ -158,7 +158,15 @@ export class Admitter {
 
   /** If it has been recalled. */
   #keepNothingOf(source: string): void {
-    if (this.#tight.size > 0 && this.#tight.has(source)) this.#giveBack(this.#holdings.takeBack([source]));
+    if (this.#tight.size > 0 && this.#isTight(source)) this.#giveBack(this.#holdings.takeBack([source]));
+  }
+
+  #isTight(source: string): boolean {
+    const untilMs = this.#tight.get(source);
+    if (untilMs === undefined) return false;
+    if (performance.now() <= untilMs) return true;
+    this.#tight.delete(source);
+    return false;
   }
 
   /** No longer our credit; told to the keeper with the others of this turn of the loop. */

@@ -19,7 +19,8 @@ export type { Admission, LedgerSettings } from './admitter.ts';
 export type { Need } from './counters.ts';
 export type { Taken } from './purse.ts';
 
-const FLUSH_MS = 200;
+/** a keeper that is handed a little often does not hold up a machine's processors as one that is handed much */
+const FLUSH_MS = 50;
 
 export interface Ledger {
   /**
