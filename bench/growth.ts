@@ -60,7 +60,9 @@ export async function growthTable(options: GrowthOptions): Promise<string> {
   const rows: string[][] = [];
   for (const growth of growths(options.journalRows)) {
     options.say(`growth of ${growth.about}`);
-    rows.push(await compare(growth, options));
+    const row = await compare(growth, options);
+    options.say(row.join(', '));
+    rows.push(row);
   }
   return table(['', 'small', 'large', 'large to small', `≤ ${LEVEL_AT_MOST}`], rows);
 }
@@ -131,7 +133,9 @@ function writeJournal(stateDir: string, count: number): void {
   for (const { name } of indexes) database.exec(`DROP INDEX ${String(name)}`);
   const first = Date.now() - 30 * DAY_MS;
   const all = `WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < ${count})`;
-  database.exec(`${all} INSERT INTO attempts
+  database.exec(`${all} INSERT INTO attempts (n, at, id, session, worker, network, mode, source, source_key, source_port, destination,
+      destination_port, helo, esmtp, sender, omitted, size, verdict, class, would_be, reply, egress, upstream,
+      upstream_reply, findings, verdict_ms, relay_ms, total_ms)
     SELECT n, ${first} + CAST(n * ${(30 * DAY_MS) / count} AS INTEGER), printf('%016x', n), printf('%016x', n / 2), 1 + n % 2, 'customers', 'enforce',
       '198.51.100.' || (n % 100), CAST(printf('%08x', n) AS BLOB), 1024 + n % 60000, '203.0.113.25', 25, 'host.example.org', 1,
       'sender' || (n % 5000) || '@example.org', 0, 4096.0, 'accept', 'ok.accepted', NULL, '250 2.0.0 Ok', 'smarthost',

@@ -1,12 +1,16 @@
 /** Fields that must stand once in a header (RFC 5322 section 3.6). */
-import { camel } from '../config/field.ts';
 import type { Config } from '../config/schema.ts';
-import type { Class } from '../policy/classes.ts';
 import type { Filter, MakeFilter, Seen } from './filter.ts';
 
 const ONCE = ['from', 'date'] as const;
 /** How much each speaks for abuse: many devices send no Date. */
 const SCORES = { 'from-missing': 0.3, 'from-duplicate': 0.5, 'date-missing': 0.1, 'date-duplicate': 0.3 } as const;
+const ACTIONS: Readonly<Record<string, keyof Config['filters']['header']>> = {
+  'header.from-missing': 'missingFrom',
+  'header.from-duplicate': 'duplicateFrom',
+  'header.date-missing': 'missingDate',
+  'header.date-duplicate': 'duplicateDate',
+};
 
 export const header = (({ filters: { header: config } }): Filter<'body'> => ({
   name: 'header',
@@ -28,12 +32,6 @@ export const header = (({ filters: { header: config } }): Filter<'body'> => ({
     }
     return seen;
   },
-  actionOf: (class_) => config[keyOf(class_)],
+  actionOf: (class_) => config[ACTIONS[class_] as keyof typeof config],
   failure: config.failure,
 })) satisfies MakeFilter;
-
-/** header.from-missing -> missingFrom */
-function keyOf(class_: Class): keyof Config['filters']['header'] {
-  const [name = '', fault = ''] = class_.slice('header.'.length).split('-');
-  return camel(`${fault}_${name}`) as keyof Config['filters']['header'];
-}

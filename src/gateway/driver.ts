@@ -14,7 +14,7 @@ import { classOfFailure, type TlsCause, type TlsFacts } from '../policy/tls.ts';
 import { noCapabilities } from '../smtp/capabilities.ts';
 import { type Reply, refusal } from '../smtp/reply.ts';
 import { type Refusal, Session, type SessionCommand, type SessionEvent, type Slot } from '../smtp/session.ts';
-import { acceptedOf, type Recipient, type Transaction } from '../smtp/transaction.ts';
+import { hasAccepted, type Recipient, type Transaction } from '../smtp/transaction.ts';
 import { BodyReader } from '../wire/body.ts';
 import { LineReader } from '../wire/lines.ts';
 import { SpooledBody } from '../wire/spool.ts';
@@ -375,8 +375,7 @@ export class Connection implements Receiver {
       answer = refusal('error.internal', work.transaction.id, this.#rooms.config.gateway.helpUrl);
     }
     // The first recipient that stands makes it a message; what is only begun is no use of a session.
-    if (answer.code < 300 && acceptedOf(work.transaction).length === 0)
-      this.#idleSinceMs = this.#rooms.clock.monotonicMs();
+    if (answer.code < 300 && !hasAccepted(work.transaction)) this.#idleSinceMs = this.#rooms.clock.monotonicMs();
     work.recipientClasses[slot.recipientIndex] = answer.class ?? 'accepted.clean';
     if (this.#isOver() || this.#work !== work) return;
     this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
@@ -402,7 +401,7 @@ export class Connection implements Receiver {
       this.#body = undefined;
     }
     this.#work = undefined;
-    if (acceptedOf(work.transaction).length > 0) this.#idleSinceMs = this.#rooms.clock.monotonicMs();
+    if (hasAccepted(work.transaction)) this.#idleSinceMs = this.#rooms.clock.monotonicMs();
     if (answer) work.outcome = answer;
     work.relay?.abandon();
     if (!work.inFlight) this.#finish(work, why);

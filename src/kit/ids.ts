@@ -3,6 +3,7 @@ import { hash, randomBytes } from 'node:crypto';
 // Crockford's base 32: no I, L, O, U, so that an id survives being read out over the telephone.
 const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
 
+const POOL_BYTES = 7 * 1024;
 let pool = Buffer.alloc(0);
 let at = 0;
 /** the first characters of an id, and the time that they say */
@@ -24,7 +25,7 @@ export function newId(nowMs: number): string {
   }
   let text = time;
   if (at + 7 > pool.length) {
-    pool = randomBytes(1792);
+    pool = randomBytes(POOL_BYTES);
     at = 0;
   }
   for (let i = 0; i < 7; i++) text += ALPHABET[(pool[at++] as number) & 31];

@@ -36,6 +36,8 @@ export class Server {
   /** of the last EHLO that it answered, and when; kept while it is down */
   capabilities: Capabilities | undefined;
   seenAtMs = 0;
+  /** changes with `state` and `capabilities` */
+  revision = 0;
   /** no new connection before this, though those that stand are used: it has refused one more */
   noDialBeforeMs = 0;
   /** unused connections, the last used at the end */
@@ -67,6 +69,7 @@ export class Server {
   /** True when it was not up before. */
   reached(capabilities: Capabilities, nowMs: number, monotonicMs: number): boolean {
     const isNew = this.state !== 'up';
+    this.revision++;
     if (isNew) this.sinceMs = nowMs;
     this.state = 'up';
     this.failure = undefined;
@@ -81,6 +84,7 @@ export class Server {
   /** True when it was not down before. */
   failed(failure: { readonly class: Class; readonly detail: string }, nowMs: number): boolean {
     const isNew = this.state !== 'down';
+    this.revision++;
     if (isNew) this.sinceMs = nowMs;
     this.state = 'down';
     this.failure = failure;

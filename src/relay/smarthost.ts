@@ -78,16 +78,25 @@ export function createSmarthost(config: Config, deps: SmarthostDeps, predecessor
     log,
   });
 
+  const offeredNow = (): Capabilities | undefined => {
+    const reached = servers.filter((server) => server.capabilities !== undefined);
+    const live = reached.filter((server) => server.state === 'up');
+    const [first, ...others] = (live.length > 0 ? live : reached).map((server) => server.capabilities as Capabilities);
+    const far = first ? others.reduce(intersect, first) : before?.offers;
+    return far && carried(far, limits.messageSize, smarthost.trustedLink);
+  };
+  let offered: Capabilities | undefined;
+  let offeredAt = -1;
+
   return {
     start: () => pool.start(),
+    /** Put together when a server has changed: every session asks. */
     offers() {
-      const reached = servers.filter((server) => server.capabilities !== undefined);
-      const live = reached.filter((server) => server.state === 'up');
-      const [first, ...others] = (live.length > 0 ? live : reached).map(
-        (server) => server.capabilities as Capabilities,
-      );
-      const far = first ? others.reduce(intersect, first) : before?.offers;
-      return far && carried(far, limits.messageSize, smarthost.trustedLink);
+      let revision = 0;
+      for (const server of servers) revision += server.revision;
+      if (revision !== offeredAt) offered = offeredNow();
+      offeredAt = revision;
+      return offered;
     },
     everOffered: (extension) =>
       servers.some((server) => server.everOffered(extension)) ||

@@ -38,6 +38,7 @@ type Command = { readonly line: string; readonly step: Step };
 /** The connection stands with MAIL and every accepted recipient, and DATA's answer if that was sent along; or why not. */
 type Opened = { readonly kind: 'open'; readonly lease: Lease; readonly data: Answer | undefined } | FarReply;
 
+const NONE: ReadonlySet<Server> = new Set();
 const DATA: Command = { line: 'DATA', step: 'data' };
 // What would end a command line. The session core lets none of these through; here they would become commands.
 // biome-ignore lint: control characters are the point
@@ -63,8 +64,8 @@ export class SmarthostTransaction implements RelayTransaction {
   #holdTimer: NodeJS.Timeout | undefined;
 
   /** servers that failed this transaction, and those that did so in a way that is overlooked once */
-  readonly #failed = new Set<Server>();
-  readonly #excused = new Set<Server>();
+  #failed = NONE;
+  #excused = NONE;
   #lastFault: FarReply | undefined;
   #isFresh = false;
   #sendTimer: NodeJS.Timeout | undefined;
@@ -265,10 +266,10 @@ export class SmarthostTransaction implements RelayTransaction {
     this.#lastFault = failure(fault.class, fault.detail, lease, fault);
     const isExcused = (wasIdle || wasStale) && !this.#excused.has(server);
     if (isExcused) {
-      this.#excused.add(server);
+      this.#excused = new Set(this.#excused).add(server);
       this.#isFresh = true;
     } else {
-      this.#failed.add(server);
+      this.#failed = new Set(this.#failed).add(server);
       server.suspect(this.#now());
     }
     this.#options.counters.faults++;

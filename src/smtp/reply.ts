@@ -18,11 +18,21 @@ export type Reply = {
 /** RFC 5321 section 4.5.3.1.5: a reply line has at most 512 octets with its code and CRLF. */
 const MAX_LINE = 512;
 
+/** Banner, EHLO's and QUIT's reply are the same for nearly every session: each is made once. */
+const made = new Map<string, Reply>();
+const MAX_MADE = 100;
+
 /** A reply of our own with success or intermediate code. The lines are ours, so they are ASCII without controls. */
 export function reply(code: number, ...lines: string[]): Reply {
-  const last = lines.length - 1;
-  const text = lines.map((line, i) => `${code}${i === last ? ' ' : '-'}${line}`.slice(0, MAX_LINE - 2)).join('\r\n');
-  return { code, bytes: Buffer.from(`${text}\r\n`, 'latin1') };
+  const key = `${code} ${lines.join('\n')}`;
+  let found = made.get(key);
+  if (!found) {
+    const last = lines.length - 1;
+    const text = lines.map((line, i) => `${code}${i === last ? ' ' : '-'}${line}`.slice(0, MAX_LINE - 2)).join('\r\n');
+    if (made.size >= MAX_MADE) made.clear();
+    made.set(key, (found = { code, bytes: Buffer.from(`${text}\r\n`, 'latin1') }));
+  }
+  return found;
 }
 
 /** `note` goes behind the class's text: when to try again. */

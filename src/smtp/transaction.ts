@@ -24,6 +24,12 @@ export type Transaction = {
   readonly recipients: { readonly recipient: Recipient; code: number | undefined }[];
 };
 
+/** A recipient stands: the far side has taken it. */
+export function hasAccepted({ recipients }: Transaction): boolean {
+  for (const { code } of recipients) if (code !== undefined && code < 300) return true;
+  return false;
+}
+
 export function acceptedOf(transaction: Transaction): readonly Recipient[] {
   return transaction.recipients.filter(({ code }) => code !== undefined && code < 300).map((r) => r.recipient);
 }

@@ -1,6 +1,6 @@
 /** DATA (RFC 5321 section 4.1.1.4): 354 by us once one recipient stands. */
 import type { Dialog } from './dialog.ts';
-import { acceptedOf } from '../transaction.ts';
+import { hasAccepted } from '../transaction.ts';
 
 export function data(dialog: Dialog, argument: string): void {
   const transaction = dialog.transaction;
@@ -8,7 +8,7 @@ export function data(dialog: Dialog, argument: string): void {
     dialog.expectStrayBody();
     return dialog.refuse('protocol.argument');
   }
-  if (!transaction || acceptedOf(transaction).length === 0) {
+  if (!transaction || !hasAccepted(transaction)) {
     dialog.expectStrayBody();
     return dialog.refuse('protocol.sequence');
   }
