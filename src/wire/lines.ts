@@ -45,23 +45,35 @@ export class LineReader {
 
   /** The next line without its CRLF, one character for each byte (latin1); a fault; or undefined: more is needed. */
   next(): string | { readonly fault: LineFault } | undefined {
+    const cr = this.#endOfGoodLine();
+    if (cr >= 0) {
+      const text = this.#input.toString('latin1', this.#at, cr);
+      this.#at = cr + 2;
+      // An idle host must not hold the large segment that its last command came in.
+      if (this.#at === this.#input.length) this.takeRest();
+      return text;
+    }
     const lf = this.#input.indexOf(LF, this.#at);
     const length = this.#input.length;
     // A CR may stand last: its LF may be in the next segment.
     const stop = lf >= 0 ? lf - 1 : length > this.#at && this.#input[length - 1] === CR ? length - 1 : length;
     if (stop - this.#at + 2 > this.#maxBytes) return { fault: this.#faultOfLongLine() };
-    if (lf < 0) {
-      const cr = this.#input.indexOf(CR, this.#at);
-      return (cr >= 0 && cr < stop) || this.#input.indexOf(0, this.#at) >= 0 ? { fault: 'line-end' } : undefined;
+    if (lf >= 0) return { fault: 'line-end' };
+    const bare = this.#input.indexOf(CR, this.#at);
+    return (bare >= 0 && bare < stop) || this.#input.indexOf(0, this.#at) >= 0 ? { fault: 'line-end' } : undefined;
+  }
+
+  /** The CR of a whole line without a fault, or -1. For short lines one look at each byte costs less than three searches. */
+  #endOfGoodLine(): number {
+    const input = this.#input;
+    const to = Math.min(input.length, this.#at + this.#maxBytes) - 1;
+    for (let at = this.#at; at < to; at++) {
+      const byte = input[at] as number;
+      if (byte > CR) continue;
+      if (byte === CR) return input[at + 1] === LF ? at : -1;
+      if (byte === LF || byte === 0) return -1;
     }
-    const line = this.#input.subarray(this.#at, Math.max(stop, this.#at));
-    if (lf === this.#at || this.#input[stop] !== CR || line.includes(CR) || line.includes(0))
-      return { fault: 'line-end' };
-    const text = line.toString('latin1');
-    this.#at = lf + 1;
-    // An idle host must not hold the large segment that its last command came in.
-    if (this.#at === length) this.takeRest();
-    return text;
+    return -1;
   }
 
   /** What would have been found first had each octet come alone: the fault must not hang on how segments are cut. */
