@@ -10,6 +10,9 @@ import type { Launch } from './launch.ts';
 const FIRST_DELAY_MS = 100;
 const LAST_DELAY_MS = 5_000;
 const PROVEN_MS = 10_000;
+const PATIENCE_MS = 5_000;
+/** as systemd gives a start */
+const LONG_PATIENCE_MS = 60_000;
 
 /** How long to wait before the next start, after `youngDeaths` ends in a row before the age of 10 s. */
 export function restartDelayMs(youngDeaths: number): number {
@@ -52,6 +55,14 @@ export class Kept {
   /** Milliseconds since it was last started; undefined while it is not running. */
   get ageMs(): number | undefined {
     return this.#child && performance.now() - this.#startedAt;
+  }
+
+  /**
+   * How old it must be before it is ended for not answering, in milliseconds. On a busy machine it may answer late, and
+   * ending it would only start that again; so one whose predecessor died young is given much longer.
+   */
+  get patienceMs(): number {
+    return this.#youngDeaths === 0 ? PATIENCE_MS : LONG_PATIENCE_MS;
   }
 
   /** Sends a signal if it is running. */

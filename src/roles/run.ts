@@ -27,8 +27,6 @@ const PORT_TIMEOUT_MS = 3_000;
 /** beyond gateway.drain, after which a worker has said 421 to everybody */
 const DRAIN_GRACE_MS = 5_000;
 const ROLE_STOP_MS = 5_000;
-/** a worker that has just been started may answer late on a busy machine; killing it would only start that again */
-const YOUNG_WORKER_MS = 5_000;
 
 export type SuperviseOptions = {
   readonly configPath: string;
@@ -203,8 +201,8 @@ class Supervisor {
   }
 
   #killSilent(worker: Kept, index: number): void {
-    const { ageMs } = worker;
-    if (this.#stop.signal.aborted || ageMs === undefined || ageMs < YOUNG_WORKER_MS) return;
+    const { ageMs, patienceMs } = worker;
+    if (this.#stop.signal.aborted || ageMs === undefined || ageMs < patienceMs) return;
     this.#log('error', 'worker.silent', { worker: index });
     worker.signal('SIGKILL');
   }

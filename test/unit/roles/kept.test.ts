@@ -47,6 +47,7 @@ function inbox<T>(): { put: (item: T) => void; next: () => Promise<T> } {
 test('a process that is killed is started again at once, with another id', async () => {
   const { kept, started, ended } = keep(shell('exec sleep 60'));
   const first = await started();
+  assert.equal(kept.patienceMs, 5_000);
   kept.signal('SIGKILL');
   const end = await ended();
   assert.deepEqual(
@@ -55,6 +56,7 @@ test('a process that is killed is started again at once, with another id', async
   );
   const second = await started();
   assert.notEqual(second, first);
+  assert.equal(kept.patienceMs, 60_000, 'it may need longer than the one before had');
   assert.ok(kept.ageMs !== undefined && kept.ageMs < 10_000);
   await kept.stop(5_000);
   assert.equal(kept.ageMs, undefined);
