@@ -18,6 +18,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   subscriber: { summary: 'import a list of subscribers, after a check', load: () => import('./subscriber.ts') },
   limits: { summary: 'show how much of its limits an address has used', load: () => import('./limits.ts') },
   status: { summary: 'show what runs, what is open, and every way round', load: () => import('./status.ts') },
+  doctor: { summary: 'find what keeps the gateway from working, and what mends it', load: () => import('./doctor.ts') },
   lock: { summary: 'stop an address or a prefix from sending', load: () => import('./lock.ts') },
   unlock: { summary: 'let it send again', load: () => import('./unlock.ts') },
   locks: { summary: 'list what is locked, by whom and why', load: () => import('./locks.ts') },

@@ -2,6 +2,7 @@
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { keepsSource } from '../config/egress.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { type Command, DEFAULT_CONFIG } from './command.ts';
@@ -17,7 +18,8 @@ export type UnitFile =
   | { readonly path: string; readonly link: string };
 
 /** Files below a directory of units: the workers that belong to postern.target, and what differs from the units' own. */
-export function unitFiles({ gateway, intercept }: Config): UnitFile[] {
+export function unitFiles(config: Config): UnitFile[] {
+  const { gateway, intercept } = config;
   const files: UnitFile[] = [];
   for (let worker = 1; worker <= gateway.workers; worker++)
     for (const kind of ['socket', 'service'])
@@ -35,8 +37,16 @@ export function unitFiles({ gateway, intercept }: Config): UnitFile[] {
     const text = `[Service]\nTimeoutStopSec=${gateway.drain + DRAIN_GRACE_MS}ms\n`;
     files.push({ path: 'postern-worker@.service.d/50-drain.conf', text });
   }
+  if (keepsSource(config)) files.push({ path: 'postern-worker@.service.d/50-preserve.conf', text: KEEPS_SOURCE });
   return files;
 }
+
+/** A capability in a user namespace of its own would be none in the network. */
+const KEEPS_SOURCE = `[Service]
+CapabilityBoundingSet=CAP_NET_RAW
+AmbientCapabilities=CAP_NET_RAW
+PrivateUsers=no
+`;
 
 /** What the units cannot follow: their sandboxes name the directories. */
 export function unitErrors({ gateway }: Config): string[] {
@@ -56,7 +66,7 @@ export const command: Command = {
   help: `Usage: postern units [--config FILE] [--into DIRECTORY | --subscribers]
 
 Prints the files that make as many workers part of postern.target as gateway.workers says, and that tell the units of an
-intercept.port or a gateway.drain other than the default. systemd asks for them itself at boot and at
+intercept.port, a gateway.drain or an egress other than the default. systemd asks for them itself at boot and at
 "systemctl daemon-reload" (postern-generator); so after a change of one of these keys:
 
   systemctl daemon-reload && systemctl restart postern.target

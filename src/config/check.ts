@@ -147,6 +147,18 @@ export const rules: readonly Rule[] = [
     },
   },
   {
+    doc: 'In a network `trace = "hide"` stands with `egress = "preserve"` alone: a smarthost sends mail back, and our own Received line is how a loop is seen.',
+    check({ network }, { refuse, other }) {
+      for (const [i, { trace, egress }] of network.entries()) {
+        if (trace !== 'hide' || egress !== 'smarthost') continue;
+        refuse(
+          `network[${i}].trace`,
+          `"show" beside ${other(`network[${i}].egress`)}: only "preserve" sees loops without it`,
+        );
+      }
+    },
+  },
+  {
     doc: '`panel.listen`, `metrics.listen` and `intercept.port` do not ask for the same port.',
     check({ panel, metrics, intercept: { port } }, tell) {
       // The workers listen on every address of both families.

@@ -42,6 +42,10 @@ export type Action = (typeof ACTIONS)[number];
 export const MODES = ['exempt', 'observe', 'enforce', 'smarthost-only', 'block'] as const;
 export type Mode = (typeof MODES)[number];
 
+/** By a smarthost, or to the original server from the host's own address. */
+export const EGRESSES = ['smarthost', 'preserve'] as const;
+export type Egress = (typeof EGRESSES)[number];
+
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$/;
 const NAME_TYPE = 'a name of letters, digits and "._-", at most 40';
 
@@ -62,7 +66,14 @@ const networkFields = {
     doc: '"exempt": not intercepted. "observe": everything is judged, nothing of ours refused. "enforce". "smarthost-only": port 25 is refused, 587 and 465 are free. "block": port 25 is refused.',
     default: 'enforce',
   }),
-  egress: choice(['smarthost'], { doc: 'How mail goes on.', default: 'smarthost' }),
+  egress: choice(EGRESSES, {
+    doc: 'How mail goes on. "smarthost": to `smarthost.servers`. "preserve": to the server that the host had called, from the host\'s own address; both directions have to cross this machine ("postern doctor").',
+    default: 'smarthost',
+  }),
+  trace: choice(['show', 'hide'], {
+    doc: 'Whether a Received line of ours is put on top of each message. "hide" only with egress "preserve".',
+    default: 'show',
+  }),
   fail: choice(['closed', 'open'], {
     doc: 'When no worker answers: "closed" refuses, "open" lets this network\'s connections through.',
     default: 'closed',
@@ -269,6 +280,26 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
       example: ['example.com'],
     }),
     handshake_timeout: durationMs({ doc: 'For a TLS handshake of a host.', default: '30s', min: '100ms', max: '5m' }),
+  }),
+  preserve: table('The servers that hosts call, where a network has egress = "preserve".', {
+    connect_timeout: durationMs({
+      doc: 'For the connection, and then for the banner: the host waits for its own banner meanwhile.',
+      default: '30s',
+      min: '100ms',
+      max: '4m',
+    }),
+    reply_timeout: durationMs({
+      doc: 'For each reply but the final one (RFC 5321 section 4.5.3.2).',
+      default: '5m',
+      min: '100ms',
+      max: '10m',
+    }),
+    final_timeout: durationMs({
+      doc: 'For the reply to a whole message. All that comes before its final dot has 9 minutes less this, at least 1 minute.',
+      default: '5m',
+      min: '100ms',
+      max: '10m',
+    }),
   }),
   limits: table('Bounds of a session and of a message.', {
     message_size: sizeBytes({ doc: 'Largest message; also announced as SIZE.', default: '50MiB', max: '2GiB' }),

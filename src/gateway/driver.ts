@@ -20,6 +20,7 @@ import { LineReader } from '../wire/lines.ts';
 import { SpooledBody } from '../wire/spool.ts';
 import { secureServer } from '../wire/starttls.ts';
 import type { Rooms } from './rooms.ts';
+import { FarSide } from './far-side.ts';
 import { messageWay, recipientWay } from './way.ts';
 import { type Origin, refusedArrival, type Whose, Work } from './work.ts';
 
@@ -59,6 +60,12 @@ export class Connection implements Receiver {
   #body: BodyReader | undefined;
   #room: Buffer | undefined;
   #work: Work | undefined;
+  /** where the server answers for itself */
+  #far: FarSide | undefined;
+  /** it has ended, while a message had still to be answered */
+  #farEnd: SessionEvent | undefined;
+  /** a message is being judged or sent, whatever became of the session meanwhile */
+  #isJudging = false;
   #transactions = 0;
   /** the host sends no more */
   #ended = false;
@@ -95,8 +102,10 @@ export class Connection implements Receiver {
       maxRecipients: config.limits.recipients,
       maxErrors: config.limits.errors,
       maxSizeBytes: config.limits.messageSize,
+      isFarAnswering: whose.network.egress === 'preserve',
       offers: () => rooms.relay.offers() ?? noCapabilities,
-      everOffered: (extension) => rooms.relay.everOffered(extension),
+      // What the server that a host called does not offer, it never did.
+      everOffered: (extension) => whose.network.egress === 'smarthost' && rooms.relay.everOffered(extension),
       isFollowed: () => this.#lines.pendingBytes > 0,
       newId: () => newId(rooms.clock.nowMs()),
     });
@@ -133,14 +142,49 @@ export class Connection implements Receiver {
   readonly #onGone = (): void => this.#leave();
 
   /** The banner, or the refusal that stands in its place. `overLimit` is what mode "observe" lets pass. */
-  open(refuse: Refusal | undefined, overLimit: Class | undefined, found?: FilterResult): void {
+  open(refuse: Refusal | undefined, overLimit: Class | undefined, found?: FilterResult, banner?: Reply): void {
     this.#overLimit = overLimit;
     if (found) this.#origin = { ...this.#origin, found };
     this.#opened = true;
     // Filters took their time: the worker has drained and said 421, or the host has gone.
     if (this.#isOver()) return;
-    this.#step(refuse === undefined ? { kind: 'open' } : { kind: 'open', refuse });
+    this.#step({ kind: 'open', ...(refuse && { refuse }), ...(banner && { banner }) });
     this.#feed();
+  }
+
+  /** Calls the server that the host has called: its banner is the banner, or why there is none. */
+  async call(overLimit: Class | undefined, found?: FilterResult): Promise<void> {
+    const { farSession, config, counts } = this.#rooms;
+    const far = new FarSide(farSession(this.#arrival, config), {
+      answered: (slot, reply, offer) => {
+        if (this.#isOver()) return;
+        this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
+        this.#step({ kind: 'answer', slot, reply, ...(offer && { offer }) });
+        this.#feed();
+      },
+      lost: (why, reply) => {
+        this.#farEnd ??= { kind: 'stop', class: why, ...(reply && { reply }) };
+        if (!this.#isJudging) this.#endWithFar();
+      },
+    });
+    this.#far = far;
+    counts.preserved++;
+    const banner = await far.call();
+    if (this.#isOver()) return;
+    if (typeof banner === 'string') this.open({ class: banner }, undefined, found);
+    else this.open(undefined, overLimit, found, banner);
+  }
+
+  #endWithFar(): void {
+    if (!this.#farEnd || this.#isOver()) return;
+    this.#step(this.#farEnd);
+    this.#flush();
+  }
+
+  #closeFar(): void {
+    if (!this.#far || this.#isJudging) return;
+    void this.#far.close().then(() => this.#rooms.counts.preserved--);
+    this.#far = undefined;
   }
 
   /** Ends it with 421, unless a message is on its way to the far side: then after its answer. */
@@ -307,6 +351,7 @@ export class Connection implements Receiver {
 
   async #judge(work: Work, body: BodyReader): Promise<void> {
     work.inFlight = true;
+    this.#isJudging = true;
     const { helo = '', esmtp } = this.#session;
     let outcome: Reply;
     try {
@@ -317,14 +362,17 @@ export class Connection implements Receiver {
     }
     body.spool.release();
     work.inFlight = false;
+    this.#isJudging = false;
     work.outcome = outcome;
     this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
     if (this.#isOver()) {
       // The host went away meanwhile; what became of its message is recorded all the same.
       this.#finish(work, 'session.gone');
+      if (this.#gone) this.#closeFar();
       return;
     }
     this.#step({ kind: 'outcome', reply: outcome });
+    this.#endWithFar();
     // At once, whatever was pipelined behind it: a 250 that is held back is a message that may be sent twice.
     this.#flush();
     this.#feed();
@@ -345,6 +393,9 @@ export class Connection implements Receiver {
       case 'recipient':
         void this.#recipient(command.slot, command.recipient);
         return;
+      case 'pass-on':
+        void this.#passOn(command);
+        return;
       case 'body':
         return this.#startBody();
       case 'secure':
@@ -362,6 +413,7 @@ export class Connection implements Receiver {
   #begin(transaction: Transaction): void {
     this.#work = new Work(this.#origin, transaction, this.#rooms.clock.nowMs(), this.#rooms.clock.monotonicMs());
     this.#work.wouldBe = this.#overLimit;
+    if (this.#far) this.#work.relay = this.#far.begin(transaction);
     this.#transactions++;
   }
 
@@ -381,6 +433,15 @@ export class Connection implements Receiver {
     this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
     this.#step({ kind: 'recipient', slot, reply: answer });
     this.#feed();
+  }
+
+  async #passOn({ slot, command }: SessionCommand & { kind: 'pass-on' }): Promise<void> {
+    try {
+      await this.#far?.passOn(slot, command);
+    } catch (error) {
+      this.#rooms.log.write('error', 'fault', { id: this.#id, error: String(error), stack: stackOf(error) });
+      this.stop('error.internal');
+    }
   }
 
   #startBody(): void {
@@ -494,7 +555,9 @@ export class Connection implements Receiver {
   #recordRefusal(why: Class, reason?: string): void {
     const { helo, esmtp } = this.#session;
     const tookMs = this.#rooms.clock.monotonicMs() - this.#startMs;
-    this.#rooms.ledger.record(refusedArrival(this.#origin, this.#atMs, helo, esmtp, why, tookMs, reason));
+    this.#rooms.ledger.record(
+      refusedArrival(this.#origin, this.#atMs, helo, esmtp, why, tookMs, reason, this.#far?.last),
+    );
   }
 
   #leave(): void {
@@ -502,6 +565,7 @@ export class Connection implements Receiver {
     this.#step({ kind: 'gone' });
     this.#gone = true;
     this.#socket.destroy();
+    this.#closeFar();
     this.#onEnd(this);
   }
 }

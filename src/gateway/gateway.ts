@@ -4,6 +4,7 @@
 import type { Socket } from 'node:net';
 import type { Network } from '../config/schema.ts';
 import { type Sender, subjectOf } from '../identity/senders.ts';
+import type { FilterResult } from '../filter/run.ts';
 import type { Arrival } from '../intercept/arrival.ts';
 import type { ByteSocket } from '../kit/tcp.ts';
 import type { Class } from '../policy/classes.ts';
@@ -113,11 +114,15 @@ export class Gateway {
     const limited = rules && rules.length > 0 ? await this.#rateOf(subject, rules) : undefined;
     if (limited && network.mode !== 'observe') return connection.open(limited, undefined);
     const observed = over ?? limited?.class;
-    if (rooms.filters.connect.length === 0) return connection.open(undefined, observed);
+    const call = (overLimit: Class | undefined, seen?: FilterResult): void => {
+      if (network.egress === 'preserve') void connection.call(overLimit, seen);
+      else connection.open(undefined, overLimit, seen);
+    };
+    if (rooms.filters.connect.length === 0) return call(observed);
 
     const { verdict, wouldBe, found: seen } = await connectWay(rooms, connection.id, arrival, whose);
-    const refusal = verdict.kind === 'accept' ? undefined : { class: verdict.class, as: verdict.kind };
-    connection.open(refusal, observed ?? wouldBe, seen);
+    if (verdict.kind === 'accept') call(observed ?? wouldBe, seen);
+    else connection.open({ class: verdict.class, as: verdict.kind }, observed ?? wouldBe, seen);
   }
 
   /** The refusal when this subscriber has opened too many connections in its period. */
@@ -134,6 +139,7 @@ export class Gateway {
     if (!network) return 'network.none';
     if (network.mode === 'block') return 'network.block';
     if (network.mode === 'smarthost-only') return 'network.smarthost-only';
+    if (network.egress === 'preserve') return rooms.tls.isReady ? undefined : 'error.certificate';
     const offers = rooms.relay.offers();
     if (!offers) return 'upstream.none-yet';
     return offers.startTls && !rooms.tls.isReady ? 'error.certificate' : undefined;

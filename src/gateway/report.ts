@@ -21,6 +21,7 @@ export function sessionReport(rooms: Rooms): () => SessionCounts {
       worker: rooms.worker,
       opened: rooms.counts.takeOpened(),
       open: rooms.counts.open,
+      preserved: rooms.counts.preserved,
       upstream: rooms.relay.servers().map(({ server, up, connections, reason }) => ({
         server,
         up,

@@ -2,6 +2,7 @@
 import type { Config } from '../config/schema.ts';
 import type { FilterSet } from '../filter/all.ts';
 import type { Senders } from '../identity/senders.ts';
+import type { Arrival } from '../intercept/arrival.ts';
 import type { Descriptors } from '../intercept/descriptors.ts';
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
@@ -9,7 +10,7 @@ import type { Threads } from '../kit/threads.ts';
 import type { Ledger } from '../ledger/client.ts';
 import type { TlsRules } from '../policy/require.ts';
 import type { TlsCause } from '../policy/tls.ts';
-import type { Relay } from '../relay/relay.ts';
+import type { FarSession, Relay } from '../relay/relay.ts';
 import type { HostTls } from '../tls/host-tls.ts';
 import type { SpoolBudget } from '../wire/spool.ts';
 
@@ -20,6 +21,8 @@ export type Rooms = {
   relay: Relay;
   readonly tls: HostTls;
   tlsRules: TlsRules;
+  /** a connection from the host's own address to the server it called */
+  readonly farSession: (arrival: Arrival, config: Config) => FarSession;
   readonly ledger: Ledger;
   readonly budget: SpoolBudget;
   /** a tmpfs where bodies too large for memory wait, in files without a name */
@@ -39,6 +42,8 @@ export type Rooms = {
 /** Sessions by network since the last report, and now. */
 export class Counts {
   open = 0;
+  /** connections to the servers that hosts have called */
+  preserved = 0;
   #opened = new Map<string, number>();
   #handshakes = new Map<string, number>();
 

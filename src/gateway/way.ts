@@ -64,6 +64,8 @@ async function farRecipient(rooms: Rooms, work: Work, recipient: Recipient): Pro
   const { isRequired, decision } = tlsWay(rooms, work, recipient);
   work.wouldBe ??= decision.wouldBe;
   if (decision.verdict.kind !== 'accept') return refused(rooms, work, decision.verdict.class);
+  // The server that a host has called is the only one: with TLS, or not.
+  if (isRequired && work.relay?.isEncrypted === false) return refused(rooms, work, 'upstream.clear');
   if (!work.relay) {
     const { from, id } = work.transaction;
     work.needsTls = isRequired || from.needs.includes(TLS);
@@ -80,7 +82,7 @@ function tlsWay(rooms: Rooms, work: Work, { path: to }: Recipient): { isRequired
   const { tlsRules, config } = rooms;
   const { tls, trustedLink } = config.smarthost;
   // No connection is without TLS, or none needs it.
-  const isSafe = work.needsTls || tls === 'verify' || trustedLink;
+  const isSafe = work.needsTls || tls === 'verify' || trustedLink || work.relay?.isEncrypted !== undefined;
   const begun = !work.relay ? 'none' : isSafe ? 'with-tls' : 'without';
   const mail = { from: work.transaction.from.path, to, isEncrypted: work.origin.tls !== undefined };
   return { isRequired: tlsRules.to.has(to), decision: decideTls(tlsRules, mail, begun, work.origin.network.mode) };
@@ -139,15 +141,18 @@ async function send(
 ): Promise<FarReply> {
   const { transaction, origin } = work;
   const accepted = acceptedOf(transaction);
-  const trace = receivedLine({
-    gatewayName: rooms.config.gateway.name,
-    arrival: origin.arrival,
-    helo: facts.helo,
-    protocol: `${transaction.smtpUtf8 ? 'UTF8SMTP' : facts.esmtp ? 'ESMTP' : 'SMTP'}${origin.tls ? 'S' : ''}`,
-    id: transaction.id,
-    soleRecipient: accepted.length === 1 ? accepted[0]?.path : undefined,
-    nowMs: rooms.clock.nowMs(),
-  });
+  const trace =
+    origin.network.trace === 'hide' && origin.network.egress === 'preserve'
+      ? NO_TRACE
+      : receivedLine({
+          gatewayName: rooms.config.gateway.name,
+          arrival: origin.arrival,
+          helo: facts.helo,
+          protocol: `${transaction.smtpUtf8 ? 'UTF8SMTP' : facts.esmtp ? 'ESMTP' : 'SMTP'}${origin.tls ? 'S' : ''}`,
+          id: transaction.id,
+          soleRecipient: accepted.length === 1 ? accepted[0]?.path : undefined,
+          nowMs: rooms.clock.nowMs(),
+        });
   const top = work.tags.length > 0 ? Buffer.concat([tagLines(work.tags, transaction.id), trace]) : trace;
   // A 354 was said only because a recipient stood, so there is a relay transaction.
   return work.relay
@@ -156,6 +161,7 @@ async function send(
 }
 
 const NO_FILTERS: readonly Filter<'body'>[] = [];
+const NO_TRACE = Buffer.alloc(0);
 
 const FAULTS: Readonly<Record<BodyFault, Class>> = {
   'line-end': 'body.line-end',
@@ -193,8 +199,11 @@ function refused(rooms: Rooms, work: Work, of: Class, how: How = {}): Reply {
 /** The far side's reply as it came; where there is none, ours with the reason's class. */
 function mirrored(rooms: Rooms, work: Work, far: FarReply): Reply {
   work.upstream = far.server ?? work.upstream;
-  if (far.server !== undefined)
-    work.upstreamTls = far.tlsVersion ?? (rooms.config.smarthost.trustedLink ? 'trusted' : 'clear');
+  const isPreserved = work.origin.network.egress === 'preserve';
+  if (far.server !== undefined) {
+    const isTrusted = !isPreserved && rooms.config.smarthost.trustedLink;
+    work.upstreamTls = far.tlsVersion ?? (isTrusted ? 'trusted' : 'clear');
+  }
   if (far.kind === 'failure') {
     work.upstreamReply = far.detail;
     rooms.log.write('warn', 'upstream-failed', {
@@ -205,8 +214,14 @@ function mirrored(rooms: Rooms, work: Work, far: FarReply): Reply {
       step: far.step,
       code: far.code,
     });
-    return refused(rooms, work, far.class);
+    // A server that answers for itself is gone with its connection, and the session with it.
+    return refused(rooms, work, far.class, { close: isPreserved });
   }
   work.upstreamReply = far.bytes.toString('latin1').trimEnd().slice(0, 500);
-  return { code: far.code, bytes: far.bytes, ...(far.code >= 400 && { class: 'upstream.reply' as const }) };
+  return {
+    code: far.code,
+    bytes: far.bytes,
+    ...(far.code >= 400 && { class: 'upstream.reply' as const }),
+    ...(far.code === 421 && { close: true }),
+  };
 }

@@ -8,7 +8,7 @@ import type { Decision, Judged } from '../policy/decide.ts';
 import type { TlsFacts } from '../policy/tls.ts';
 import { type Verdict, verdictOf } from '../policy/verdict.ts';
 import type { Attempt } from '../record/events.ts';
-import type { RelayTransaction } from '../relay/relay.ts';
+import type { FarReply, RelayTransaction } from '../relay/relay.ts';
 import type { Reply } from '../smtp/reply.ts';
 import type { Transaction } from '../smtp/transaction.ts';
 import type { Counting } from './counting.ts';
@@ -129,6 +129,7 @@ export function refusedArrival(
   why: Class,
   totalMs: number,
   reason = '',
+  far?: FarReply,
 ): Attempt {
   return {
     ...attemptBase(origin, origin.session, atMs, helo, esmtp),
@@ -139,8 +140,8 @@ export function refusedArrival(
     class: why,
     wouldBe: undefined,
     reply: reason,
-    upstream: undefined,
-    upstreamReply: undefined,
+    upstream: far?.server,
+    upstreamReply: far && (far.kind === 'failure' ? far.detail : textOf(far)),
     upstreamTls: undefined,
     findings: reported(origin.found?.findings ?? []),
     verdictMs: undefined,
@@ -172,7 +173,7 @@ function attemptBase(origin: Origin, id: string, atMs: number, helo: string | un
     helo: helo === undefined ? undefined : readable(helo),
     esmtp,
     tls: tls && { version: tls.version, cipher: tls.cipher, name: tls.name },
-    egress: 'smarthost',
+    egress: network.egress,
   } as const;
 }
 
@@ -196,7 +197,7 @@ function kindOf(code: number): Verdict['kind'] {
 }
 
 /** A reply's text for the record, without the bracket of class, id and URL, at most 500 characters. */
-export function textOf(reply: Reply): string {
+export function textOf(reply: Pick<Reply, 'bytes' | 'class'>): string {
   const text = reply.bytes.toString('latin1').trimEnd().replaceAll('\r\n', ' / ');
   return (
     reply.class === undefined || reply.class === 'upstream.reply' ? text : text.replace(/ \[[^\]]*\]$/, '')

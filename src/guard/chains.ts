@@ -4,6 +4,7 @@
  *
  * `-g` (goto) and not `-j`: a chain that ends returns to behind our jump and never to a rule that would decide again.
  */
+import { keepsSource } from '../config/egress.ts';
 import type { Config, Network } from '../config/schema.ts';
 import type { Family } from '../kit/address.ts';
 import { type Chain, setMembers, type Table } from './desired.ts';
@@ -22,9 +23,12 @@ const CHAIN = {
   input: `${CHAIN_PREFIX}INPUT`,
   forward: `${CHAIN_PREFIX}FORWARD`,
   output: `${CHAIN_PREFIX}OUTPUT`,
+  own: `${CHAIN_PREFIX}OWN`,
 } as const;
 
 const TO_25 = '-p tcp -m tcp --dport 25';
+/** to it, and what servers answer to workers that call them from a host's address */
+const TO_OR_FROM_25 = '-p tcp -m multiport --ports 25';
 const SYN = '--tcp-flags FIN,SYN,RST,ACK SYN';
 const NO_SYN = `-p tcp -m tcp ! ${SYN}`;
 const REJECT = '-j REJECT --reject-with tcp-reset';
@@ -37,9 +41,14 @@ const passed = (network: string, reason: string): string => `-m comment --commen
 export function mangleTable(config: Config, family: Family): Table {
   const { inside, port } = config.intercept;
   const groups = groupsOf(config).filter(({ prefixes }) => setMembers(prefixes, family).length > 0);
+  const preserve = keepsSource(config);
+  const from = preserve ? `${TO_25} -g` : '-g';
   return {
     name: 'mangle',
-    jumps: [{ from: 'PREROUTING', rule: `${TO_25} -j ${CHAIN.prerouting}` }],
+    jumps: [
+      { from: 'PREROUTING', rule: `${preserve ? TO_OR_FROM_25 : TO_25} -j ${CHAIN.prerouting}` },
+      ...(preserve ? [{ from: 'OUTPUT', rule: `${TO_25} -j ${CHAIN.own}` }] : []),
+    ],
     chains: [
       {
         name: CHAIN.prerouting,
@@ -47,7 +56,10 @@ export function mangleTable(config: Config, family: Family): Table {
           'packets of connections that end here, whatever became of interface and rules since; then all from inside',
         rules: [
           `${NO_SYN} -m socket --transparent -m connmark ! --mark ${MARK.letThrough} -g ${CHAIN.divert}`,
-          ...inside.map((name) => `-i ${name} -g ${CHAIN.mail}`),
+          // Where a host and a worker have chosen the same port by chance, one entry tracks two connections, and takes
+          // packets of either for invalid; those have no connection mark.
+          ...(preserve ? [`${NO_SYN} -m socket --transparent -m conntrack --ctstate INVALID -g ${CHAIN.divert}`] : []),
+          ...inside.map((name) => `-i ${name} ${from} ${CHAIN.mail}`),
         ],
       },
       {
@@ -56,6 +68,14 @@ export function mangleTable(config: Config, family: Family): Table {
         // None of the first three is for a SYN. With the same addresses and ports as an earlier connection it can come
         // under that one's mark, and whoever forges a connection from a server's port 25 makes a SYN there an answer.
         rules: [
+          // A worker's own SYN that a router has sent back: taken, it would go round for ever. Dropped, since a reset
+          // would go to the host, whose address it has. Once that connection has an answer, the same ends are a host's
+          // that has chosen the same port by chance.
+          ...(preserve
+            ? [
+                `-p tcp -m tcp ${SYN} -m connmark --mark ${MARK.own} -m conntrack ! --ctstatus SEEN_REPLY ${counted('-', 'loop')} -j DROP`,
+              ]
+            : []),
           `${NO_SYN} -m connmark --mark ${MARK.letThrough} -g ${CHAIN.letThrough}`,
           // Still needed beside DIVERT: with SYN cookies the host's first ACK meets no socket but the listener.
           `${NO_SYN} -m connmark --mark ${MARK.proxy} -g ${CHAIN.proxy}`,
@@ -94,6 +114,15 @@ export function mangleTable(config: Config, family: Family): Table {
         rules: [...countSource(family), `-j MARK --set-xmark ${MARK.refuse}`, '-j ACCEPT'],
       },
       { name: CHAIN.drop, about: 'refuse without a word', rules: [...countSource(family), '-j DROP'] },
+      ...(preserve
+        ? [
+            {
+              name: CHAIN.own,
+              about: "a worker's connection from a host's address, so that it is known should it come back from inside",
+              rules: [`-m mark --mark ${MARK.own} -j CONNMARK --set-xmark ${MARK.own}`],
+            },
+          ]
+        : []),
     ],
   };
 }

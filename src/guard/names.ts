@@ -11,11 +11,13 @@ export const FAMILIES = [4, 6] as const satisfies readonly Family[];
  *
  * `proxy`: goes to a worker. `letThrough`: goes on as if we were not there. `refuse`: goes to INPUT and is reset there;
  * only packets have it, a refused connection never gets as far as being tracked.
+ * `own`: a worker's connection to a server, from a host's address.
  */
 export const MARK = {
   proxy: '0x1000000/0xf000000',
   letThrough: '0x2000000/0xf000000',
   refuse: '0x3000000/0xf000000',
+  own: '0x4000000/0xf000000',
   none: '0x0/0xf000000',
 } as const;
 

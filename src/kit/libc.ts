@@ -23,6 +23,7 @@ export const libc = {
   read: library.func('long read(int, void *, size_t)'),
   send: library.func('long send(int, const void *, size_t, int)'),
   sendto: library.func('long sendto(int, const void *, size_t, int, const void *, uint32_t)'),
+  setfsuid: library.func('int setfsuid(uint32_t)'),
   fcntl: library.func('int fcntl(int, int, int)'),
   epoll_create1: library.func('int epoll_create1(int)'),
   epoll_ctl: library.func('int epoll_ctl(int, int, int, const void *)'),
@@ -39,6 +40,7 @@ export const SOCK_CLOEXEC = 0o2000000;
 export const SOL_SOCKET = 1;
 export const SO_REUSEADDR = 2;
 export const SO_ERROR = 4;
+export const SO_MARK = 36;
 export const SO_REUSEPORT = 15;
 export const IPPROTO_TCP = 6;
 export const TCP_NODELAY = 1;

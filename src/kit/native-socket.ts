@@ -97,6 +97,19 @@ export function sendNotify(path: string, text: string): void {
   }
 }
 
+/**
+ * What is opened until `open` returns belongs to that user, as rules on a packet's owner see it (setfsuid(2)), while this
+ * process keeps its rights. Root alone can do it.
+ */
+export function asFileUser<T>(uid: number, open: () => T): T {
+  const before = libc.setfsuid(uid);
+  try {
+    return open();
+  } finally {
+    libc.setfsuid(before);
+  }
+}
+
 /** Opens a socket and prepares it; a failure on the way leaves no descriptor open. */
 function openWith(domain: number, type: number, what: string, prepare: (fd: number) => void): number {
   const fd: number = checked('socket', what, libc.socket(domain, type | SOCK_CLOEXEC, 0));

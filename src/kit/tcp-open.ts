@@ -1,7 +1,7 @@
 /** Where sockets of our own come from: accepted on a listener that was handed down, or connected to a server. */
 import { lookup } from 'node:dns/promises';
 import { constants } from 'node:os';
-import type { Family } from './address.ts';
+import { type Family, parseAddress } from './address.ts';
 import {
   AF_INET,
   checked,
@@ -12,9 +12,12 @@ import {
   setOn,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
+  SO_MARK,
   SOCK_STREAM,
+  SOL_SOCKET,
   systemError,
   TCP_NODELAY,
+  TRANSPARENT,
 } from './libc.ts';
 import { type Pollable, thePoll } from './poll.ts';
 import { type End, fromSockaddr, SOCKADDR_BYTES, toSockaddr } from './sockaddr.ts';
@@ -115,16 +118,43 @@ export async function connectTcp(host: string, port: number, signal: AbortSignal
 
 const ATTEMPT_MS = 2000;
 
-function connectTo(family: Family, address: string, port: number, signal: AbortSignal): Promise<TcpSocket> {
+/**
+ * A connection from an address that need not be ours, and with this packet mark (needs CAP_NET_RAW). Its port is
+ * any that no other connection of that address has. Rejects as `connectTcp` does.
+ */
+export async function connectFrom(source: string, markBits: number, to: End, signal: AbortSignal): Promise<TcpSocket> {
+  const family = parseAddress(source)?.family ?? 4;
+  return await connectTo(family, to.address, to.port, signal, (fd) => {
+    const mark = Buffer.alloc(4);
+    mark.writeUInt32LE(markBits);
+    checked('setsockopt', `SO_MARK for ${source}`, libc.setsockopt(fd, SOL_SOCKET, SO_MARK, mark, mark.length));
+    const { level, name } = TRANSPARENT[family];
+    setOn(fd, level, name, `IP_TRANSPARENT for ${source}`);
+    const from = toSockaddr(family, source, 0);
+    // Without SO_REUSEADDR, so that a port whose last connection is in TIME-WAIT is left alone.
+    checked('bind', source, libc.bind(fd, from, from.length));
+  });
+}
+
+/** A connection to an address, after `prepare` has seen its descriptor. The socket is made before this returns. */
+export async function connectTo(
+  family: Family,
+  address: string,
+  port: number,
+  signal: AbortSignal,
+  prepare: (fd: number) => void = () => {},
+): Promise<TcpSocket> {
   const what = family === 6 ? `[${address}]:${port}` : `${address}:${port}`;
   const to = toSockaddr(family, address, port);
   const fd = checked('socket', what, libc.socket(AF_INET[family], SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (libc.connect(fd, to, to.length) < 0 && errnoOf() !== EINPROGRESS) {
-    const error = systemError('connect', what);
+  try {
+    prepare(fd);
+    if (libc.connect(fd, to, to.length) < 0 && errnoOf() !== EINPROGRESS) throw systemError('connect', what);
+    setOn(fd, IPPROTO_TCP, TCP_NODELAY, what);
+  } catch (error) {
     libc.close(fd);
-    return Promise.reject(error);
+    throw error;
   }
-  setOn(fd, IPPROTO_TCP, TCP_NODELAY, what);
   const socket = new TcpSocket(fd, true);
   return new Promise((resolve, reject) => {
     const onAbort = (): void => {

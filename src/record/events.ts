@@ -49,7 +49,7 @@ export type Attempt = {
   readonly wouldBe: Class | undefined;
   /** code and text of the final reply to the host, without id and URL */
   readonly reply: string;
-  readonly egress: 'smarthost';
+  readonly egress: 'smarthost' | 'preserve';
   readonly upstream: string | undefined;
   readonly upstreamReply: string | undefined;
   /** of the far leg: `TLSv1.3`; `clear`; `trusted`, in clear over a link that the operator vouches for */
@@ -107,6 +107,8 @@ export type SessionCounts = {
   readonly opened: Readonly<Record<string, number>>;
   /** now, all networks */
   readonly open: number;
+  /** connections to servers that hosts have called (egress "preserve"), now */
+  readonly preserved: number;
   readonly upstream: readonly {
     readonly server: string;
     readonly up: boolean;
@@ -232,7 +234,7 @@ const attempt: Shape<Attempt> = object<Attempt>({
   class: aClass,
   wouldBe: maybe(aClass),
   reply: short,
-  egress: oneOf('smarthost'),
+  egress: oneOf('smarthost', 'preserve'),
   upstream: maybe(short),
   upstreamReply: maybe(short),
   upstreamTls: maybe(text(32)),
@@ -247,6 +249,7 @@ const sessions: Shape<SessionCounts> = object<SessionCounts>({
   worker: whole(0, 10_000),
   opened: mapOf(whole(), 10_000),
   open: whole(),
+  preserved: whole(),
   upstream: listOf(
     object<SessionCounts['upstream'][number]>({
       server: text(300),

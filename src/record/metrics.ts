@@ -30,7 +30,18 @@ export type Sources = {
 /** Stands for a network or reason that the configuration does not know (any more). */
 const OTHER = 'other';
 const UNROUTED = 'unrouted';
-const REASONS = new Set(['unrouted', 'locked', 'block', 'smarthost-only', 'rate', 'fence', 'dead', 'output', 'direct']);
+const REASONS = new Set([
+  'unrouted',
+  'locked',
+  'block',
+  'smarthost-only',
+  'rate',
+  'fence',
+  'dead',
+  'output',
+  'direct',
+  'loop',
+]);
 /** Of a leg: `trusted` is in clear, over a link that the operator vouches for. */
 const CLEAR = 'clear';
 const TRUSTED = 'trusted';
@@ -92,6 +103,12 @@ export class Metrics {
 
     this.#sessions = counter('postern_sessions_total', 'SMTP sessions opened by hosts.', ['network']);
     asked('gauge', 'postern_sessions_open', 'SMTP sessions open now, over all workers.', () => this.sessionsOpen());
+    asked(
+      'gauge',
+      'postern_preserved_connections',
+      "Connections to servers from hosts' own addresses, over all workers.",
+      () => this.#sum(({ preserved }) => preserved),
+    );
     this.#messages = counter('postern_messages_total', 'Attempts to send a message, by how they ended and why.', [
       'network',
       'verdict',
@@ -337,8 +354,12 @@ export class Metrics {
   }
 
   sessionsOpen(): number {
+    return this.#sum(({ open }) => open);
+  }
+
+  #sum(of: (counts: SessionCounts) => number): number {
     let sum = 0;
-    for (const { open } of this.#workers.values()) sum += open;
+    for (const counts of this.#workers.values()) sum += of(counts);
     return sum;
   }
 

@@ -182,7 +182,7 @@ export type Row = {
   readonly class: Class;
   readonly would_be: Class | null;
   readonly reply: string;
-  readonly egress: 'smarthost';
+  readonly egress: 'smarthost' | 'preserve';
   readonly upstream: string | null;
   readonly upstream_reply: string | null;
   readonly upstream_tls: string | null;

@@ -3,7 +3,7 @@
  *
  * A relay never queues and never retries after the final dot. It fails with a class, never with an exception.
  */
-import type { Capabilities } from '../smtp/capabilities.ts';
+import type { Capabilities, Offer } from '../smtp/capabilities.ts';
 import type { Class } from '../policy/classes.ts';
 import type { Extension, MailFrom, Recipient } from '../smtp/transaction.ts';
 import type { SpooledBody } from '../wire/spool.ts';
@@ -33,7 +33,10 @@ export type FarReply =
 
 export type { Extension, MailFrom, Recipient };
 
+/** What is asked of the far side for one mail transaction. */
 export interface RelayTransaction {
+  /** where one connection is the only choice: whether it has TLS */
+  readonly isEncrypted?: boolean;
   /**
    * Ask the far side about one recipient. Calls need not wait for one another: they are sent in order and answered in
    * order. MAIL goes out with the first; when MAIL itself is refused, its reply is the answer to every recipient.
@@ -48,6 +51,28 @@ export interface RelayTransaction {
   send(trace: Buffer, body: SpooledBody): Promise<FarReply>;
   /** Give it up: RSET, or close when the far side is mid-body. Safe at any time, also after `send` has resolved. */
   abandon(): void;
+}
+
+/** The far side's reply to EHLO or HELO; where it is one to EHLO, what of its offer is carried. */
+export type FarHello = { readonly reply: FarReply; readonly offer?: Offer };
+
+/** Where the server answers MAIL too, when it comes. */
+export interface AnsweredTransaction extends RelayTransaction {
+  mail(): Promise<FarReply>;
+}
+
+/** The one connection that a session with egress "preserve" has: the server answers the host's commands itself. */
+export interface FarSession {
+  /** Connects; resolves with the banner. */
+  open(): Promise<FarReply>;
+  hello(verb: 'EHLO' | 'HELO', name: string): Promise<FarHello>;
+  /** RSET, NOOP, VRFY, EXPN, HELP, QUIT: the whole line. */
+  say(line: string): Promise<FarReply>;
+  begin(from: MailFrom, transactionId: string): AnsweredTransaction;
+  /** Calls back once when the connection ends by itself: with the server's 421, or why. */
+  whenLost(run: (last: FarReply) => void): void;
+  /** The host has gone, or its session is over; resolves when the connection is closed, within a second. */
+  close(): Promise<void>;
 }
 
 export type ServerState = {

@@ -18,6 +18,8 @@ export type Fault = {
   readonly detail: string;
   /** the server's code where a reply is the fault. 421 only where it means that what was asked is not taken */
   readonly code?: number;
+  /** that 421 as it came */
+  readonly bytes?: Buffer;
   /** what was waited for */
   readonly step?: Step;
 };
@@ -25,7 +27,19 @@ export type Fault = {
 export type Answer = ({ readonly kind: 'reply' } & ParsedReply) | Fault;
 
 /** What a reply answers; it decides which codes make sense. */
-export type Step = 'banner' | 'ehlo' | 'helo' | 'starttls' | 'auth' | 'mail' | 'rcpt' | 'data' | 'message' | 'rset';
+export type Step =
+  | 'banner'
+  | 'ehlo'
+  | 'helo'
+  | 'starttls'
+  | 'auth'
+  | 'mail'
+  | 'rcpt'
+  | 'data'
+  | 'message'
+  | 'rset'
+  /** a command without an effect on a transaction: NOOP, VRFY, EXPN, HELP, QUIT */
+  | 'other';
 
 const isCompletion = (code: number): boolean => code >= 250 && code <= 259;
 
@@ -41,6 +55,7 @@ const GOOD: Readonly<Record<Step, (code: number) => boolean>> = {
   data: (code) => code === 354,
   message: isCompletion,
   rset: isCompletion,
+  other: (code) => code < 300,
 };
 
 type Question = {
@@ -175,10 +190,17 @@ export class Upstream {
   }
 
   /** Ends it for good; every open question is answered with the fault. The first fault counts. */
-  poison(of: Fault['class'], detail: string, code?: number): void {
+  poison(of: Fault['class'], detail: string, { code, bytes }: { code?: number; bytes?: Buffer } = {}): void {
     if (this.#isReleased) return;
     const step = this.#isMidMessage ? 'message' : this.#questions[0]?.step;
-    this.#fault ??= { kind: 'fault', class: of, detail, ...(code && { code }), ...(step && { step }) };
+    this.#fault ??= {
+      kind: 'fault',
+      class: of,
+      detail,
+      ...(code && { code }),
+      ...(bytes && { bytes }),
+      ...(step && { step }),
+    };
     this.#deadline.end();
     this.#socket.destroy();
     const fault = this.#fault;
@@ -239,7 +261,7 @@ export class Upstream {
       if (reply.code !== 421 && !isSenseless) continue;
       this.#answer(replies.slice(0, i));
       return isSenseless
-        ? this.poison('upstream.garbage', `to ${step}: ${oneLine(reply)}`, reply.code)
+        ? this.poison('upstream.garbage', `to ${step}: ${oneLine(reply)}`, { code: reply.code })
         : this.#closing(reply);
     }
     if (replies.length > 0) this.#answer(replies);
@@ -247,7 +269,7 @@ export class Upstream {
 
   /** 421 may come at any time, also unasked (RFC 5321 section 3.8): the server closes. */
   #closing(reply: ParsedReply): void {
-    this.poison('upstream.lost', oneLine(reply), 421);
+    this.poison('upstream.lost', oneLine(reply), { code: 421, bytes: reply.bytes });
   }
 
   #answer(replies: readonly ParsedReply[]): void {

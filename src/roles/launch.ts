@@ -16,6 +16,7 @@ import { type Role, sharedGroup, userOf } from '../kit/users.ts';
 const CAPABILITIES: Readonly<Record<Role, readonly string[]>> = {
   guard: ['net_admin', 'net_raw'],
   keeper: [],
+  // And CAP_NET_RAW where a host's own address is kept.
   worker: [],
 };
 
@@ -28,6 +29,8 @@ export type Program = {
   /** the Node to run; one inside `codeDir` is run from there */
   readonly nodePath: string;
   readonly runDir: string;
+  /** workers connect from addresses that are not this machine's: CAP_NET_RAW */
+  readonly keepsSource: boolean;
 };
 
 export type Launch = {
@@ -52,16 +55,17 @@ export function launchOf(
     file: 'unshare',
     args: [
       ...['--mount', '--propagation', 'slave', 'sh', '-c', mount, 'sh', program.codeDir, code],
-      ...setpriv(role),
+      ...setpriv(role, program),
       ...[node, ...NODE_FLAGS, `--title=${titleOf(args)}`, `${code}/src/main.ts`, ...args],
     ],
     env: { ...inheritedEnvironment(), ...env },
   };
 }
 
-function setpriv(role: Role): string[] {
+function setpriv(role: Role, { keepsSource }: Program): string[] {
   const { uid, gid } = userOf(role);
-  const capabilities = ['-all', ...CAPABILITIES[role].map((name) => `+${name}`)].join(',');
+  const held = role === 'worker' && keepsSource ? ['net_raw'] : CAPABILITIES[role];
+  const capabilities = ['-all', ...held.map((name) => `+${name}`)].join(',');
   return [
     'setpriv',
     ...['--reuid', String(uid), '--regid', String(gid), '--groups', String(sharedGroup().gid)],

@@ -9,6 +9,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { keepsSource } from '../config/egress.ts';
 import { loadConfig } from '../config/load.ts';
 import { system } from '../config/outside.ts';
 import type { Config } from '../config/schema.ts';
@@ -30,7 +31,7 @@ const ROLE_STOP_MS = 5_000;
 
 export type SuperviseOptions = {
   readonly configPath: string;
-  readonly program: Omit<Program, 'runDir'>;
+  readonly program: Omit<Program, 'runDir' | 'keepsSource'>;
   readonly removeRulesOnExit: boolean;
 };
 
@@ -81,7 +82,7 @@ class Supervisor {
   constructor(options: SuperviseOptions, config: Config, sinks: { readonly out: LineSink; readonly err: LineSink }) {
     this.#options = options;
     this.#config = config;
-    this.#program = { ...options.program, runDir: config.gateway.runDir };
+    this.#program = { ...options.program, runDir: config.gateway.runDir, keepsSource: keepsSource(config) };
     this.#out = sinks.out;
     this.#err = sinks.err;
   }
@@ -238,9 +239,13 @@ class Supervisor {
       ['gateway.workers', this.#config.gateway.workers, next.gateway.workers],
       ['intercept.port', this.#config.intercept.port, next.intercept.port],
     ] as const;
-    return keys
+    const errors = keys
       .filter(([, was, is]) => was !== is)
       .map(([key, was, is]) => `${key} = ${is}: was ${was}, and changes only with a restart; nothing was reloaded`);
+    // A worker that runs cannot be given a capability.
+    if (keepsSource(next) && !this.#program.keepsSource)
+      errors.push('egress = "preserve": the first network to have it needs a restart; nothing was reloaded');
+    return errors;
   }
 
   /** Workers first, so that what they still say is recorded; the rules stay. */

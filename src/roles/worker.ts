@@ -20,6 +20,8 @@ import { stdoutLog } from '../kit/log.ts';
 import { runPaths } from '../kit/run-dir.ts';
 import { createLedger } from '../ledger/client.ts';
 import { type TlsRules, tlsRules } from '../policy/require.ts';
+import { createPreserved } from '../relay/preserve.ts';
+import type { Counters } from '../relay/relay.ts';
 import { createSmarthost, noCounts, type SmarthostDeps } from '../relay/smarthost.ts';
 import { HostTls, type KeyPair } from '../tls/host-tls.ts';
 import { SpoolBudget } from '../wire/spool.ts';
@@ -91,7 +93,7 @@ export async function worker(configPath: string, index: number): Promise<number>
 }
 
 /** What the relays of this process have in common, one after the other. */
-export type Egress = Omit<SmarthostDeps, 'workerCount'>;
+export type Egress = Omit<SmarthostDeps, 'workerCount'> & { readonly counters: Counters };
 
 function makeRooms(config: Config, index: number, egress: Egress, signal: AbortSignal): Rooms {
   const { log } = egress;
@@ -106,6 +108,8 @@ function makeRooms(config: Config, index: number, egress: Egress, signal: AbortS
     relay: createSmarthost(config, { ...egress, workerCount: gateway.workers }),
     tls: new HostTls({ issuerPath: paths.issuer, clock: systemClock, log }, keyPairOf(config)),
     tlsRules: tlsRulesOf(config),
+    farSession: ({ source, destination, destinationPort }, now) =>
+      createPreserved(source, { address: destination, port: destinationPort }, now, egress.counters),
     ledger: createLedger(
       {
         path: paths.keeperSocket,
@@ -122,6 +126,7 @@ function makeRooms(config: Config, index: number, egress: Egress, signal: AbortS
     descriptors: new Descriptors(
       () =>
         counts.open +
+        counts.preserved +
         rooms.budget.openFiles +
         rooms.relay.servers().reduce((sum, { connections }) => sum + connections, 0),
     ),

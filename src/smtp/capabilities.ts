@@ -49,6 +49,44 @@ export function parseCapabilities(keywordLines: readonly string[]): Capabilities
   };
 }
 
+/** What a server offers and we carry: as it is decided by, and in the texts of its own lines, the greeting first. */
+export type Offer = { readonly capabilities: Capabilities; readonly lines: readonly string[] };
+
+export function isStartTls(line: string): boolean {
+  return line.trim().toUpperCase() === 'STARTTLS';
+}
+
+/** Keywords that go on to a host where the server answers its commands; docs/flow.md says why the others do not. */
+const CARRIED: ReadonlySet<string> = new Set([
+  'PIPELINING',
+  'SIZE',
+  '8BITMIME',
+  'SMTPUTF8',
+  'DSN',
+  'ENHANCEDSTATUSCODES',
+  'LIMITS',
+  'HELP',
+  'VRFY',
+  'EXPN',
+]);
+
+/**
+ * A server's own reply to EHLO as the host gets it: line for line, without the keywords that are not carried. SIZE is
+ * lowered to what we take; all else is as it came. `lines` are the texts without code, the first the greeting; `besides` is
+ * one more keyword to carry.
+ */
+export function carriedLines(lines: readonly string[], maxSizeBytes: number, besides?: string): string[] {
+  const [greeting = '', ...keywordLines] = lines;
+  const carried: string[] = [greeting];
+  for (const line of keywordLines) {
+    const keyword = (/^[^ =]*/.exec(line)?.[0] ?? '').toUpperCase();
+    if (!CARRIED.has(keyword) && keyword !== besides) continue;
+    const limit = keyword === 'SIZE' ? parseCapabilities([line]).size : undefined;
+    carried.push(limit !== undefined && (limit === 0 || limit > maxSizeBytes) ? `SIZE ${maxSizeBytes}` : line);
+  }
+  return carried;
+}
+
 /** What both of two servers offer: a host may be given to either. */
 export function intersect(a: Capabilities, b: Capabilities): Capabilities {
   const sizes = [a.size, b.size];

@@ -42,12 +42,13 @@ export type How = { readonly as?: 'defer' | 'reject'; readonly close?: boolean; 
  * A refusal of our own: `550 5.7.1 Text [spam.gtube id=0ABC... https://.../spam.gtube]`.
  *
  * `as` overrules the class's own severity where configuration does: a class that is 5xx by nature deferred, or the
- * reverse. A 421 closes the connection (RFC 5321 section 3.8). The id and the URL are never cut: the text is.
+ * reverse. A 421 closes the connection, and a 4yz that does is 421 (RFC 5321 section 3.8). The id and the URL are never cut: the text is.
  */
 export function refusal(of: Class, id: string, helpUrl: string, how: How = {}): Reply {
   const entry = entryOf(of);
-  const code =
+  const severity =
     how.as === 'defer' && entry.code >= 500 ? 451 : how.as === 'reject' && entry.code < 500 ? 554 : entry.code;
+  const code = how.close === true && severity < 500 ? 421 : severity;
   const tail = ` [${of} id=${id} ${classUrl(of, helpUrl)}]\r\n`;
   const head = `${code} ${enhancedCode(code, entry)} ${entry.text}${how.note ?? ''}`.slice(0, MAX_LINE - tail.length);
   const close = how.close === true || code === 421;

@@ -5,14 +5,15 @@
  * two events the session waits for what `wants` says. Replies leave in the order of the commands they answer, so that
  * recipients of a pipelined group can be asked for side by side.
  *
- * It never says 250 to a message: that reply comes in with the event `outcome`.
+ * It never says 250 to a message: that reply comes in with the event `outcome`. Where the far side answers the session
+ * (egress `preserve`), the same holds for EHLO, MAIL and whatever else a server can be asked: event `answer`.
  */
 import type { Class } from '../policy/classes.ts';
-import { type Capabilities, noCapabilities } from './capabilities.ts';
+import { type Capabilities, isStartTls, noCapabilities, type Offer } from './capabilities.ts';
 import { type Command, isOtherProtocol, parseCommand, type Verb } from './command.ts';
 import { type How, type Reply, refusal, reply } from './reply.ts';
 import type { Recipient, Transaction } from './transaction.ts';
-import type { Dialog, SessionOptions } from './verb/dialog.ts';
+import type { Dialog, PassedOn, SessionOptions } from './verb/dialog.ts';
 import { data } from './verb/data.ts';
 import { hello } from './verb/hello.ts';
 import { mail } from './verb/mail.ts';
@@ -25,17 +26,19 @@ export type Refusal = { readonly class: Class } & Omit<How, 'close'>;
 
 export type SessionEvent =
   /** the connection is admitted, or the banner is a refusal */
-  | { readonly kind: 'open'; readonly refuse?: Refusal }
+  | { readonly kind: 'open'; readonly refuse?: Refusal; readonly banner?: Reply }
   | { readonly kind: 'line'; readonly line: string }
   | { readonly kind: 'line-fault'; readonly fault: 'line-end' | 'line-length' }
   /** the answer to one recipient that was asked about */
   | { readonly kind: 'recipient'; readonly slot: Slot; readonly reply: Reply }
+  /** the far side's answer to a command that was passed on; `offer` with one to EHLO */
+  | { readonly kind: 'answer'; readonly slot: Slot; readonly reply: Reply; readonly offer?: Offer }
   /** the answer to a whole message */
   | { readonly kind: 'outcome'; readonly reply: Reply }
   /** the TLS handshake is done */
   | { readonly kind: 'secured' }
-  /** end it from our side: a deadline, a shutdown */
-  | { readonly kind: 'stop'; readonly class: Class }
+  /** end it: a deadline, a shutdown, the far side's last word */
+  | { readonly kind: 'stop'; readonly class: Class; readonly reply?: Reply }
   /** the host is gone */
   | { readonly kind: 'gone' };
 
@@ -49,6 +52,8 @@ export type SessionCommand =
       readonly transaction: Transaction;
       readonly recipient: Recipient;
     }
+  /** to be answered by the far side */
+  | { readonly kind: 'pass-on'; readonly slot: Slot; readonly command: PassedOn }
   /** the 354 is out: read a body, then answer with `outcome` */
   | { readonly kind: 'body'; readonly transaction: Transaction }
   /** the 220 is out: hand the socket to TLS, then tell `secured`; a handshake that fails is `gone` */
@@ -59,7 +64,12 @@ export type SessionCommand =
   | { readonly kind: 'close'; readonly byQuit: boolean };
 
 /** A reply's place in the order of the commands. */
-export type Slot = { reply: Reply | undefined; readonly recipientIndex: number };
+export type Slot = {
+  reply: Reply | undefined;
+  readonly recipientIndex: number;
+  /** what the far side was asked in this place */
+  readonly passedOn?: PassedOn;
+};
 
 /** A pipelined group larger than this waits: the bound of what one session may have asked, or said behind it, at once. */
 const MAX_SLOTS = 200;
@@ -99,6 +109,13 @@ const VERB_TABLE: Readonly<Record<Verb, Handler>> = {
   SAML: NOT_OFFERED,
 };
 
+/** Commands that change nothing: a server that answers for itself is simply asked. */
+const QUESTIONS = ['NOOP', 'VRFY', 'EXPN', 'HELP'] as const;
+
+function isQuestion(verb: Verb): verb is (typeof QUESTIONS)[number] {
+  return (QUESTIONS as readonly Verb[]).includes(verb);
+}
+
 export class Session implements Dialog {
   readonly options: SessionOptions;
   #commands: SessionCommand[] = [];
@@ -111,6 +128,8 @@ export class Session implements Dialog {
   #state: 'new' | 'ready' | 'body' | 'handshake' | 'closed' = 'new';
   /** after a refused DATA the next line may be a body that the host sends all the same */
   #bodyMayFollow = false;
+  /** the far side refused MAIL: the transaction ends when the answers that are due are in */
+  #refusedMail: Reply | undefined;
 
   helo: string | undefined;
   esmtp = false;
@@ -147,28 +166,36 @@ export class Session implements Dialog {
   #take(event: SessionEvent): void {
     switch (event.kind) {
       case 'open':
-        return this.#open(event.refuse);
+        return this.#open(event.refuse, event.banner);
       case 'line':
         return this.#line(event.line);
       case 'line-fault':
         return this.refuse(event.fault === 'line-end' ? 'protocol.line-end' : 'protocol.line-length', true);
       case 'recipient':
         return this.#answered(event.slot, event.reply);
+      case 'answer':
+        return this.#farAnswered(event.slot, event.reply, event.offer);
       case 'outcome':
         return this.#outcome(event.reply);
       case 'secured':
         return this.#secured();
       case 'stop':
-        return this.#stop(event.class);
+        return this.#stop(event.class, event.reply);
       case 'gone':
         return this.#close('session.gone');
     }
   }
 
-  #open(refuseWith: Refusal | undefined): void {
+  #open(refuseWith: Refusal | undefined, banner: Reply | undefined): void {
     this.#state = 'ready';
     if (refuseWith) this.refuse(refuseWith.class, true, refuseWith);
+    else if (banner) this.#sayBanner(banner);
     else this.say(reply(220, `${this.options.gatewayName} ESMTP Postern`));
+  }
+
+  #sayBanner(banner: Reply): void {
+    this.lastRefusal = banner.class;
+    this.say(banner);
   }
 
   #line(line: string): void {
@@ -186,6 +213,7 @@ export class Session implements Dialog {
     const bodyMayFollow = this.#bodyMayFollow;
     this.#bodyMayFollow = false;
     if (verb === undefined) this.refuse('protocol.syntax', bodyMayFollow);
+    else if (this.options.isFarAnswering && isQuestion(verb)) this.passOn({ verb, argument });
     else VERB_TABLE[verb](this, argument);
   }
 
@@ -227,12 +255,40 @@ export class Session implements Dialog {
     this.#commands.push({ kind: 'recipient', slot, transaction, recipient });
   }
 
+  /** Has the far side answer it; its place in the order of replies is kept. */
+  passOn(command: PassedOn): void {
+    const slot: Slot = { reply: undefined, recipientIndex: -1, passedOn: command };
+    if (command.verb === 'QUIT') this.#isEnding = true;
+    this.#slots.push(slot);
+    this.#outstanding++;
+    this.#commands.push({ kind: 'pass-on', slot, command });
+  }
+
+  #farAnswered(slot: Slot, answer: Reply, offer: Offer | undefined): void {
+    const { verb, argument } = slot.passedOn as PassedOn;
+    const isGood = answer.code < 400;
+    if (isGood && (verb === 'EHLO' || verb === 'HELO')) {
+      this.helo = argument;
+      this.esmtp = verb === 'EHLO';
+      this.offered = offer?.capabilities ?? noCapabilities;
+    }
+    if (!isGood && verb === 'MAIL') this.#refusedMail = answer;
+    if (offer)
+      this.#answered(slot, reply(answer.code, ...offer.lines.filter((line) => !this.isEncrypted || !isStartTls(line))));
+    else this.#answered(slot, verb === 'QUIT' ? { ...answer, close: true } : answer);
+  }
+
   #answered(slot: Slot, answer: Reply): void {
     slot.reply = answer;
     this.#outstanding--;
     const asked = this.transaction?.recipients[slot.recipientIndex];
     if (asked) asked.code = answer.code;
     this.#flush();
+    if (this.#refusedMail && this.#outstanding === 0) {
+      const refused = this.#refusedMail;
+      this.#refusedMail = undefined;
+      this.endTransaction(refused.class ?? 'upstream.reply', refused);
+    }
     if (this.#outstanding > 0 || this.#heldLine === undefined || this.#isClosed()) return;
     const line = this.#heldLine;
     this.#heldLine = undefined;
@@ -282,15 +338,15 @@ export class Session implements Dialog {
     this.#commands.push({ kind: 'end', transaction, reply: answer, why });
   }
 
-  #stop(why: Class): void {
+  #stop(why: Class, last?: Reply): void {
     if (!this.transaction) this.lastRefusal = why;
     // In the middle of a handshake nothing can be said.
     if (this.#state === 'handshake') return this.#close(why);
     const id = this.transaction?.id ?? this.options.id;
+    const said = last ?? refusal(why, id, this.options.helpUrl, { close: true });
     // What was asked and not answered stays unanswered: the 421 speaks for it (RFC 5321 section 3.8).
-    for (const slot of this.#slots)
-      if (slot.reply === undefined) slot.reply = refusal(why, id, this.options.helpUrl, { close: true });
-    if (this.#slots.length === 0) this.say(refusal(why, id, this.options.helpUrl, { close: true }));
+    for (const slot of this.#slots) if (slot.reply === undefined) slot.reply = said;
+    if (this.#slots.length === 0) this.say(said);
     else this.#flush();
     this.#close(why);
   }

@@ -2,13 +2,13 @@
  * A name server for the hosts inside, so that a mail server finds its way as it would anywhere: MX, then an address.
  *
  * `v4.example.org` has one MX with an IPv4 address alone, `v6.example.org` one with an IPv6 address alone; nothing else
- * exists. Run as a process in a namespace: `node dns.ts`; it listens at 127.0.0.1:53 and prints `ready`.
+ * exists but `spf.example.org`, whose SPF record names the first host alone. Run as a process in a namespace: `node dns.ts`; it listens at 127.0.0.1:53 and prints `ready`.
  */
 import { createSocket } from 'node:dgram';
 import { fileURLToPath } from 'node:url';
 import { PLACES } from '../../src/lab/network.ts';
 
-const TYPE: Readonly<Record<number, string>> = { 1: 'A', 15: 'MX', 28: 'AAAA' };
+const TYPE: Readonly<Record<number, string>> = { 1: 'A', 15: 'MX', 16: 'TXT', 28: 'AAAA' };
 const TTL_S = 60;
 const NAME_ERROR = 3;
 
@@ -17,6 +17,7 @@ const zone = new Map<string, Readonly<Record<string, Buffer>>>([
   ['mx.v4.example.org', { A: Buffer.from(PLACES.direct.v4.split('.').map(Number)) }],
   ['v6.example.org', { MX: mx('mx.v6.example.org') }],
   ['mx.v6.example.org', { AAAA: bytesOf6(PLACES.direct.v6) }],
+  ['spf.example.org', { TXT: txt(`v=spf1 ip4:${PLACES.hosts[0].v4} ip6:${PLACES.hosts[0].v6} -all`) }],
 ]);
 
 /** The reply to one question (RFC 1035 section 4.1), or undefined for what is no question. */
@@ -49,6 +50,10 @@ export function answer(query: Buffer): Buffer | undefined {
 function mx(name: string): Buffer {
   const labels = name.split('.').map((label) => Buffer.from(`${String.fromCharCode(label.length)}${label}`, 'latin1'));
   return Buffer.concat([Buffer.from([0, 10]), ...labels, Buffer.from([0])]);
+}
+
+function txt(text: string): Buffer {
+  return Buffer.from(`${String.fromCharCode(text.length)}${text}`, 'latin1');
 }
 
 function bytesOf6(address: string): Buffer {

@@ -32,8 +32,14 @@ export class Client {
     socket.on('error', end);
   }
 
-  static async connect(port: number, host = '127.0.0.1', localAddress?: string): Promise<Client> {
-    const socket = connect({ port, host, noDelay: true, ...(localAddress !== undefined && { localAddress }) });
+  static async connect(port: number, host = '127.0.0.1', localAddress?: string, localPort?: number): Promise<Client> {
+    const socket = connect({
+      port,
+      host,
+      noDelay: true,
+      ...(localAddress !== undefined && { localAddress }),
+      ...(localPort !== undefined && { localPort }),
+    });
     try {
       await once(socket, 'connect');
     } catch {

@@ -15,7 +15,7 @@ import { Counts, type Rooms } from '../../src/gateway/rooms.ts';
 import { sendersOf } from '../../src/identity/senders.ts';
 import { Descriptors } from '../../src/intercept/descriptors.ts';
 import { openListener } from '../../src/kit/native-socket.ts';
-import { TcpAcceptor } from '../../src/kit/tcp-open.ts';
+import { connectTcp, TcpAcceptor } from '../../src/kit/tcp-open.ts';
 import { type Clock, systemClock } from '../../src/kit/clock.ts';
 import { type Log, silentLog } from '../../src/kit/log.ts';
 import type { Admission, Ledger, Need, Taken } from '../../src/ledger/client.ts';
@@ -23,7 +23,8 @@ import type { Lock } from '../../src/ledger/language.ts';
 import type { Attempt, WorkerEvent } from '../../src/record/events.ts';
 import { tlsRules } from '../../src/policy/require.ts';
 import type { Relay } from '../../src/relay/relay.ts';
-import { createSmarthost } from '../../src/relay/smarthost.ts';
+import { createPreserved } from '../../src/relay/preserve.ts';
+import { createSmarthost, noCounts } from '../../src/relay/smarthost.ts';
 import { HostTls } from '../../src/tls/host-tls.ts';
 import { SpoolBudget } from '../../src/wire/spool.ts';
 import { freePort } from './worker.ts';
@@ -126,6 +127,8 @@ export type TestGatewayOptions = {
   readonly relay?: Relay;
   /** what hosts are shown after STARTTLS; by default nothing can be */
   readonly tls?: HostTls;
+  /** on loopback, in place of the server that a host with egress "preserve" calls */
+  readonly originalPort?: number;
   readonly log?: Log;
   readonly descriptorLimit?: number;
   readonly clock?: Clock;
@@ -145,10 +148,14 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
     relay,
     tlsRules: tlsRules(config.tls.requireFrom, config.tls.requireTo),
     tls: options.tls ?? new HostTls({ issuerPath: join(spoolDir, 'none'), clock, log }),
+    farSession: ({ source, destination, destinationPort }, now) =>
+      createPreserved(source, { address: destination, port: destinationPort }, now, noCounts(), (signal) =>
+        connectTcp('127.0.0.1', options.originalPort ?? 0, signal),
+      ),
     ledger,
     budget: new SpoolBudget(config.limits.bodyTotal),
     spoolDir,
-    descriptors: new Descriptors(() => counts.open, options.descriptorLimit),
+    descriptors: new Descriptors(() => counts.open + counts.preserved, options.descriptorLimit),
     filters: makeFilters(config, { log, clock, threads }, options.filters?.map((filter) => () => filter) ?? allFilters),
     threads,
     log,

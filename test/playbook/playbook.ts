@@ -2,9 +2,9 @@
  * A playbook: what is given to the session core, and the commands that must come of it, as text.
  *
  *     > EHLO a.example        a line from the host
- *     > !open                 an event: !open [CLASS], !line-end, !line-length, !rcpt N CODE, !outcome CODE [CLASS], !stop CLASS, !secured, !gone
+ *     > !open                 an event: !open [CLASS], !line-end, !line-length, !rcpt N CODE, !answer N CODE, !outcome CODE [CLASS], !stop CLASS, !secured, !gone
  *     < 250-gw1.example.net   a reply line; a trailing * matches the rest
- *     < !begin, !rcpt <a@b>, !body, !end CLASS, !secure, !close
+ *     < !begin, !rcpt <a@b>, !pass-on VERB ARGUMENT, !body, !end CLASS, !secure, !close
  *
  * After each `>` exactly the `<` lines up to the next `>` must come. A book that ends early or says too much fails.
  */
@@ -56,8 +56,15 @@ function eventOf(text: string, slots: Slot[]): SessionEvent {
       return { kind: 'line-fault', fault: kind };
     case 'rcpt': {
       const slot = slots[Number(a)];
-      assert.ok(slot, `recipient ${a} was asked about`);
+      assert.ok(slot, `${a} was asked about`);
       return { kind: 'recipient', slot, reply: reply(Number(b), 'far') };
+    }
+    case 'answer': {
+      const slot = slots[Number(a)];
+      assert.ok(slot, `${a} was asked about`);
+      const isHello = slot.passedOn?.verb === 'EHLO' && b === '250';
+      const offer = { capabilities: { ...everything, startTls: true }, lines: ['far', 'DSN', 'starttls', 'HELP'] };
+      return { kind, slot, reply: reply(Number(b), 'far'), ...(isHello && { offer }) };
     }
     case 'outcome':
       return { kind, reply: { ...reply(Number(a), 'far'), ...(b !== '' && { class: b as Class }) } };
@@ -77,6 +84,8 @@ function textOf(command: SessionCommand): string[] {
       return command.reply.bytes.toString('latin1').trimEnd().split('\r\n');
     case 'recipient':
       return [`!rcpt ${command.recipient.path}${command.recipient.parameters}`];
+    case 'pass-on':
+      return [`!pass-on ${command.command.verb} ${command.command.argument}`.trimEnd()];
     case 'begin':
       return [`!begin ${command.transaction.from.path}${command.transaction.from.parameters}`];
     case 'end':
@@ -102,7 +111,8 @@ export function play(book: string, session: Session = newSession()): void {
     const want: string[] = [];
     while (lines[at]?.startsWith('< ')) want.push((lines[at++] as string).slice(2));
     const commands = session.step(eventOf(given.slice(2), slots));
-    for (const command of commands) if (command.kind === 'recipient') slots.push(command.slot);
+    for (const command of commands)
+      if (command.kind === 'recipient' || command.kind === 'pass-on') slots.push(command.slot);
     const got = commands.flatMap(textOf);
     const shown = got.map((line, i) => {
       const pattern = want[i];

@@ -416,3 +416,116 @@ describe('STARTTLS', () => {
       play(`${SECURED.replace(/> !secured$/, '')}\n> ${end}\n< !close`, offering());
   });
 });
+
+describe('a session whose far side answers for itself', () => {
+  const far = () => newSession({ isFarAnswering: true });
+  const FAR_HELLO = `
+    > !open
+    < 220 gw1.example.net ESMTP Postern
+    > EHLO a.example
+    < !pass-on EHLO a.example
+    > !answer 0 250
+    < 250-far
+    < 250-DSN
+    < 250-starttls
+    < 250 HELP`;
+
+  test('every command that a server can be asked is passed on, and answered in order', () => {
+    play(
+      `${FAR_HELLO}
+      > NOOP x
+      < !pass-on NOOP x
+      > !answer 1 250
+      < 250 far
+      > MAIL FROM:<a@a.example>
+      < !begin <a@a.example>
+      < !pass-on MAIL FROM:<a@a.example>
+      > RCPT TO:<b@b.example>
+      < !rcpt <b@b.example>
+      > !rcpt 3 250
+      > !answer 2 250
+      < 250 far
+      < 250 far
+      > RSET
+      < !end session.no-message
+      < !pass-on RSET
+      > !answer 4 250
+      < 250 far
+      > QUIT
+      < !pass-on QUIT
+      > !answer 5 221
+      < 221 far
+      < !close`,
+      far(),
+    );
+  });
+
+  test('before EHLO is answered nothing was said: MAIL is out of sequence', () => {
+    play(
+      `> !open
+      < 220 gw1.example.net ESMTP Postern
+      > EHLO a.example
+      < !pass-on EHLO a.example
+      > !answer 0 550
+      < 550 far
+      > MAIL FROM:<a@a.example>
+      < 503 5.5.1 *`,
+      far(),
+    );
+  });
+
+  test('a refused MAIL ends the transaction when the answers behind it are in', () => {
+    play(
+      `${FAR_HELLO}
+      > MAIL FROM:<a@a.example>
+      < !begin <a@a.example>
+      < !pass-on MAIL FROM:<a@a.example>
+      > RCPT TO:<b@b.example>
+      < !rcpt <b@b.example>
+      > !answer 1 550
+      < 550 far
+      > !rcpt 2 503
+      < 503 far
+      < !end upstream.reply
+      > MAIL FROM:<c@a.example>
+      < !begin <c@a.example>
+      < !pass-on MAIL FROM:<c@a.example>`,
+      far(),
+    );
+  });
+
+  test('what waits behind an answer is run when it is in; an end from the far side answers all that is open', () => {
+    play(
+      `${FAR_HELLO}
+      > NOOP
+      < !pass-on NOOP
+      > VRFY b
+      > !answer 1 250
+      < 250 far
+      < !pass-on VRFY b
+      > !stop upstream.lost
+      < 421 4.4.2 *
+      < !close`,
+      far(),
+    );
+  });
+
+  test('STARTTLS is answered here; inside TLS the next EHLO is the server’s again, without it', () => {
+    play(
+      `${FAR_HELLO}
+      > STARTTLS
+      < 220 2.0.0 Ready to start TLS
+      < !secure
+      > !secured
+      > MAIL FROM:<a@a.example>
+      < 503 5.5.1 *
+      > EHLO b.example
+      < !pass-on EHLO b.example
+      > !answer 1 250
+      < 250-far
+      < 250-DSN
+      < 250 HELP`,
+      newSession({ isFarAnswering: true, offers: () => noCapabilities }),
+    );
+  });
+});

@@ -12,6 +12,8 @@ export type SessionOptions = {
   readonly maxRecipients: number;
   readonly maxErrors: number;
   readonly maxSizeBytes: number;
+  /** the far side answers for itself (egress `preserve`): what it can be asked is passed on, nothing is answered for it */
+  readonly isFarAnswering?: boolean;
   /** what may be offered now; asked at each EHLO */
   readonly offers: () => Capabilities;
   /** whether any server behind us has ever offered it: what decides between 4xx and 5xx */
@@ -20,6 +22,12 @@ export type SessionOptions = {
   readonly isFollowed: () => boolean;
   /** a fresh id for a transaction */
   readonly newId: () => string;
+};
+
+/** A command that the far side answers: MAIL is the transaction's, the others go as their line. */
+export type PassedOn = {
+  readonly verb: 'EHLO' | 'HELO' | 'MAIL' | 'RSET' | 'NOOP' | 'VRFY' | 'EXPN' | 'HELP' | 'QUIT';
+  readonly argument: string;
 };
 
 export interface Dialog {
@@ -38,6 +46,8 @@ export interface Dialog {
   begin(transaction: Transaction): void;
   /** Asks the far side about a recipient; its place in the order of replies is kept. */
   ask(transaction: Transaction, recipient: Recipient): void;
+  /** Has the far side answer a command; its place in the order of replies is kept. */
+  passOn(command: PassedOn): void;
   /** Says 354; what follows is a body. */
   readBody(transaction: Transaction): void;
   /** A DATA was refused: a host that does not look at replies sends the body all the same, and must not be obeyed. */

@@ -1,4 +1,7 @@
-/** MAIL (RFC 5321 section 4.1.1.2): answered from what we know and held back until the first RCPT. */
+/**
+ * MAIL (RFC 5321 section 4.1.1.2): answered from what we know and held back until the first RCPT, unless the far side
+ * answers this session itself.
+ */
 import { parsePath } from '../command.ts';
 import { readMailParameters } from '../parameters.ts';
 import { reply } from '../reply.ts';
@@ -31,7 +34,8 @@ export function mail(dialog: Dialog, argument: string): void {
     smtpUtf8: parameters.smtpUtf8,
     recipients: [],
   });
-  dialog.say(ACCEPTED);
+  if (dialog.options.isFarAnswering) dialog.passOn({ verb: 'MAIL', argument });
+  else dialog.say(ACCEPTED);
 }
 
 const ACCEPTED = reply(250, '2.1.0 Sender accepted');

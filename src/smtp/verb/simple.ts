@@ -8,7 +8,8 @@ const OK = reply(250, '2.0.0 OK');
 export function rset(dialog: Dialog, argument: string): void {
   if (argument !== '') return dialog.refuse('protocol.argument');
   dialog.endTransaction('session.no-message');
-  dialog.say(RESET);
+  if (dialog.options.isFarAnswering) dialog.passOn({ verb: 'RSET', argument });
+  else dialog.say(RESET);
 }
 
 export function noop(dialog: Dialog): void {
@@ -17,6 +18,7 @@ export function noop(dialog: Dialog): void {
 
 export function quit(dialog: Dialog): void {
   dialog.endTransaction('session.no-message');
+  if (dialog.options.isFarAnswering) return dialog.passOn({ verb: 'QUIT', argument: '' });
   dialog.say({ ...reply(221, `2.0.0 ${dialog.options.gatewayName} closing`), close: true });
 }
 

@@ -39,7 +39,16 @@ export function attempt(change: Partial<Attempt> = {}): Attempt {
 }
 
 export function counts(change: Partial<SessionCounts> = {}): SessionCounts {
-  return { kind: 'sessions', worker: 1, opened: { customers: 1 }, open: 1, upstream: [], dropped: 0, ...change };
+  return {
+    kind: 'sessions',
+    worker: 1,
+    opened: { customers: 1 },
+    open: 1,
+    preserved: 0,
+    upstream: [],
+    dropped: 0,
+    ...change,
+  };
 }
 
 export function kernelReport(change: Partial<KernelReport> = {}): KernelReport {

@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { launchOf } from '../../../src/roles/launch.ts';
 
-const program = { codeDir: '/srv/postern', nodePath: '/srv/postern/node_modules/node/bin/node', runDir: '/run/p' };
+const program = {
+  codeDir: '/srv/postern',
+  nodePath: '/srv/postern/node_modules/node/bin/node',
+  runDir: '/run/p',
+  keepsSource: false,
+};
 
 test('a Node inside the checkout is run from where the checkout is mounted, another one from its own place', () => {
   const inside = launchOf('keeper', ['keeper'], program);
@@ -37,4 +42,13 @@ test("a role gets nothing of root's environment but the time zone and our own sw
   assert.deepEqual(kept, ['TZ', 'POSTERN_X']);
   assert.equal(env['LISTEN_FDS'], '3');
   assert.equal(env['PATH'], '/usr/sbin:/usr/bin:/sbin:/bin');
+});
+
+test('a worker has CAP_NET_RAW where a host keeps its own address, and nothing otherwise', () => {
+  const capabilitiesOf = (keepsSource: boolean): string | undefined => {
+    const { args } = launchOf('worker', ['worker'], { ...program, keepsSource });
+    return args[args.indexOf('--bounding-set') + 1];
+  };
+  assert.equal(capabilitiesOf(false), '-all');
+  assert.equal(capabilitiesOf(true), '-all,+net_raw');
 });
