@@ -111,6 +111,7 @@ export function story(attempt: Attempt): string {
     `worker ${attempt.worker} took it: network ${attempt.network},${attempt.subscriber === undefined ? '' : ` subscriber ${attempt.subscriber},`} mode ${attempt.mode}, session ${attempt.session}.`,
   );
   say(attempt.helo === undefined ? 'It said no HELO.' : `It said ${attempt.esmtp ? 'EHLO' : 'HELO'} ${attempt.helo}.`);
+  if (attempt.identity !== undefined) say(`Its identity: ${address(attempt.identity)}.`);
   if (attempt.sender === undefined) say('It began no message.');
   else say(`MAIL from ${attempt.sender === '<>' ? 'the null sender' : address(attempt.sender)}.`);
   for (const { recipient, code, class: of } of recipients.slice(0, MAX_RECIPIENTS))

@@ -1,7 +1,7 @@
 /** `postern limits`: how much of each limit is used. */
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../config/load.ts';
-import { limitsOf } from '../identity/limits.ts';
+import { identitySubject, type Limits } from '../identity/limits.ts';
 import { sendersOf, subjectOf } from '../identity/senders.ts';
 import { canonical } from '../kit/address.ts';
 import { safeJson } from '../kit/log.ts';
@@ -14,24 +14,26 @@ import { age, bytes, table, time } from './show.ts';
 export const command: Command = {
   name: 'limits',
   summary: 'show how much of its limits an address has used',
-  help: `Usage: postern limits ADDRESS [--json] [--config FILE | --run-dir DIR]
+  help: `Usage: postern limits ADDRESS [--identity WHO] [--json] [--config FILE | --run-dir DIR]
 
 Shows each limit of the subscriber that an address belongs to: how much is used, how much is left, and when it is free
 again. A count over a minute or an hour goes down evenly; a longer one, and one of different domains or senders, ends with
 its period (UTC). What running transactions have reserved is counted.
 
+  --identity WHO  of that identity behind it (setting "identity")
   --json          one JSON object a line: {subject, unit, period, limit, used, endsAt}
 ${askHelp}
 
 Exit status: 0 shown; 1 the address is in no network, or the keeper cannot be asked.
 
-Example: postern limits 198.51.100.17
+Examples: postern limits 198.51.100.17
+          postern limits 198.51.100.17 --identity bob@example.com
 `,
   async run(args, io) {
     const { values, positionals } = parseArgs({
       args: [...args],
       allowPositionals: true,
-      options: { ...askOptions, json: { type: 'boolean', default: false } },
+      options: { ...askOptions, json: { type: 'boolean', default: false }, identity: { type: 'string' } },
     });
     const address = positionals.length === 1 ? canonical(positionals[0] ?? '') : undefined;
     if (address === undefined) throw new UsageError('name one address, for example 198.51.100.17');
@@ -45,10 +47,12 @@ Example: postern limits 198.51.100.17
       io.err(`${address} is in no network: its connections to port 25 are refused`);
       return 1;
     }
-    const subject = subjectOf(sender, address);
+    const { identity } = values;
+    const whose = subjectOf(sender, address);
+    const subject = identity === undefined ? whose : identitySubject(whose, identity);
     const counts = (await ask('limits', values, { of: 'counters', subject }, io)) as readonly Count[] | undefined;
     if (counts === undefined) return 1;
-    const shown = withUnused(counts, rulesOf(sender.network));
+    const shown = withUnused(counts, rulesOf(sender.limits, identity !== undefined));
     if (values.json) for (const count of shown) io.out(safeJson({ subject, ...count }));
     else if (shown.length === 0) io.out(`${subject}: nothing is limited but max_connections`);
     else io.out(`${subject}\n\n${limitsTable(shown, Date.now())}`);
@@ -66,8 +70,9 @@ function withUnused(counts: readonly Count[], rules: readonly Rule[]): Shown[] {
   });
 }
 
-function rulesOf(network: Parameters<typeof limitsOf>[0]): Rule[] {
-  const { connection, message, sender, recipient, domain, bytes: octets } = limitsOf(network) ?? {};
+function rulesOf(limits: Limits | undefined, ofIdentity: boolean): readonly Rule[] {
+  if (ofIdentity) return limits?.identity ?? [];
+  const { connection, message, sender, recipient, domain, bytes: octets } = limits ?? {};
   return [connection, message, recipient, octets, domain, sender].flatMap((list) => list ?? []);
 }
 

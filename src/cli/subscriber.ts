@@ -22,7 +22,7 @@ wrong. The gateway takes it at its next reload, and drops nobody's connection:
   systemctl reload postern-guard postern-keeper 'postern-worker@*'    (from a checkout: SIGHUP to "postern run")
 
 The first row names the columns: name and prefixes, and any setting of a subscriber. An empty value is not set: the
-network's counts. Lists have blanks between their elements.
+network's counts. Lists have blanks between their elements, or semicolons where an element has a blank in it.
 
   name,prefixes,contact,tenant,max_connections
   web-17,198.51.100.17 2001:db8:1:17::/64,abuse@customer.example,example-hosting,20

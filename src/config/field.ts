@@ -3,6 +3,7 @@
  * (the effective configuration, the commented example, docs/config.md, the error texts) is derived from it.
  */
 import { isIPv4, isIPv6 } from 'node:net';
+import { IDENTITY_TYPE, type IdentityRule, parseIdentityRule } from './identity-rule.ts';
 import { Pattern } from '../kit/pattern.ts';
 import { canonical, parsePrefix, type Prefix, prefixOf } from '../kit/address.ts';
 
@@ -301,6 +302,14 @@ function limitOf(type: string, spec: Spec, countOf: (text: string) => number | u
 /** Limits of one thing, each for a period of its own: of two for the same the smaller counts. */
 export function limits(of: typeof limit, spec: Spec): Field<readonly Limit[]> {
   return listOf(of, { default: [], ...spec });
+}
+
+export function identityRule(spec: Spec): Field<IdentityRule> {
+  const parse = (raw: unknown): Parsed<IdentityRule> => {
+    const rule = parseIdentityRule(raw);
+    return 'expected' in rule ? rule : { value: rule };
+  };
+  return { ...field(IDENTITY_TYPE, parse, spec), write: ({ text }) => text };
 }
 
 export function prefix(spec: Spec): Field<Prefix> {

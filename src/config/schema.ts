@@ -12,6 +12,7 @@ import {
   durationMs,
   endpoint,
   hostName,
+  identityRule,
   type Infer,
   inherited,
   integer,
@@ -125,6 +126,26 @@ const networkFields = {
   limit_unknown: limits(limit, {
     doc: 'Recipients that the far side did not know (550, 551 or 553, with 5.1.x where it says more).',
     example: ['50/day'],
+  }),
+  identity: listOf(identityRule, {
+    doc: 'Who it is behind a subscriber: the first of these that finds something. "sender" is the envelope\'s, "header NAME" a whole value, "header NAME PATTERN" what the one group catches (RE2, linear time).',
+    default: [],
+    example: ['header X-AuthUser', 'header X-PHP-Originating-Script ^(.*?)\\(', 'sender'],
+  }),
+  identity_limit_messages: limits(limit, {
+    doc: 'The same for each identity, beside the limits of its subscriber: known, and refused, when the message is there.',
+    example: ['50/hour'],
+  }),
+  identity_limit_recipients: limits(limit, { doc: 'Recipients that the far side took.', example: ['200/day'] }),
+  identity_limit_bytes: limits(sizeLimit, { doc: 'Octets of its messages.', example: ['100MiB/day'] }),
+  identity_limit_domains: limits(limit, {
+    doc: "Different domains of its messages' recipients.",
+    example: ['50/hour'],
+  }),
+  identity_limit_senders: limits(limit, { doc: 'Different sender addresses.', example: ['3/hour'] }),
+  identity_limit_unknown: limits(limit, {
+    doc: 'Recipients that the far side did not know, of transactions with a message.',
+    example: ['10/day'],
   }),
   slow_from: integer({
     doc: 'Percent of a limit from which on each recipient is answered later, by slow_by; 0 is never.',

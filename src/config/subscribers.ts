@@ -160,9 +160,13 @@ function columnsOf(cells: readonly string[], refuse: (value: string, expected: s
     .map((key) => ({ key, name: camel(key), field: fields[key as keyof typeof fields] as Field<unknown> }));
 }
 
-/** A cell as the value that would stand in TOML: lists have blanks between their elements, numbers no quotes. */
+/** A cell as the value that would stand in TOML: lists have blanks, or semicolons, between their elements, numbers no quotes. */
 function parseCell(field: Field<unknown>, cell: string): ReturnType<Field<unknown>['parse']> {
-  if (field.item) return field.parse(cell.split(/ +/));
+  if (field.item) {
+    if (cell.includes(';')) return field.parse(cell.split(/ *; */));
+    const whole = field.parse([cell]);
+    return 'value' in whole ? whole : field.parse(cell.split(/ +/));
+  }
   if (/^\d+$/.test(cell)) {
     const number = field.parse(Number(cell));
     if ('value' in number) return number;

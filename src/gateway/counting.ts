@@ -2,10 +2,11 @@
  * What one transaction counts against the limits of whom it is from: reserved before anything is asked of the far side, and
  * given back when the far side does not take it. So a count is what the host was answered with 250, to the message.
  */
-import type { Limits } from '../identity/limits.ts';
+import { identitySubject, type Limits } from '../identity/limits.ts';
 import { shortHash } from '../kit/ids.ts';
 import type { Ledger, Need, Taken } from '../ledger/client.ts';
-import type { Rule } from '../policy/limits.ts';
+import { MAX_NEEDS } from '../ledger/language.ts';
+import type { Rule, Unit } from '../policy/limits.ts';
 import type { Reply } from '../smtp/reply.ts';
 
 /** Each rule once, for `count` more. */
@@ -19,6 +20,8 @@ export class Counting {
   readonly #subject: string;
   readonly #messageNeeds: Need[];
   readonly #atMs: number;
+  readonly #sender: string;
+  #unknown = 0;
   #message: Taken | Promise<Taken> | undefined;
   /** taken for the message as a whole */
   #reserved: Need[] = [];
@@ -27,13 +30,13 @@ export class Counting {
   /** `atMs`: when the transaction began, milliseconds since 1970. */
   constructor(ledger: Ledger, limits: Limits, subject: string, sender: string, atMs: number) {
     this.#atMs = atMs;
+    this.#sender = sender;
     this.#ledger = ledger;
     this.#limits = limits;
     this.#subject = subject;
     this.#messageNeeds = needsOf(subject, limits.message);
-    // A bounce says nothing about who writes.
-    if (sender !== '<>' && limits.sender.length > 0)
-      this.#messageNeeds.push(...this.#different(limits.sender, sender.toLowerCase()));
+    if (limits.sender.length > 0)
+      for (const one of this.#senders()) this.#messageNeeds.push(...this.#different(limits.sender, one));
   }
 
   /** One more recipient. After `ok` or `slow`, its `answered` is to be called once. */
@@ -47,8 +50,9 @@ export class Counting {
     return {
       taken: taken === 'ok' ? message : taken,
       answered: (reply) => {
-        if (!isTaken(taken)) return;
         const isUnknown = isUnknownRecipient(reply);
+        if (isUnknown) this.#unknown++;
+        if (!isTaken(taken)) return;
         const unused = needs.filter(({ rule: { unit } }) =>
           unit === 'recipients' ? reply.code >= 300 : unit === 'unknown' && !isUnknown,
         );
@@ -64,6 +68,35 @@ export class Counting {
     const needs = needsOf(this.#subject, bytes, sizeBytes);
     const taken = await this.#ledger.take(needs, slowFrom);
     return this.#reserve(needs, taken);
+  }
+
+  /** The whole message for who it is from, which is known only now. */
+  async byIdentity(
+    identity: string,
+    { sizeBytes, recipients }: { sizeBytes: number; recipients: readonly string[] },
+  ): Promise<Taken> {
+    const { identity: rules, slowFrom } = this.#limits;
+    const subject = identitySubject(this.#subject, identity);
+    const counts: Partial<Record<Unit, number>> = {
+      ...{ messages: 1, recipients: recipients.length, bytes: sizeBytes, unknown: this.#unknown },
+    };
+    const needs: Need[] = [];
+    for (const rule of rules) {
+      const values =
+        rule.unit === 'domains' ? recipients.map(domainOf) : rule.unit === 'senders' ? this.#senders() : undefined;
+      if (values) for (const what of new Set(values)) needs.push({ subject, rule, count: 1, value: shortHash(what) });
+      // What there is none of is over no limit.
+      else if (counts[rule.unit]) needs.push({ subject, rule, count: counts[rule.unit] ?? 0 });
+    }
+    let answer: Taken = 'ok';
+    for (let at = 0; at < needs.length; at += MAX_NEEDS) {
+      const some = needs.slice(at, at + MAX_NEEDS);
+      const kept = some.filter(({ rule }) => rule.unit !== 'unknown');
+      const taken = this.#reserve(kept, await this.#ledger.take(some, slowFrom));
+      if (!isTaken(taken)) return taken;
+      if (taken === 'slow') answer = taken;
+    }
+    return answer;
   }
 
   /** The transaction is over. */
@@ -89,6 +122,11 @@ export class Counting {
     if (this.#isOver) this.#ledger.giveBack(needs, this.#atMs);
     else this.#reserved.push(...needs);
     return taken;
+  }
+
+  /** A bounce says nothing about who writes. */
+  #senders(): readonly string[] {
+    return this.#sender === '<>' ? [] : [this.#sender.toLowerCase()];
   }
 
   #different(rules: readonly Rule[], what: string): Need[] {

@@ -6,12 +6,14 @@
 import type { Connected, Enveloped, Filter } from '../filter/filter.ts';
 import { Message } from '../filter/message.ts';
 import { type FilterResult, runFilters } from '../filter/run.ts';
+import { identityOf } from '../identity/extract.ts';
 import type { Arrival } from '../intercept/arrival.ts';
 import type { Class } from '../policy/classes.ts';
 import { type Decision, decideFound, decideRecipient } from '../policy/decide.ts';
 import { decideTls } from '../policy/require.ts';
 import type { FarReply } from '../relay/relay.ts';
 import { type How, type Reply, refusal } from '../smtp/reply.ts';
+import type { Refusal } from '../smtp/session.ts';
 import { acceptedOf, type Extension, type Recipient } from '../smtp/transaction.ts';
 import type { BodyFault, BodyReader } from '../wire/body.ts';
 import type { SpooledBody } from '../wire/spool.ts';
@@ -111,8 +113,14 @@ export async function messageWay(
   const message = new Message(body.spool);
   if (isLoop(message.fields(), config.gateway.name, config.limits.received)) return refused(rooms, work, 'body.loop');
 
+  const { network } = work.origin;
+  if (network.identity.length > 0) {
+    const fields = network.content === 'blind' ? undefined : (): ReturnType<Message['fields']> => message.fields();
+    work.identity = identityOf(network.identity, { sender: work.transaction.from.path, helo: facts.helo, fields });
+  }
+
   const mail = { ...envelopedOf(work, facts.helo, acceptedOf(work.transaction)), message };
-  const filters = work.origin.network.content === 'blind' ? NO_FILTERS : rooms.filters.body;
+  const filters = network.content === 'blind' ? NO_FILTERS : rooms.filters.body;
   const found = await runFilters(filters, mail, config.filters.deadline);
   message.close();
   logFailures(rooms, work.transaction.id, found);
@@ -123,7 +131,8 @@ export async function messageWay(
   work.verdictMs = rooms.clock.monotonicMs() - startMs;
   if (verdict.kind !== 'accept') return refused(rooms, work, verdict.class, { as: verdict.kind });
   if (work.counting) {
-    const over = await overLimit(rooms, work, await work.counting.whole(work.sizeBytes));
+    const over =
+      (await overLimit(rooms, work, await work.counting.whole(work.sizeBytes))) ?? (await identityOver(rooms, work));
     if (over) return refused(rooms, work, over.class, over);
   }
 
@@ -131,6 +140,14 @@ export async function messageWay(
   const far = await send(rooms, work, body.spool, facts);
   work.relayMs = rooms.clock.monotonicMs() - startMs - work.verdictMs;
   return mirrored(rooms, work, far);
+}
+
+/** The limits of the identity, which is known only when the message is there. */
+async function identityOver(rooms: Rooms, work: Work): Promise<Refusal | undefined> {
+  const { counting, identity, sizeBytes } = work;
+  if (!counting || identity === undefined || work.origin.limits?.identity.length === 0) return undefined;
+  const recipients = acceptedOf(work.transaction).map(({ path }) => path);
+  return overLimit(rooms, work, await counting.byIdentity(identity, { sizeBytes, recipients }));
 }
 
 async function send(

@@ -35,6 +35,8 @@ export class Work {
   relay: RelayTransaction | undefined;
   /** the relay was told that it needs TLS */
   needsTls = false;
+  /** who it is behind the subscriber; known when the message is there, if a rule finds one */
+  identity: string | undefined;
   /** undefined until the first recipient, and where nothing is limited */
   counting: Counting | undefined;
   /** the message is being judged or sent: the record waits for its end */
@@ -76,6 +78,7 @@ export class Work {
     const { class: decided, verdict } = this.#decision(why);
     return {
       ...attemptBase(this.origin, this.transaction.id, this.atMs, helo, esmtp),
+      identity: this.identity === undefined ? undefined : readable(this.identity),
       sender: readable(this.transaction.from.path),
       recipients: this.transaction.recipients.map(({ recipient, code }, i) => ({
         recipient: readable(recipient.path),
@@ -133,6 +136,7 @@ export function refusedArrival(
 ): Attempt {
   return {
     ...attemptBase(origin, origin.session, atMs, helo, esmtp),
+    identity: undefined,
     sender: undefined,
     recipients: [],
     sizeBytes: 0,

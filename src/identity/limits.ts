@@ -14,6 +14,8 @@ export type Limits = {
   readonly domain: readonly Rule[];
   /** of a whole message */
   readonly bytes: readonly Rule[];
+  /** of a whole message, for its identity: by unit */
+  readonly identity: readonly Rule[];
   /** the part of a limit from which on replies are held back; 0 is never */
   readonly slowFrom: number;
 };
@@ -27,6 +29,14 @@ export function limitsOf(network: Network): Limits | undefined {
     recipient: [...rules('recipients', network.limitRecipients), ...rules('unknown', network.limitUnknown)],
     domain: rules('domains', network.limitDomains),
     bytes: rules('bytes', network.limitBytes),
+    identity: [
+      ...rules('messages', network.identityLimitMessages),
+      ...rules('recipients', network.identityLimitRecipients),
+      ...rules('bytes', network.identityLimitBytes),
+      ...rules('domains', network.identityLimitDomains),
+      ...rules('senders', network.identityLimitSenders),
+      ...rules('unknown', network.identityLimitUnknown),
+    ],
     slowFrom: network.slowFrom / 100,
   };
   const { slowFrom: _, ...all } = limits;
@@ -41,4 +51,9 @@ function rules(unit: Unit, list: readonly Limit[]): Rule[] {
     if (!before || before.limit > limit) byPeriod.set(period, { unit, period, limit });
   }
   return [...byPeriod.values()];
+}
+
+/** Under which an identity of a subscriber is counted. No subject has a blank in it. */
+export function identitySubject(subject: string, identity: string): string {
+  return `${subject} ${identity}`;
 }

@@ -38,6 +38,11 @@ export class Pattern {
     }
   }
 
+  /** How many groups it has. */
+  get groups(): number {
+    return this.#compiled.groupCount();
+  }
+
   /** Whether it matches anywhere in the text. */
   test(text: string): boolean {
     return this.#compiled.test(text);

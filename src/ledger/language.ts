@@ -235,6 +235,7 @@ const question: Shape<Question> = union<Question>('of', {
       until: maybe(whole()) as Shape<number>,
       source: maybe(source) as Shape<string>,
       subscriber: maybe(text(64)) as Shape<string>,
+      identity: maybe(text(300)) as Shape<string>,
       sender: maybe(text(1000)) as Shape<string>,
       recipient: maybe(text(1000)) as Shape<string>,
       class: maybe(text(64)) as Shape<string>,

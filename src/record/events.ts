@@ -37,6 +37,8 @@ export type Attempt = {
   readonly esmtp: boolean;
   /** of the host's leg; undefined in clear */
   readonly tls: HostTls | undefined;
+  /** who it is behind the subscriber, if a rule found one */
+  readonly identity: string | undefined;
   /** `<>` is the null sender */
   readonly sender: string | undefined;
   readonly recipients: readonly RecipientOutcome[];
@@ -223,6 +225,7 @@ const attempt: Shape<Attempt> = object<Attempt>({
   helo: maybe(short),
   esmtp: yesNo,
   tls: maybe(object<HostTls>({ version: text(32), cipher: text(64), name: maybe(short) })),
+  identity: maybe(text(300)),
   sender: maybe(short),
   recipients: listOf(
     object<RecipientOutcome>({ recipient: short, code: whole(0, 999), class: aClass }),

@@ -23,6 +23,7 @@ export function writeLine(log: Log, a: Attempt): void {
     helo: a.helo,
     esmtp: a.esmtp,
     tls: a.tls,
+    identity: a.identity,
     sender: a.sender,
     sizeBytes: a.sizeBytes,
     verdict: a.verdict,

@@ -12,6 +12,8 @@ export type LogFilter = {
   readonly source?: string;
   /** a configured one, by its name */
   readonly subscriber?: string;
+  /** whole; found under its hash too */
+  readonly identity?: string;
   /** a whole address, any case; `<>` is the null sender */
   readonly sender?: string;
   readonly recipient?: string;

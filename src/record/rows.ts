@@ -25,6 +25,7 @@ export const COLUMNS = [
   'tls_version',
   'tls_cipher',
   'tls_name',
+  'identity',
   'sender',
   'omitted',
   'size',
@@ -69,7 +70,7 @@ export function batchOf(of: readonly Attempt[]): Batch {
     attempts.push(
       position, a.at, a.id, a.session, a.worker, a.network, a.mode, a.subscriber ?? null, a.source, null,
       a.sourcePort, a.destination, a.destinationPort, a.helo ?? null, a.esmtp ? 1 : 0, a.tls?.version ?? null,
-      a.tls?.cipher ?? null, a.tls?.name ?? null, a.sender ?? null, a.recipientsOmitted ?? 0, a.sizeBytes,
+      a.tls?.cipher ?? null, a.tls?.name ?? null, a.identity ?? null, a.sender ?? null, a.recipientsOmitted ?? 0, a.sizeBytes,
       a.verdict, a.class, a.wouldBe ?? null, a.reply, a.egress, a.upstream ?? null, a.upstreamReply ?? null, a.upstreamTls ?? null,
       a.findings.length > 0 ? JSON.stringify(a.findings) : null, a.verdictMs ?? null, a.relayMs ?? null, a.totalMs,
     );
@@ -175,6 +176,7 @@ export type Row = {
   readonly tls_version: string | null;
   readonly tls_cipher: string | null;
   readonly tls_name: string | null;
+  readonly identity: string | null;
   readonly sender: string | null;
   readonly omitted: number;
   readonly size: number;
@@ -212,6 +214,7 @@ export function attemptOf(row: Row, recipients: readonly RecipientOutcome[]): At
       row.tls_version === null
         ? undefined
         : { version: row.tls_version, cipher: row.tls_cipher ?? '', name: row.tls_name ?? undefined },
+    identity: row.identity ?? undefined,
     sender: row.sender ?? undefined,
     recipients: recipients.map(({ recipient, code, class: of }) => ({ recipient, code, class: of })),
     ...(row.omitted > 0 ? { recipientsOmitted: row.omitted } : {}),

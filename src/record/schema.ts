@@ -83,6 +83,10 @@ export const migrations: readonly string[] = [
   ALTER TABLE attempts ADD COLUMN tls_name TEXT;
   ALTER TABLE attempts ADD COLUMN upstream_tls TEXT;
   `,
+  `
+  ALTER TABLE attempts ADD COLUMN identity TEXT;
+  CREATE INDEX attempts_identity ON attempts (n >> 11, identity) WHERE identity IS NOT NULL;
+  `,
 ];
 
 /** Rows of a slice as a power of two: the 11 of the indexes. */

@@ -13,7 +13,8 @@ import { attemptOf, keyOf, type Row, sourceKey } from './rows.ts';
 import { SLICE_SHIFT, USUAL_CLASS } from './schema.ts';
 
 /** The filter with every word under which an address may have been written (`Privacy.words`). */
-export type Search = Omit<LogFilter, 'sender' | 'recipient'> & {
+export type Search = Omit<LogFilter, 'identity' | 'sender' | 'recipient'> & {
+  readonly identities?: readonly string[];
   readonly senders?: readonly string[];
   readonly recipients?: readonly string[];
 };
@@ -42,6 +43,8 @@ function conditions(search: Search): Condition[] {
       all.push([`n >> ${SLICE_SHIFT} = :slice AND source_key = ?`, sourceKey(search.source)]);
     }
   }
+  if (search.identities)
+    all.push([`n >> ${SLICE_SHIFT} = :slice AND identity IN (${marks(search.identities)})`, ...search.identities]);
   if (search.senders)
     all.push([`n >> ${SLICE_SHIFT} = :slice AND sender IN (${marks(search.senders)})`, ...search.senders]);
   if (search.recipients) {

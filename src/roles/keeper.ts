@@ -150,9 +150,10 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       configErrors: options.configErrors() + (seen?.report.configErrors ?? 0),
     });
   const find = (filter: LogFilter): Promise<unknown> => {
-    const { sender, recipient, ...rest } = filter;
+    const { identity, sender, recipient, ...rest } = filter;
     return journal.search({
       ...rest,
+      ...(identity !== undefined && { identities: privacy.words(identity) }),
       ...(sender !== undefined && { senders: privacy.words(sender) }),
       ...(recipient !== undefined && { recipients: privacy.words(recipient) }),
     });

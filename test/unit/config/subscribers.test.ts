@@ -191,3 +191,24 @@ test('100,000 subscribers load in under 2 s and are found in under 3 µs', async
   assert.ok(Math.min(loadMs, againMs) < 2000, `loading took ${Math.round(loadMs)} ms of processor time`);
   assert.ok(findUs < 3, `a look-up took ${findUs.toFixed(2)} µs`);
 });
+
+test('a list in a cell: one element as it is, several with blanks or, where they have some, semicolons', async () => {
+  const path = place({
+    'a.csv':
+      'name,prefixes,identity,limit_messages\nx,198.51.100.7,header X-AuthUser,5/hour 9/day\ny,198.51.100.8,header X-A (a b); sender,5/hour;9/day\n',
+  });
+  const result = await loadConfig(path, {});
+  assert.ok(result.ok);
+  assert.deepEqual(
+    result.config.subscriber.map(({ identity, limitMessages }) =>
+      [identity, limitMessages].map((all) => all?.map(({ text }) => text)),
+    ),
+    [
+      [['header X-AuthUser'], ['5/hour', '9/day']],
+      [
+        ['header X-A (a b)', 'sender'],
+        ['5/hour', '9/day'],
+      ],
+    ],
+  );
+});

@@ -112,3 +112,40 @@ test('which replies say that there is no such mailbox', () => {
   );
   assert.equal(isUnknownRecipient(refusal('locked.subscriber', 'x', 'https://help.example/')), false);
 });
+
+test('limits of an identity are its own: bob is over, and alice at the same address is not', async () => {
+  await start(
+    'identity = ["header X-AuthUser"]\nidentity_limit_messages = ["1/hour"]\nidentity_limit_unknown = ["5/day"]',
+  );
+  const used = new Map<string, number>();
+  gateway.ledger.take = (needs) => {
+    for (const need of needs) used.set(need.subject, (used.get(need.subject) ?? 0) + need.count);
+    const over = needs.find(({ subject, rule }) => (used.get(subject) ?? 0) > rule.limit);
+    return over ? { over, retryMs: 1000 } : 'ok';
+  };
+  const mail = async (user: string): Promise<string> => {
+    const host = gateway.connect();
+    host.end(
+      `EHLO a.example\r\nMAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\nDATA\r\nX-AuthUser: ${user}\r\n${BODY}QUIT\r\n`,
+    );
+    return /\n354.*\r\n(.*)\r\n/.exec(await hear(host).end())?.[1] ?? '';
+  };
+  assert.match(await mail('bob'), /^250/);
+  assert.match(
+    await mail('bob'),
+    /^451 4\.7\.1 Too many messages from this source; try again in 1 second \[limit\.messages/,
+  );
+  assert.match(await mail('alice'), /^250/);
+  assert.deepEqual(
+    [...used],
+    [
+      ['198.51.100.10 bob', 2],
+      ['198.51.100.10 alice', 1],
+    ],
+  );
+  const attempts = await gateway.ledger.recorded(3);
+  assert.deepEqual(
+    attempts.map(({ identity }) => identity),
+    ['bob', 'bob', 'alice'],
+  );
+});

@@ -1,11 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { parseConfig } from '../../../src/config/load.ts';
 import type { Network } from '../../../src/config/schema.ts';
 import { type Sender, sendersOf, subjectOf } from '../../../src/identity/senders.ts';
 import { parsePrefix, type Prefix } from '../../../src/kit/address.ts';
+import { goodToml } from '../config/outside.fake.ts';
+
+const loaded = await parseConfig(goodToml, 'good.toml');
+assert.ok(loaded.ok);
+const [base] = loaded.config.network;
 
 function network(name: string, ...prefixes: string[]): Network {
-  return { name, prefixes: prefixes.map((text) => parsePrefix(text) as Prefix) } as unknown as Network;
+  return { ...(base as Network), name, prefixes: prefixes.map((text) => parsePrefix(text) as Prefix) };
 }
 
 test('the longest prefix that holds an address', () => {

@@ -19,6 +19,7 @@ export function attempt(change: Partial<Attempt> = {}): Attempt {
     helo: 'host.example',
     esmtp: true,
     tls: undefined,
+    identity: undefined,
     sender: '<alice@a.example>',
     recipients: [{ recipient: '<bob@b.example>', code: 250, class: 'accepted.clean' }],
     sizeBytes: 1234,
