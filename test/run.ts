@@ -11,6 +11,7 @@ import { delimiter, join, relative } from 'node:path';
 import { Readable } from 'node:stream';
 import { run, type TestsStream } from 'node:test';
 import { spec } from 'node:test/reporters';
+import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Results } from './results.ts';
 
@@ -66,7 +67,7 @@ function start(some: readonly string[], concurrency: number): TestsStream {
   return run({
     files: some.map((file) => join(top, file)),
     concurrency,
-    execArgv: [`--test-timeout=${testTimeoutMs}`, '--test-force-exit'],
+    execArgv: [`--test-timeout=${testTimeoutMs}`, '--import', pathToFileURL(join(top, 'test/end.ts')).href],
   });
 }
 

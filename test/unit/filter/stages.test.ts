@@ -80,7 +80,7 @@ describe('a filter of each stage', () => {
       attempts.map((one) => [one.class, one.findings.length]),
       [['spam.gtube', 1]],
     );
-    assert.match((await play(plant([], 'defer', 'connect'))).said, /^451 4\.7\.1 [^\r]*\r\n$/);
+    assert.match((await play(plant([], 'defer', 'connect'))).said, /^421 4\.7\.1 [^\r]*\r\n$/);
   });
 
   test('of the envelope: its refusal answers each recipient, and the far side is not asked', async () => {
