@@ -12,6 +12,7 @@ const GROUPS: Readonly<Record<string, string>> = {
   spam: 'A filter found it.',
   content: 'The message cannot be taken apart to be looked at.',
   attachment: 'A file in the message.',
+  behaviour: 'What the subscriber did before, and not this message alone.',
   virus: 'ClamAV found it, or could not look.',
   limit: 'A bound is reached. It frees itself.',
   locked: 'Somebody has stopped this source.',

@@ -468,6 +468,65 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
           failure: choice(ACTIONS, { doc: 'When the filter fails or is late.', default: 'defer' }),
         },
       ),
+      campaign: table(
+        'Many subscribers whose mails look alike, whatever words, links and order differ: a botnet below every limit. The keeper compares sketches of 63 numbers, never text. A large newsletter of one subscriber is none, nor one message that is sent on by many; what many hosts send by one template (a shop, a forum program) is one: look at what it finds before it refuses.',
+        {
+          enabled: boolean({
+            doc: 'Whether it looks at all. Each message is then asked of the keeper.',
+            default: false,
+          }),
+          subscribers: integer({
+            doc: 'So many different subscribers within the window make a campaign.',
+            default: 10,
+            min: 2,
+            max: 1000,
+          }),
+          window: durationMs({ doc: 'How far back alike mails count.', default: '1h', min: '1m', max: '7d' }),
+          max_clusters: integer({
+            doc: 'Of how many different mails the keeper knows the look, at about 2 KiB each.',
+            default: 50_000,
+            min: 1000,
+            max: 1_000_000,
+          }),
+          finding: choice(ACTIONS, { doc: 'When a mail is part of a campaign.', default: 'tag' }),
+          failure: choice(ACTIONS, { doc: 'When the keeper does not answer.', default: 'ignore' }),
+        },
+      ),
+      behaviour: table(
+        'How the subscriber has behaved within the window, in all of its mail. Also in networks with content = "blind", for it looks at no message.',
+        {
+          enabled: boolean({
+            doc: 'Whether it looks at all. Each transaction is then asked of the keeper.',
+            default: false,
+          }),
+          window: durationMs({
+            doc: 'How far back it counts, and half as long again at most.',
+            default: '1h',
+            min: '1m',
+            max: '7d',
+          }),
+          max_helos: integer({ doc: 'Names in HELO and EHLO.', default: 10, min: 2, max: 200 }),
+          max_sender_domains: integer({ doc: 'Domains of envelope senders.', default: 50, min: 2, max: 2000 }),
+          max_recipients: integer({ doc: 'Different recipients.', default: 1000, min: 2, max: 2000 }),
+          max_unknown: integer({
+            doc: 'Percent of recipients that the far side does not know.',
+            default: 30,
+            min: 1,
+            max: 100,
+          }),
+          min_asked: integer({ doc: 'Recipients before that percentage counts.', default: 20, min: 1, max: 10_000 }),
+          helo: choice(ACTIONS, { doc: 'At max_helos.', default: 'tag' }),
+          senders: choice(ACTIONS, { doc: 'At max_sender_domains.', default: 'tag' }),
+          recipients: choice(ACTIONS, { doc: 'At max_recipients.', default: 'ignore' }),
+          unknown: choice(ACTIONS, { doc: 'At max_unknown.', default: 'tag' }),
+          first: choice(ACTIONS, {
+            doc: "The first mail of a subscriber that the keeper has seen; known after a window from the keeper's start.",
+            default: 'ignore',
+          }),
+          early: choice(ACTIONS, { doc: 'It spoke before it was greeted (RFC 5321 section 3.1).', default: 'ignore' }),
+          failure: choice(ACTIONS, { doc: 'When the keeper does not answer.', default: 'ignore' }),
+        },
+      ),
       rules: table('The rules of your own: see `[[rule]]`.', {
         deadline: durationMs({ doc: 'For all rules on one message.', default: '3s', min: '10ms', max: '5m' }),
         failure: choice(ACTIONS, { doc: 'When they are not done in time.', default: 'ignore' }),

@@ -5,13 +5,25 @@ import type { ServiceReport } from '../record/events.ts';
 import { clamd } from './clamd.ts';
 import type { Filter, FilterDeps, MakeFilter, Stage } from './filter.ts';
 import { attachments } from './attachments.ts';
+import { behaviour } from './behaviour.ts';
+import { campaign } from './campaign.ts';
 import { content } from './content.ts';
 import { gtube } from './gtube.ts';
 import { header } from './header.ts';
 import { rspamd } from './rspamd.ts';
 import { rules } from './rules.ts';
 
-export const allFilters: readonly MakeFilter[] = [header, gtube, content, attachments, rules, rspamd, clamd];
+export const allFilters: readonly MakeFilter[] = [
+  header,
+  gtube,
+  content,
+  attachments,
+  rules,
+  campaign,
+  behaviour,
+  rspamd,
+  clamd,
+];
 
 /** Those that the configuration switches on, by stage. */
 export type FilterSet = { readonly [S in Stage]: readonly Filter<S>[] };

@@ -113,7 +113,8 @@ const CLASSES: Readonly<Record<Fault, Class>> = {
 
 /** Whether any filter asks for what is in a message. */
 export function usesContent(config: Config): boolean {
-  return config.filters.attachments.enabled || rulesUseContent(config);
+  const { attachments, campaign } = config.filters;
+  return attachments.enabled || campaign.enabled || rulesUseContent(config);
 }
 
 export const content = ((config, deps): Filter<'body'> | undefined => {

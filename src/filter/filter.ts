@@ -8,6 +8,7 @@ import type { Action, Config } from '../config/schema.ts';
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
 import type { Threads } from '../kit/threads.ts';
+import type { Inquiry, InquiryAnswer } from '../ledger/inquiry.ts';
 import type { Class } from '../policy/classes.ts';
 import type { Finding, ServiceReport } from '../record/events.ts';
 import type { Call } from './call.ts';
@@ -30,6 +31,8 @@ export type Connected = {
 /** HELO and addresses as they came, without brackets, one character for each octet. An empty sender is the null sender. */
 export type Enveloped = Connected & {
   readonly helo: string;
+  /** the host spoke before it was greeted */
+  readonly isEarly: boolean;
   readonly sender: string;
   /** those asked about so far: one at the stage "envelope", the accepted ones at the stage "body" */
   readonly recipients: readonly string[];
@@ -65,6 +68,8 @@ export type FilterDeps = {
   readonly clock: Clock;
   /** for what takes longer than the loop can spare; its tasks are in filter.thread.ts */
   readonly threads: Threads;
+  /** asks the keeper, which has seen the messages of all workers */
+  readonly inquire: (inquiry: Inquiry) => Promise<InquiryAnswer>;
 };
 
 /** Makes one filter from the configuration; undefined when it is switched off. */

@@ -93,7 +93,15 @@ export class Connection implements Receiver {
     this.#waitsSinceMs = this.#startMs;
     this.#idleSinceMs = this.#startMs;
     this.#id = newId(this.#atMs);
-    this.#origin = { ...whose, session: this.#id, worker: rooms.worker, arrival, found: undefined, tls: undefined };
+    this.#origin = {
+      ...whose,
+      session: this.#id,
+      worker: rooms.worker,
+      arrival,
+      isEarly: false,
+      found: undefined,
+      tls: undefined,
+    };
     const { config } = rooms;
     this.#session = new Session({
       id: this.#id,
@@ -246,6 +254,7 @@ export class Connection implements Receiver {
 
   #data(chunk: Buffer): void {
     if (this.#closing) return;
+    if (!this.#opened && !this.#origin.isEarly) this.#origin = { ...this.#origin, isEarly: true };
     if (this.#body && this.#lines.pendingBytes === 0) {
       this.#bodyBytes(chunk);
       if (chunk.length >= SEGMENT_BYTES) this.#rest();

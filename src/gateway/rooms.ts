@@ -1,6 +1,7 @@
 /** What every connection of a worker shares. A reload replaces `config`, `senders`, `filters`, `tlsRules` and `relay`; sessions take them as they begin. */
 import type { Config } from '../config/schema.ts';
 import type { FilterSet } from '../filter/all.ts';
+import type { FilterDeps } from '../filter/filter.ts';
 import type { Senders } from '../identity/senders.ts';
 import type { Arrival } from '../intercept/arrival.ts';
 import type { Descriptors } from '../intercept/descriptors.ts';
@@ -30,6 +31,8 @@ export type Rooms = {
   readonly descriptors: Descriptors;
   filters: FilterSet;
   readonly threads: Threads;
+  /** the filters' questions to the keeper */
+  readonly inquire: FilterDeps['inquire'];
   readonly log: Log;
   readonly clock: Clock;
   readonly counts: Counts;

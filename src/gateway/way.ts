@@ -200,6 +200,7 @@ function envelopedOf({ origin, transaction }: Work, helo: string, recipients: re
     network: origin.network.name,
     destination,
     helo,
+    isEarly: origin.isEarly,
     sender: transaction.from.path.slice(1, -1),
     recipients: recipients.map(({ path }) => path.slice(1, -1)),
   };

@@ -21,6 +21,8 @@ export type Origin = Whose & {
   readonly session: string;
   readonly worker: number;
   readonly arrival: Arrival;
+  /** the host spoke before it was greeted */
+  readonly isEarly: boolean;
   /** what the filters saw of the connection, if any looked */
   readonly found: FilterResult | undefined;
   /** of the host's leg; undefined in clear */

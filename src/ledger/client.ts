@@ -9,6 +9,8 @@ import { type Channel, connectChannel } from '../kit/channel.ts';
 import type { Log } from '../kit/log.ts';
 import type { WorkerEvent } from '../record/events.ts';
 import { type Admission, Admitter, type LedgerSettings, SWEEP_MS } from './admitter.ts';
+import { Inquirer } from './inquirer.ts';
+import type { Inquiry, InquiryAnswer } from './inquiry.ts';
 import { checkFromKeeper, type FromKeeper, type Lock, type ToKeeper, VERSION } from './language.ts';
 import { type LockTable, lockTable } from './locktable.ts';
 import { Outbox } from './outbox.ts';
@@ -40,6 +42,8 @@ export interface Ledger {
   lockOf(address: string): Lock | undefined;
   /** Resolves when the locks have come from the keeper for the first time. */
   readonly ready: Promise<void>;
+  /** What the keeper has seen of all workers; rejects when it does not say within 250 ms. */
+  readonly inquire: (inquiry: Inquiry) => Promise<InquiryAnswer>;
   record(event: WorkerEvent): void;
   isUp(): boolean;
   /** New settings after a reload. */
@@ -62,6 +66,7 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
   const outbox = new Outbox();
   const say = (message: ToKeeper): boolean => channel.send(message);
   const admitter = new Admitter(options, say);
+  const inquirer = new Inquirer(say);
   const purse = new Purse(options, say, options.clock);
 
   const flush = (): void => {
@@ -76,6 +81,8 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
       isReady();
     } else if (message.kind === 'admitted') {
       for (const { ask, ok } of message.answers) admitter.answered(ask, ok);
+    } else if (message.kind === 'informed') {
+      for (const { ask, answer } of message.answers) inquirer.answered(ask, answer);
     } else if (message.kind === 'recall') {
       if (message.of === 'limits') purse.recalled(message.recall, message.sources);
       else admitter.recalled(message.recall, message.sources);
@@ -99,6 +106,7 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
       onDown(reason) {
         options.log.write('warn', 'keeper.away', { reason });
         admitter.down();
+        inquirer.down();
         purse.down();
       },
     },
@@ -119,6 +127,7 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
     take: (needs, slowFrom) => purse.take(needs, slowFrom, channel.isUp()),
     giveBack: (needs, atMs) => purse.giveBack(needs, atMs),
     lockOf: (address) => locks.find(address, options.clock.nowMs()),
+    inquire: (inquiry) => inquirer.ask(inquiry, channel.isUp()),
     record(event) {
       outbox.put(event);
       if (outbox.isFull && channel.isUp()) flush();

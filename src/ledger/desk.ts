@@ -10,6 +10,7 @@ import type { WorkerEvent } from '../record/events.ts';
 import { Admission } from './admission.ts';
 import type { Count, Need, Over } from './counters.ts';
 import type { CounterFile } from './counterfile.ts';
+import type { Inquiry, InquiryAnswer } from './inquiry.ts';
 import {
   checkToKeeper,
   type FromKeeper,
@@ -36,6 +37,7 @@ export type DeskOptions = {
   readonly onEvents: (worker: number, batch: readonly WorkerEvent[]) => void;
   readonly onWorkerGone: (worker: number) => void;
   readonly onKernel: (report: KernelReport) => void;
+  readonly inform: (inquiry: Inquiry) => InquiryAnswer;
   /** Resolves with the value of the answer; what it rejects with is told to who asked. */
   readonly answer: (question: Question) => Promise<unknown>;
 };
@@ -173,6 +175,11 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
               (ok) => tellAdmitted(ask, ok),
             );
           break;
+        case 'inquire': {
+          const answers = message.asks.map(({ ask, inquiry }) => ({ ask, answer: options.inform(inquiry) }));
+          if (!peer.send({ kind: 'informed', answers } satisfies FromKeeper)) void peer.close();
+          break;
+        }
         case 'release':
           for (const { source, count } of message.sources) admission.release(peer, source, count);
           break;

@@ -6,6 +6,7 @@
  * the connection: whoever speaks is not one of us, or of another release.
  */
 import { amount, listOf, maybe, object, oneOf, type Shape, text, union, whole, yesNo } from '../kit/shape.ts';
+import { type Inquiry, type InquiryAnswer, isInquiry, isInquiryAnswer } from './inquiry.ts';
 import { runPaths } from '../kit/run-dir.ts';
 import type { Lease, Need, Over } from './counters.ts';
 import { PERIODS, type Rule, UNITS } from '../policy/limits.ts';
@@ -88,6 +89,8 @@ export type ToKeeper =
   | { readonly kind: 'spent'; readonly needs: readonly Need[] }
   /** connections that this worker holds beyond those it was admitted here: all of them after a reconnect */
   | { readonly kind: 'hold'; readonly sources: readonly Counted[] }
+  /** what filters ask about messages; what they are about is counted at the same time */
+  | { readonly kind: 'inquire'; readonly asks: readonly { readonly ask: number; readonly inquiry: Inquiry }[] }
   /** from the guard, at least each second: five seconds of silence count as not intercepting */
   | { readonly kind: 'kernel'; readonly report: KernelReport }
   /** the CLI's questions; each gets exactly one `answer` with the same `ask` */
@@ -105,6 +108,7 @@ export type FromKeeper =
       readonly sources?: readonly string[];
     }
   | { readonly kind: 'taken'; readonly answers: readonly TakenAnswer[] }
+  | { readonly kind: 'informed'; readonly answers: readonly { readonly ask: number; readonly answer: InquiryAnswer }[] }
   | { readonly kind: 'answer'; readonly ask: number; readonly ok: true; readonly value: unknown }
   | { readonly kind: 'answer'; readonly ask: number; readonly ok: false; readonly error: string };
 
@@ -261,6 +265,10 @@ const isToKeeper: Shape<ToKeeper> = union<Kinds<ToKeeper>>('kind', {
     asks: listOf(object({ ask: whole(), source, limit: whole(1) }), MAX_BATCH),
   }),
   release: object({ kind: oneOf('release'), sources: counted }),
+  inquire: object({
+    kind: oneOf('inquire'),
+    asks: listOf(object({ ask: whole(), inquiry: isInquiry }), MAX_BATCH),
+  }),
   returned: object({ kind: oneOf('returned'), of: oneOf('connections', 'limits'), recall: whole() }),
   take: object({
     kind: oneOf('take'),
@@ -292,6 +300,10 @@ const isOver = object<Extract<TakenAnswer, { ok: false }>>({
 const isFromKeeper: Shape<FromKeeper> = union<Kinds<FromKeeper>>('kind', {
   locks: object({ kind: oneOf('locks'), locks: listOf(lock, MAX_LOCKS) }),
   admitted: object({ kind: oneOf('admitted'), answers: listOf(object({ ask: whole(), ok: yesNo }), MAX_BATCH) }),
+  informed: object({
+    kind: oneOf('informed'),
+    answers: listOf(object({ ask: whole(), answer: isInquiryAnswer }), MAX_BATCH),
+  }),
   recall: object<Extract<FromKeeper, { kind: 'recall' }>>({
     kind: oneOf('recall'),
     of: oneOf('connections', 'limits'),

@@ -218,6 +218,13 @@ export const classes = {
     doc: 'A rule of your own (`[[rule]]`) is true of it and has the action "reject" or "defer". The finding in the record has the rule\'s name.',
     quarantine: true,
   },
+  'spam.campaign': {
+    code: 550,
+    detail: '7.1',
+    text: 'Mails like this one come from many hosts at once',
+    doc: 'Looked alike, from filters.campaign.subscribers different subscribers within the window: a botnet, or a program that many use. The finding says how many; postern log --class spam.campaign shows them.',
+    quarantine: true,
+  },
   'spam.score': {
     code: 550,
     detail: '7.1',
@@ -342,6 +349,43 @@ export const classes = {
     detail: '7.1',
     text: 'The message is too large or too deep to be looked at for viruses',
     doc: 'Over filters.clamd.max_size, or beyond limits of ClamAV itself (archives in archives, many files, or much to unpack). Raise both if such mail is wanted.',
+  },
+
+  'behaviour.helo': {
+    code: 450,
+    detail: '7.1',
+    text: 'This source has greeted with too many names',
+    doc: 'filters.behaviour.max_helos names within the window: a program that forges them, or many hosts behind one address.',
+  },
+  'behaviour.senders': {
+    code: 450,
+    detail: '7.1',
+    text: 'This source sends for too many domains',
+    doc: 'filters.behaviour.max_sender_domains within the window. A web server with many customers does; raise it there.',
+  },
+  'behaviour.recipients': {
+    code: 450,
+    detail: '7.1',
+    text: 'This source sends to too many recipients',
+    doc: 'filters.behaviour.max_recipients within the window. A newsletter does; it is better known by a limit of its own.',
+  },
+  'behaviour.unknown': {
+    code: 450,
+    detail: '7.1',
+    text: 'Too many recipients of this source do not exist',
+    doc: 'filters.behaviour.max_unknown percent: a bought or guessed list, or an address book of years ago.',
+  },
+  'behaviour.first': {
+    code: 450,
+    detail: '7.1',
+    text: 'This source has not sent before; try again',
+    doc: 'The first mail that the keeper has seen from it, and filters.behaviour.first is not "ignore".',
+  },
+  'behaviour.early': {
+    code: 554,
+    detail: '7.1',
+    text: 'This source spoke before it was greeted',
+    doc: 'RFC 5321 section 3.1: a host waits for the banner. Programs that send to as many as they can do not.',
   },
 
   'limit.connections': {

@@ -7,10 +7,14 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createReloader } from '../config/reload.ts';
 import type { Config } from '../config/schema.ts';
+import { sourceOf } from '../kit/address.ts';
 import { type Clock, systemClock } from '../kit/clock.ts';
 import { type Log, stdoutLog } from '../kit/log.ts';
 import { runPaths } from '../kit/run-dir.ts';
+import { Behaviours } from '../ledger/behaviours.ts';
+import { Campaigns, type CampaignSettings } from '../ledger/campaigns.ts';
 import { type Desk, type Held, openDesk } from '../ledger/desk.ts';
+import type { Inquiry, InquiryAnswer } from '../ledger/inquiry.ts';
 import type { KernelReport, Question } from '../ledger/language.ts';
 import { CounterFile } from '../ledger/counterfile.ts';
 import { Locks } from '../ledger/locks.ts';
@@ -113,6 +117,13 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
   let keeping = keepingOf(config);
   metrics.configure(...labelsOf(config));
 
+  const campaigns = new Campaigns(campaignSettings(config));
+  const behaviours = new Behaviours(config.filters.behaviour.window, clock.monotonicMs());
+  const inform = (inquiry: Inquiry): InquiryAnswer =>
+    inquiry.of === 'campaign'
+      ? campaigns.ask(inquiry, clock.monotonicMs())
+      : behaviours.ask(inquiry.subscriber, inquiry.helo, clock.monotonicMs());
+
   const onEvents = (worker: number, batch: readonly WorkerEvent[]): void => {
     const attempts = [];
     for (const event of batch) {
@@ -121,6 +132,8 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         continue;
       }
       metrics.attempt(event);
+      if (config.filters.behaviour.enabled)
+        behaviours.attempt(subjectOfAttempt(event, config), event, clock.monotonicMs());
       const attempt = privacy.apply(event, keeping(event));
       attempts.push(attempt);
       if (config.journal.lines === 'stdout') writeLine(log, attempt);
@@ -205,6 +218,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         onEvents,
         onWorkerGone: (worker) => metrics.workerGone(worker),
         onKernel,
+        inform,
         answer,
       },
       life.signal,
@@ -234,6 +248,8 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
     metricsPort: exporter.port,
     apply(next) {
       config = next;
+      campaigns.settings = campaignSettings(next);
+      behaviours.windowMs = next.filters.behaviour.window;
       keeping = keepingOf(next);
       metrics.configure(...labelsOf(next));
       journal.keep(retentionOf(next));
@@ -267,4 +283,14 @@ function keepingOf(config: Config): (attempt: Attempt) => Keeping {
   const strictest = (['none', 'hash'] as const).find((one) => all.includes(one)) ?? 'full';
   return ({ network, subscriber }) =>
     (subscriber === undefined ? undefined : bySubscriber.get(subscriber)) ?? byName.get(network) ?? strictest;
+}
+
+/** Whom the worker counted it for, as `subjectOf` has it. */
+function subjectOfAttempt({ subscriber, source, network }: Attempt, config: Config): string {
+  if (subscriber !== undefined) return `@${subscriber}`;
+  return sourceOf(source, config.network.find(({ name }) => name === network)?.ipv6Prefix);
+}
+
+function campaignSettings({ filters: { campaign } }: Config): CampaignSettings {
+  return { windowMs: campaign.window, maxClusters: campaign.maxClusters };
 }

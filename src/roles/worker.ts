@@ -101,6 +101,18 @@ function makeRooms(config: Config, index: number, egress: Egress, signal: AbortS
   const paths = runPaths(gateway.runDir);
   const counts = new Counts();
   const threads = filterThreads(config);
+  const ledger = createLedger(
+    {
+      path: paths.keeperSocket,
+      worker: index,
+      workers: gateway.workers,
+      keeperFailure: gateway.keeperFailure,
+      clock: systemClock,
+      log,
+    },
+    signal,
+  );
+  const inquire = ledger.inquire;
   const rooms: Rooms = {
     worker: index,
     config,
@@ -110,17 +122,8 @@ function makeRooms(config: Config, index: number, egress: Egress, signal: AbortS
     tlsRules: tlsRulesOf(config),
     farSession: ({ source, destination, destinationPort }, now) =>
       createPreserved(source, { address: destination, port: destinationPort }, now, egress.counters),
-    ledger: createLedger(
-      {
-        path: paths.keeperSocket,
-        worker: index,
-        workers: gateway.workers,
-        keeperFailure: gateway.keeperFailure,
-        clock: systemClock,
-        log,
-      },
-      signal,
-    ),
+    ledger,
+    inquire,
     budget: new SpoolBudget(limits.bodyTotal),
     spoolDir: paths.spoolDir,
     descriptors: new Descriptors(
@@ -130,7 +133,7 @@ function makeRooms(config: Config, index: number, egress: Egress, signal: AbortS
         rooms.budget.openFiles +
         rooms.relay.servers().reduce((sum, { connections }) => sum + connections, 0),
     ),
-    filters: makeFilters(config, { log, clock: systemClock, threads }),
+    filters: makeFilters(config, { log, clock: systemClock, threads, inquire }),
     threads,
     log,
     clock: systemClock,

@@ -7,6 +7,7 @@
  *     % from ADDRESS         the host's address                    % lock SUBJECT HOW   somebody has locked it
  *     % admission over       the keeper's answer to one more connection: over, or away
  *     % over UNIT            a limit of the network that is reached: messages, recipients, ...
+ *     % behaviour NAME N     what the keeper has seen of the subscriber: helos 20, unknown 30, ...
  *     % descriptors N        the worker's limit of open files      % room N            octets that bodies may take
  *     % certificate none     there is nothing to show after STARTTLS
  *     % broken lock, filter  a part of ours that throws whenever it is asked
@@ -58,6 +59,10 @@ export async function stage(settings: ReadonlyMap<string, string>, address: stri
       throw new Error('planted');
     };
   for (const unit of settings.get('over')?.split(' ') ?? []) ledger.over.add(unit);
+  for (const line of settings.get('behaviour')?.split('\n') ?? []) {
+    const [name = '', number] = line.split(' ');
+    ledger.behaviour = { ...ledger.behaviour, [name]: name === 'isFirst' ? true : Number(number) };
+  }
   ledger.admission = (settings.get('admission') as Admission | undefined) ?? 'ok';
   const [subject, how = 'reject'] = settings.get('lock')?.split(' ') ?? [];
   if (subject !== undefined)

@@ -18,6 +18,8 @@ import { openListener } from '../../src/kit/native-socket.ts';
 import { connectTcp, TcpAcceptor } from '../../src/kit/tcp-open.ts';
 import { type Clock, systemClock } from '../../src/kit/clock.ts';
 import { type Log, silentLog } from '../../src/kit/log.ts';
+import { Campaigns } from '../../src/ledger/campaigns.ts';
+import type { BehaviourAnswer, Inquiry, InquiryAnswer } from '../../src/ledger/inquiry.ts';
 import type { Admission, Ledger, Need, Taken } from '../../src/ledger/client.ts';
 import type { Lock } from '../../src/ledger/language.ts';
 import type { Attempt, WorkerEvent } from '../../src/record/events.ts';
@@ -52,6 +54,15 @@ export class FakeLedger implements Ledger {
     if (over) return { over, retryMs: 90_000 };
     this.#count(needs, 1);
     return 'ok';
+  }
+  /** what the keeper has seen; campaigns it really compares */
+  readonly campaigns = new Campaigns({ windowMs: 3_600_000, maxClusters: 10_000 });
+  behaviour: Partial<BehaviourAnswer> = {};
+
+  async inquire(inquiry: Inquiry): Promise<InquiryAnswer> {
+    if (inquiry.of === 'campaign') return this.campaigns.ask(inquiry, performance.now());
+    const none = { helos: 1, senderDomains: 0, recipients: 0, asked: 0, unknown: 0, isFirst: false };
+    return { of: 'behaviour', ...none, ...this.behaviour };
   }
   giveBack(needs: readonly Need[]): void {
     this.#count(needs, -1);
@@ -140,6 +151,7 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
   const ledger = new FakeLedger();
   const counts = new Counts();
   const threads = filterThreads(config);
+  const inquire = (inquiry: Inquiry): Promise<InquiryAnswer> => ledger.inquire(inquiry);
   const spoolDir = mkdtempSync(join(tmpdir(), 'postern-spool-'));
   const rooms: Rooms = {
     worker: 1,
@@ -156,8 +168,13 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
     budget: new SpoolBudget(config.limits.bodyTotal),
     spoolDir,
     descriptors: new Descriptors(() => counts.open + counts.preserved, options.descriptorLimit),
-    filters: makeFilters(config, { log, clock, threads }, options.filters?.map((filter) => () => filter) ?? allFilters),
+    filters: makeFilters(
+      config,
+      { log, clock, threads, inquire },
+      options.filters?.map((filter) => () => filter) ?? allFilters,
+    ),
     threads,
+    inquire,
     log,
     clock,
     counts,

@@ -1,13 +1,14 @@
 /** Messages as filters get them. */
 import { tmpdir } from 'node:os';
+import type { Config } from '../../src/config/schema.ts';
 import { allFilters, type FilterSet, filterThreads, makeFilters } from '../../src/filter/all.ts';
-import type { Mail, MakeFilter } from '../../src/filter/filter.ts';
+import type { FilterDeps, Mail, MakeFilter } from '../../src/filter/filter.ts';
 import { Message } from '../../src/filter/message.ts';
 import { runFilters } from '../../src/filter/run.ts';
 import { systemClock } from '../../src/kit/clock.ts';
 import { silentLog } from '../../src/kit/log.ts';
 import { SpoolBudget, SpooledBody } from '../../src/wire/spool.ts';
-import { testConfig } from './gateway.ts';
+import { FakeLedger, testConfig } from './gateway.ts';
 
 /** A message in pieces of `size`. Each character is an octet. */
 export function messageOf(text: string | Buffer, size = text.length): Message {
@@ -25,6 +26,7 @@ export function mailOf(text: string | Buffer, differing: Partial<Mail> = {}): Ma
     network: 'customers',
     destination: '203.0.113.25',
     helo: 'host.example',
+    isEarly: false,
     sender: 'a@a.example',
     recipients: ['b@b.example'],
     message: messageOf(text),
@@ -32,10 +34,21 @@ export function mailOf(text: string | Buffer, differing: Partial<Mail> = {}): Ma
   };
 }
 
+/** What filters need of the rest; the keeper is one that has just started. */
+export function testDeps(config: Config): FilterDeps {
+  const ledger = new FakeLedger();
+  return {
+    log: silentLog,
+    clock: systemClock,
+    threads: filterThreads(config),
+    inquire: (inquiry) => ledger.inquire(inquiry),
+  };
+}
+
 /** The filters that a configuration switches on, with threads of their own, which end with the test's process. */
 export async function filtersOf(lines: string, all: readonly MakeFilter[] = allFilters): Promise<FilterSet> {
   const config = await testConfig(['127.0.0.1:2'], { filters: lines });
-  return makeFilters(config, { log: silentLog, clock: systemClock, threads: filterThreads(config) }, all);
+  return makeFilters(config, testDeps(config), all);
 }
 
 /** What the filters that look at a message say of one: `name: evidence` of each finding, and failures. */

@@ -2,12 +2,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { parseConfig } from '../../../src/config/load.ts';
-import { filterThreads, makeFilters } from '../../../src/filter/all.ts';
+import { makeFilters } from '../../../src/filter/all.ts';
 import { runFilters } from '../../../src/filter/run.ts';
-import { systemClock } from '../../../src/kit/clock.ts';
-import { silentLog } from '../../../src/kit/log.ts';
 import { named, zipOf } from '../../kit/archives.ts';
-import { lookAt, mailOf } from '../../kit/mail.ts';
+import { lookAt, mailOf, testDeps } from '../../kit/mail.ts';
 
 async function filtersWith(...rules: readonly string[]) {
   const text = [
@@ -20,7 +18,7 @@ async function filtersWith(...rules: readonly string[]) {
   const loaded = await parseConfig(text.replace('192.0.2.1:25', '10.0.0.1:25'), 'test.toml');
   if (!loaded.ok) throw new Error(loaded.errors.map(({ message }) => message).join('\n'));
   const { config } = loaded;
-  return makeFilters(config, { log: silentLog, clock: systemClock, threads: filterThreads(config) });
+  return makeFilters(config, testDeps(config));
 }
 
 const MAIL = mailOf(

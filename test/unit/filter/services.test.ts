@@ -1,18 +1,16 @@
 /** What a filter makes of the answers of a service, and when it is left alone. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { filterThreads } from '../../../src/filter/all.ts';
 import { Breaker } from '../../../src/filter/breaker.ts';
 import { Call } from '../../../src/filter/call.ts';
 import { clamd, definitionsOf } from '../../../src/filter/clamd.ts';
 import type { Filter, MakeFilter, Seen } from '../../../src/filter/filter.ts';
 import { unstuffed } from '../../../src/filter/octets.ts';
 import { rspamd } from '../../../src/filter/rspamd.ts';
-import { systemClock } from '../../../src/kit/clock.ts';
 import { type Behaviour, FakeService, rspamdSays } from '../../fake/service.ts';
 import { testConfig } from '../../kit/gateway.ts';
 import { logbook } from '../../kit/logbook.ts';
-import { mailOf } from '../../kit/mail.ts';
+import { mailOf, testDeps } from '../../kit/mail.ts';
 
 const TEXT = 'From: a@a.example\r\n\r\nhello\r\n';
 
@@ -27,7 +25,7 @@ async function standFor(kind: 'clamd' | 'rspamd', behaviour: Behaviour) {
   const config = await testConfig(['127.0.0.1:2'], { filters: `${kind}.server = "${service.address}"` });
   const log = logbook();
   const make: MakeFilter = kind === 'clamd' ? clamd : rspamd;
-  const filter = make(config, { log, clock: systemClock, threads: filterThreads(config) }) as Filter<'body'>;
+  const filter = make(config, { ...testDeps(config), log }) as Filter<'body'>;
   return {
     service,
     filter,
@@ -76,7 +74,7 @@ describe('what ClamAV says', () => {
     service.version = `ClamAV 1.4.6/27800/${made.toString().slice(0, 24)}`;
     const config = await testConfig(['127.0.0.1:2'], { filters: `clamd.server = "${service.address}"` });
     const log = logbook();
-    const filter = clamd(config, { log, clock: systemClock, threads: filterThreads(config) }) as Filter<'body'>;
+    const filter = clamd(config, { ...testDeps(config), log }) as Filter<'body'>;
     await log.seen('definitions.stale');
     const at = filter.report?.().definitionsAt ?? 0;
     assert.ok(Math.abs(at - made.getTime()) < 1000, `${at}`);

@@ -56,7 +56,7 @@ describe('a filter of each stage', () => {
       network: 'customers',
       destination: '203.0.113.25',
     };
-    const enveloped = { ...connected, helo: 'host.example', sender: 'a@a.example' };
+    const enveloped = { ...connected, helo: 'host.example', isEarly: false, sender: 'a@a.example' };
     assert.deepEqual(given[0]?.subject, connected);
     assert.deepEqual(given[1]?.subject, { ...enveloped, recipients: ['b@b.example'] });
     const { message, ...mail } = (given[2] as Given).subject as Subjects['body'];

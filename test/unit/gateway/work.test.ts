@@ -9,7 +9,15 @@ async function origin(): Promise<Origin> {
   assert.ok(network);
   const arrival = { source: '198.51.100.10', sourcePort: 1025, destination: '203.0.113.25', destinationPort: 25 };
   const whose = { network, subscriber: undefined, limits: undefined, subject: arrival.source };
-  return { session: '01HZX3V9P00000B2', worker: 1, ...whose, arrival, tls: undefined, found: undefined };
+  return {
+    session: '01HZX3V9P00000B2',
+    worker: 1,
+    ...whose,
+    arrival,
+    tls: undefined,
+    isEarly: false,
+    found: undefined,
+  };
 }
 const from = { path: '<a@a.example>', parameters: '', needs: [] };
 const times = ({ verdictMs, relayMs, totalMs }: ReturnType<Work['toAttempt']>): unknown[] => [

@@ -11,6 +11,8 @@ const read = (path: string): string => readFileSync(join(top, path), 'utf8');
 /** Classes whose fixture cannot be a dialog, each with the test that shows it through the gateway. */
 const ELSEWHERE: Partial<Record<Class, string>> = {
   'tls.client-refused': 'test/unit/gateway/tls.test.ts',
+  'behaviour.early': 'test/unit/filter/behaviour.test.ts',
+  'spam.campaign': 'test/unit/filter/behaviour.test.ts',
 };
 
 /** Said to one recipient of a message that goes on without it, so that no message ends in it. */
