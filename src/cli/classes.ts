@@ -10,6 +10,7 @@ const GROUPS: Readonly<Record<string, string>> = {
   body: 'The message cannot be carried as it is; it is never repaired.',
   header: 'Fields that RFC 5322 wants exactly once.',
   spam: 'A filter found it.',
+  auth: 'What SPF, DKIM, DMARC and ARC say.',
   content: 'The message cannot be taken apart to be looked at.',
   attachment: 'A file in the message.',
   behaviour: 'What the subscriber did before, and not this message alone.',

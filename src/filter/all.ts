@@ -4,6 +4,7 @@ import { Threads } from '../kit/threads.ts';
 import type { ServiceReport } from '../record/events.ts';
 import { clamd } from './clamd.ts';
 import type { Filter, FilterDeps, MakeFilter, Stage } from './filter.ts';
+import { auth } from './auth.ts';
 import { attachments } from './attachments.ts';
 import { behaviour } from './behaviour.ts';
 import { campaign } from './campaign.ts';
@@ -21,6 +22,7 @@ export const allFilters: readonly MakeFilter[] = [
   rules,
   campaign,
   behaviour,
+  auth,
   rspamd,
   clamd,
 ];

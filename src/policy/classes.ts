@@ -259,6 +259,47 @@ export const classes = {
     doc: 'The action of Rspamd is "greylist". Hosts behind an interception come again whoever they are: filters.rspamd.greylist is better left at "ignore".',
   },
 
+  'auth.spf': {
+    code: 550,
+    detail: '7.23',
+    text: "The sender's domain does not let this host send for it (SPF)",
+    doc: 'SPF fail for the host\'s own address. With egress "smarthost" receivers see another one: the domain\'s record has to name that.',
+  },
+  'auth.dkim': {
+    code: 550,
+    detail: '7.20',
+    text: 'No DKIM signature of the message holds',
+    doc: 'It is signed and was changed since, or the key cannot be found. The evidence names it. Forwarders and lists change what was signed.',
+    quarantine: true,
+  },
+  'auth.dmarc-reject': {
+    code: 550,
+    detail: '7.1',
+    text: 'The author of the message is not who it says (DMARC)',
+    doc: 'Neither SPF nor DKIM speaks for the domain in From, which publishes p=reject. Receivers will refuse it, too. Forwarders and lists break it as well as forgers do.',
+    quarantine: true,
+  },
+  'auth.dmarc-quarantine': {
+    code: 550,
+    detail: '7.1',
+    text: 'The author of the message may not be who it says (DMARC)',
+    doc: 'Likewise, with p=quarantine.',
+    quarantine: true,
+  },
+  'auth.author': {
+    code: 550,
+    detail: '6.0',
+    text: 'The message names no author, or authors of several domains',
+    doc: 'DMARC cannot be looked up for it (RFC 9989 section 5.3.1), which is how it is got round.',
+    quarantine: true,
+  },
+  'auth.unknown': {
+    code: 451,
+    detail: '7.24',
+    text: 'The author of the message could not be looked up just now; try again',
+    doc: 'A name server did not answer in time, or something was not looked at: the evidence says which. Of many messages at once: see filters.resolver.',
+  },
+
   'content.size': {
     code: 554,
     detail: '7.0',

@@ -84,7 +84,7 @@ export type TlsCounts = {
 };
 
 /** Services that filters ask. */
-export const SERVICES = ['rspamd', 'clamd'] as const;
+export const SERVICES = ['rspamd', 'clamd', 'dns'] as const;
 
 /** How a service of one worker has answered since the last batch. */
 export type ServiceReport = {

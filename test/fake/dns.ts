@@ -43,9 +43,7 @@ export class FakeDns {
     this.#udp.on('message', (query, from) => {
       const reply = this.#reply(query);
       if (!reply) return;
-      const fits = reply.length <= MAX_UDP_BYTES;
-      if (!fits) reply.writeUInt16BE(reply.readUInt16BE(2) | TRUNCATED, 2);
-      this.#udp.send(fits ? reply : reply.subarray(0, 512), from.port, from.address);
+      this.#udp.send(reply.length <= MAX_UDP_BYTES ? reply : truncated(reply, query), from.port, from.address);
     });
     this.#tcp.on('connection', (socket) => {
       let heard = Buffer.alloc(0);
@@ -101,6 +99,14 @@ export class FakeDns {
     const answers = failure === 0 ? data.map((one) => recordOf(query.subarray(at + 1, at + 5), one)) : [];
     return Buffer.concat([head, query.subarray(12, end), ...answers, edns]);
   }
+}
+
+/** "Ask over TCP": the head and the question alone. */
+function truncated(reply: Buffer, query: Buffer): Buffer {
+  const head = Buffer.from(reply.subarray(0, 12));
+  head.writeUInt16BE(head.readUInt16BE(2) | TRUNCATED, 2);
+  head.fill(0, 6);
+  return Buffer.concat([head, query.subarray(12, query.indexOf(0, 12) + 5)]);
 }
 
 /** The name is that of the question; type and class likewise. */

@@ -10,6 +10,12 @@ const read = (path: string): string => readFileSync(join(top, path), 'utf8');
 
 /** Classes whose fixture cannot be a dialog, each with the test that shows it through the gateway. */
 const ELSEWHERE: Partial<Record<Class, string>> = {
+  'auth.spf': 'test/filter/auth.test.ts',
+  'auth.dkim': 'test/filter/auth.test.ts',
+  'auth.dmarc-reject': 'test/filter/auth.test.ts',
+  'auth.dmarc-quarantine': 'test/filter/auth.test.ts',
+  'auth.author': 'test/filter/auth.test.ts',
+  'auth.unknown': 'test/filter/auth.test.ts',
   'tls.client-refused': 'test/unit/gateway/tls.test.ts',
   'behaviour.early': 'test/unit/filter/behaviour.test.ts',
   'spam.campaign': 'test/unit/filter/behaviour.test.ts',

@@ -32,6 +32,7 @@ test('5xx stands only where a retry cannot help', () => {
   const passes = [
     /^(?:upstream|limit|error|session)\./,
     /^locked\.deferred$/,
+    /^auth\.unknown$/,
     /^spam\.rspamd-(?:soft|greylist)$/,
     /^protocol\.(?:talks-first|errors|other)$/,
     /^tls\.(?:handshake|client-refused|required|alone)$/,
