@@ -2,7 +2,7 @@
  * Whether a worker may open one more connection of a source: from credit that it holds, by the keeper's answer, or, when
  * that does not come, by what `gateway.keeper_failure` says.
  *
- * Credit is what the keeper counts for this worker: its connections, and for a few seconds those that have ended. All
+ * Credit is what the keeper counts for this worker: its connections, and for half a minute those that have ended. All
  * credit of a source together never exceeds its limit, and no worker lets in more than its credit, so the limit is exact.
  * When the keeper needs what is not used it recalls it, and for a while everything of that source goes back as it ends.
  */
@@ -11,7 +11,9 @@ import { type Counted, MAX_BATCH, type ToKeeper } from './language.ts';
 
 export const ADMIT_TIMEOUT_MS = 250;
 /** long enough that a host which sends now and then hardly ever waits for an answer before its banner */
-export const SWEEP_MS = 5_000;
+export const SWEEP_MS = 20_000;
+/** of so many sources something may be kept; it takes some 200 octets each, here and at the keeper */
+const MAX_KEPT = 20_000;
 /** longer than the keeper relies on it, KNOWN_MS in recalls.ts */
 const TIGHT_MS = 2_000;
 
@@ -62,6 +64,7 @@ export class Admitter {
   release(source: string): void {
     this.#holdings.drop(source);
     this.#keepNothingOf(source);
+    this.#giveBack(this.#holdings.takeBeyond(MAX_KEPT));
   }
 
   answered(number: number, ok: boolean): void {

@@ -22,6 +22,15 @@ export class Holdings {
     return this.#bySource.get(source)?.held ?? 0;
   }
 
+  /** When something is unused of more sources than this: takes back what is so of the one that has been among them longest. */
+  takeBeyond(most: number): Counted[] {
+    if (this.#spare.size <= most) return [];
+    const [longest] = this.#spare;
+    if (longest === undefined) return [];
+    this.#spare.delete(longest);
+    return this.takeBack([longest]);
+  }
+
   /** A connection of this source was let in here. */
   take(source: string): void {
     const entry = this.#entry(source);

@@ -1,7 +1,7 @@
 /**
  * The keeper's last question before it refuses: who holds something of this source that he does not use?
  *
- * Workers keep what they were admitted for a source for some seconds after its connections have ended. When a source
+ * Workers keep what they were admitted for a source for half a minute after its connections have ended. When a source
  * is at its limit, all workers are asked to give such back, and the answer waits for theirs, at most 100 ms. A worker that
  * was asked keeps nothing of the source for a while, so that for a second nobody needs to be asked again: a source that
  * tries against its limit without end costs one recall a second.

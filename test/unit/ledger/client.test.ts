@@ -283,6 +283,7 @@ test('after a reconnect the keeper knows exactly what is open, whatever happened
   assert.deepEqual([second.admission.connections, second.admission.sources], [5, 2]);
   for (let i = 0; i < 4; i++) l.release('198.51.100.7');
   l.release('2001:db8::/64');
+  second.say({ kind: 'recall', of: 'connections', recall: 1 });
   await until(() => second.admission.connections === 0, 'all are released');
 });
 
