@@ -8,7 +8,11 @@ export type Job = {
 };
 
 const job = JSON.parse(readFileSync(0, 'utf8')) as Job;
-const transport = createTransport({ host: job.host, port: 25, pool: true, maxConnections: 1, name: 'host.example' });
+const transport = createTransport({
+  ...{ host: job.host, port: 25, pool: true, maxConnections: 1, name: 'host.example' },
+  // Whoever calls servers by their addresses has to: no certificate of a mail server names one.
+  tls: { rejectUnauthorized: false },
+});
 for (const mail of job.mails) {
   const envelope = { from: mail.from, to: [...mail.to] };
   const sent = await transport.sendMail({ envelope, raw: readFileSync(mail.path) });
