@@ -1,8 +1,9 @@
 /**
  * A name server for the hosts inside, so that a mail server finds its way as it would anywhere: MX, then an address.
  *
- * `v4.example.org` has one MX with an IPv4 address alone, `v6.example.org` one with an IPv6 address alone; nothing else
- * exists but `spf.example.org`, whose SPF record names the first host alone. Run as a process in a namespace: `node dns.ts`; it listens at 127.0.0.1:53 and prints `ready`.
+ * `v4.example.org` has one MX with an IPv4 address alone, `v6.example.org` one with an IPv6 address alone, and each name
+ * right below has the same MX; nothing else exists but `spf.example.org`, whose SPF record names the first host alone. Run
+ * as a process in a namespace: `node dns.ts`; it listens at 127.0.0.1:53 and prints `ready`.
  */
 import { createSocket } from 'node:dgram';
 import { fileURLToPath } from 'node:url';
@@ -30,7 +31,7 @@ export function answer(query: Buffer): Buffer | undefined {
   }
   const end = at + 5;
   if (query.length < end) return undefined;
-  const records = zone.get(labels.join('.'));
+  const records = zone.get(labels.join('.')) ?? zone.get(labels.slice(1).join('.'));
   const data = records?.[TYPE[query.readUInt16BE(at + 1)] ?? ''];
   const head = Buffer.alloc(12);
   query.copy(head, 0, 0, 2);

@@ -32,14 +32,19 @@ export class Log {
 
   /** The lines from this place on, once so many match; rejects with them at the deadline, or when the server ended. */
   async matching(what: RegExp, count: number, from: number): Promise<string[]> {
+    const fits = (lines: readonly string[]): boolean => lines.filter((line) => what.test(line)).length >= count;
+    return (await this.until(fits, from)).filter((line) => what.test(line));
+  }
+
+  /** The lines from this place on, once they are enough; rejects likewise. */
+  async until(isEnough: (lines: readonly string[]) => boolean, from: number): Promise<string[]> {
     const deadline = AbortSignal.timeout(SEND_TIMEOUT_MS);
     deadline.addEventListener('abort', () => this.#wake());
     for (;;) {
       const lines = this.#lines.slice(from);
-      const found = lines.filter((line) => what.test(line));
-      if (found.length >= count) return found;
+      if (isEnough(lines)) return lines;
       if (deadline.aborted || this.#ended)
-        throw new Error(`${found.length} of ${count} deliveries were tried:\n${lines.slice(-60).join('\n')}`);
+        throw new Error(`not all deliveries were tried:\n${lines.slice(-60).join('\n')}`);
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
