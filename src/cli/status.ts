@@ -64,6 +64,7 @@ export function statusText(status: Status, colours: boolean): string {
         reason ?? '',
       ]),
     ),
+    services(status),
     kernel(status),
     `Locks: ${status.locks}${status.locks > 0 ? ' ("postern locks" lists them)' : ''}\n${journal(status, loud)}` +
       (status.configErrors > 0
@@ -107,6 +108,18 @@ function workers({ workers: { configured, connected }, sessionsOpen, held }: Sta
   return (
     `Workers: ${connected.length} of ${configured}${list === '' ? '' : `: ${list}`}\n` +
     `Sessions open: ${sessionsOpen}; counted connections: ${held.connections} from ${counted(held.sources, 'source', 'sources')}\n`
+  );
+}
+
+function services({ services: all }: Status): string {
+  if (all.length === 0) return '';
+  return table(
+    ['SERVICE', 'STATE', 'DEFINITIONS'],
+    all.map(({ service, up, of, definitionsAt }) => [
+      service,
+      up === of ? 'asked' : up === 0 ? 'LEFT ALONE' : `left alone by ${of - up} of ${of} workers`,
+      definitionsAt === undefined ? '' : `of ${time(definitionsAt)}`,
+    ]),
   );
 }
 

@@ -9,13 +9,11 @@ import type { Class } from '../policy/classes.ts';
 import type { AuthFacts, AuthQuestion } from './auth.thread.ts';
 import { Breaker } from './breaker.ts';
 import type { Filter, Mail, MakeFilter, Seen } from './filter.ts';
-import { unstuffed } from './octets.ts';
+import { copyOf } from './octets.ts';
 
 const HEAP_MIB = 256;
 /** Of a message whose body is not looked at. */
 const HEADER_BYTES = 320 * 1024;
-/** Copied between two turns of the loop. */
-const TURN_BYTES = 1024 * 1024;
 
 /** Thrown so that the breaker counts it; the facts that there are stand all the same. */
 class DnsDead extends Error {
@@ -38,7 +36,7 @@ export const auth = (({ filters: { auth: config, resolver } }, deps): Filter<'bo
   const factsOf = async (mail: Mail, signal: AbortSignal): Promise<AuthFacts> => {
     const prepare = async () => {
       const withBody = mail.message.sizeBytes <= config.maxSize;
-      const bytes = await copyOf(mail, withBody ? mail.message.sizeBytes : HEADER_BYTES, signal);
+      const bytes = await copyOf(mail.message, withBody ? mail.message.sizeBytes : HEADER_BYTES, signal);
       const value: AuthQuestion = {
         bytes,
         withBody,
@@ -124,23 +122,6 @@ function seenIn(facts: AuthFacts): readonly Seen[] {
 
 function finding(of: Class, score: number, evidence: string): Seen {
   return { filter: 'auth', name: of.slice('auth.'.length), score, evidence, class: of };
-}
-
-/** The first `most` octets, for a thread; made a little a turn, and nothing is read once the signal has aborted. */
-async function copyOf({ message }: Mail, most: number, signal: AbortSignal): Promise<Buffer<ArrayBuffer>> {
-  const out = Buffer.from(new ArrayBuffer(Math.min(most, message.sizeBytes)));
-  let length = 0;
-  let sinceTurn = 0;
-  for (const piece of unstuffed(message.raw())) {
-    length += piece.copy(out, length);
-    if (length === out.length) break;
-    sinceTurn += piece.length;
-    if (sinceTurn < TURN_BYTES) continue;
-    sinceTurn = 0;
-    await new Promise(setImmediate);
-    signal.throwIfAborted();
-  }
-  return out.subarray(0, length);
 }
 
 /** What came over the wire has one character for each octet. */

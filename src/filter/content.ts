@@ -8,12 +8,11 @@ import type { Filter, FilterDeps, Mail, MakeFilter, Seen } from './filter.ts';
 import { type Content, inspect, TOO_MUCH } from './inspect.ts';
 import type { Message } from './message.ts';
 import type { Fault, Limits } from './mime.ts';
+import { copyOf, unstuffed } from './octets.ts';
 import { rulesUseContent } from './rule-places.ts';
 
 /** What the loop can spare: a message of this size costs it a millisecond or two, whatever is in it. */
 const QUICK_BYTES = 64 * 1024;
-/** Copied between two turns of the loop. */
-const TURN_BYTES = 1024 * 1024;
 
 export type ReadContent = (mail: Mail) => Content | Promise<Content>;
 
@@ -27,7 +26,7 @@ export function contentReader({ filters: { content: config } }: Config, { thread
   const inThread = async (message: Message, over: AbortSignal): Promise<Content> => {
     const signal = AbortSignal.any([over, AbortSignal.timeout(config.deadline)]);
     const prepare = async () => {
-      const bytes = await gather(message, signal);
+      const bytes = await copyOf(message, message.sizeBytes, signal);
       return { value: { bytes, limits }, transfer: [bytes.buffer] };
     };
     return (await threads.run('inspect', prepare, signal)) as Content;
@@ -35,7 +34,7 @@ export function contentReader({ filters: { content: config } }: Config, { thread
   const read = (message: Message, over: () => AbortSignal): Content | Promise<Content> => {
     if (message.sizeBytes > config.maxSize) return TOO_LARGE;
     if (message.sizeBytes > QUICK_BYTES) return inThread(message, over());
-    const content = inspect(unstuffed(message), limits, true);
+    const content = inspect(whole(message), limits, true);
     return content === TOO_MUCH ? inThread(message, over()) : content;
   };
   return ({ message }) => message.content((over) => read(message, over));
@@ -53,53 +52,10 @@ export function withContent(
 
 const TOO_LARGE: Content = { attachments: [], text: '', urls: [], faults: ['size'], types: [] };
 
-const STUFFED = Buffer.from('\r\n.');
-
-/** A small message in one piece, dots undone; where it lies, if nothing has to be done. */
-function unstuffed(message: Message): Buffer {
-  const pieces = [...message.raw()];
-  const whole = pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces);
-  if (whole[0] !== 46 && !whole.includes(STUFFED)) return whole;
-  const out = Buffer.allocUnsafe(whole.length);
-  return out.subarray(0, unstuffInto(out, 0, whole));
-}
-
-/** Octets of `piece` to `out`, without a dot at the beginning of the whole and behind each line end; where they end. */
-function unstuffInto(out: Buffer, at: number, piece: Buffer): number {
-  let length = at;
-  let from = at === 0 && piece[0] === 46 ? 1 : 0;
-  for (let dot = piece.indexOf(STUFFED, from); dot >= 0; dot = piece.indexOf(STUFFED, from)) {
-    length += piece.copy(out, length, from, dot + 2);
-    from = dot + 3;
-  }
-  return length + piece.copy(out, length, from);
-}
-
-/** A copy for a thread, made a little a turn; nothing is read once the signal has aborted. */
-async function gather(message: Message, signal: AbortSignal): Promise<Buffer<ArrayBuffer>> {
-  const out = Buffer.from(new ArrayBuffer(message.sizeBytes));
-  let length = 0;
-  let sinceTurn = 0;
-  for (const piece of message.raw()) {
-    length = appendUnstuffed(out, length, piece);
-    sinceTurn += piece.length;
-    if (sinceTurn < TURN_BYTES) continue;
-    sinceTurn = 0;
-    await new Promise(setImmediate);
-    signal.throwIfAborted();
-  }
-  return out.subarray(0, length);
-}
-
-/** The same where a line end may lie in the piece before. */
-function appendUnstuffed(out: Buffer, at: number, piece: Buffer): number {
-  // The octets before are kept, so that a seam is looked at like any other place.
-  const isSeam = at >= 2 && out[at - 2] === 13 && out[at - 1] === 10 && piece[0] === 46;
-  const isSplit = at >= 1 && out[at - 1] === 13 && piece[0] === 10 && piece[1] === 46;
-  if (isSeam) return unstuffInto(out, at, piece.subarray(1));
-  if (!isSplit) return unstuffInto(out, at, piece);
-  out[at] = 10;
-  return unstuffInto(out, at + 1, piece.subarray(2));
+/** A small message in one piece; where it lies, if nothing has to be done. */
+function whole(message: Message): Buffer {
+  const pieces = [...unstuffed(message.raw())];
+  return pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces);
 }
 
 const CLASSES: Readonly<Record<Fault, Class>> = {

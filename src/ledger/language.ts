@@ -167,6 +167,13 @@ export type Status = {
     readonly connections: number;
     readonly reason: string | undefined;
   }[];
+  /** services that filters ask: how many workers do, of those that would */
+  readonly services: readonly {
+    readonly service: string;
+    readonly up: number;
+    readonly of: number;
+    readonly definitionsAt: number | undefined;
+  }[];
   readonly sessionsOpen: number;
   /** connections counted for max_connections, and from how many sources */
   readonly held: { readonly connections: number; readonly sources: number };

@@ -27,6 +27,14 @@ export type Sources = {
   readonly configErrors: () => Readonly<Record<'keeper' | 'guard', number>>;
 };
 
+export type ServiceState = {
+  readonly service: ServiceReport['name'];
+  readonly up: number;
+  readonly of: number;
+  /** in ms since 1970 */
+  readonly definitionsAt: number | undefined;
+};
+
 /** Stands for a network or reason that the configuration does not know (any more). */
 const OTHER = 'other';
 const UNROUTED = 'unrouted';
@@ -167,8 +175,7 @@ export class Metrics {
       registers,
       collect: () => {
         serviceUp.reset();
-        for (const [service, reports] of this.#services())
-          serviceUp.set({ service }, reports.every(({ up }) => up) ? 1 : 0);
+        for (const { service, up, of } of this.services()) serviceUp.set({ service }, up === of ? 1 : 0);
       },
     });
     const age = new Gauge({
@@ -178,10 +185,8 @@ export class Metrics {
       registers,
       collect: () => {
         age.reset();
-        for (const [service, reports] of this.#services()) {
-          const made = Math.min(...reports.map(({ definitionsAt }) => definitionsAt ?? Number.POSITIVE_INFINITY));
-          if (Number.isFinite(made)) age.set({ service }, Math.round((Date.now() - made) / 1000));
-        }
+        for (const { service, definitionsAt: made } of this.services())
+          if (made !== undefined) age.set({ service }, Math.round((Date.now() - made) / 1000));
       },
     });
     asked(
@@ -333,10 +338,18 @@ export class Metrics {
     this.#workers.set(counts.worker, counts);
   }
 
-  /** What workers last said of each service that one of them asks. */
-  #services(): Map<string, readonly ServiceReport[]> {
+  /** Each service that a worker asks: how many workers do, of those that would; and the oldest definitions. */
+  services(): readonly ServiceState[] {
     const all = [...this.#workers.values()].flatMap(({ services }) => services ?? []);
-    return Map.groupBy(all, ({ name }) => name);
+    return [...Map.groupBy(all, ({ name }) => name)].map(([service, reports]) => {
+      const made = reports.flatMap(({ definitionsAt }) => definitionsAt ?? []);
+      return {
+        service,
+        up: reports.filter(({ up }) => up).length,
+        of: reports.length,
+        definitionsAt: made.length > 0 ? Math.min(...made) : undefined,
+      };
+    });
   }
 
   /** A worker's connection ended: nothing of it is open any more. */

@@ -20,7 +20,7 @@ export type StatusFacts = {
   readonly kernel: Seen | undefined;
   readonly kernelAgeMs: number | undefined;
   readonly workers: readonly Worker[];
-  readonly metrics: Pick<Metrics, 'upstream' | 'sessionsOpen' | 'workers'>;
+  readonly metrics: Pick<Metrics, 'upstream' | 'services' | 'sessionsOpen' | 'workers'>;
   readonly held: Status['held'];
   readonly locks: number;
   readonly journal: JournalState;
@@ -60,6 +60,7 @@ export function statusOf(facts: StatusFacts): Status {
       })),
     },
     upstream: metrics.upstream(),
+    services: metrics.services(),
     sessionsOpen: metrics.sessionsOpen(),
     held: facts.held,
     locks: facts.locks,

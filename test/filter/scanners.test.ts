@@ -6,6 +6,7 @@ import { after, before, describe, test } from 'node:test';
 import { Call } from '../../src/filter/call.ts';
 import type { Filter, Mail, Seen } from '../../src/filter/filter.ts';
 import { FakeDns } from '../fake/dns.ts';
+import { zipOf } from '../kit/archives.ts';
 import { filtersOf, mailOf, messageOf } from '../kit/mail.ts';
 import { MALICE, type Scanner, startClamd, startRspamd } from '../kit/scanners.ts';
 
@@ -27,7 +28,7 @@ describe('ClamAV', () => {
   let scanner: Scanner;
   let filter: Filter<'body'>;
   before(async () => {
-    scanner = await startClamd(['StreamMaxLength 2M', 'MaxScanSize 2M', 'MaxFileSize 1M', 'MaxRecursion 3']);
+    scanner = await startClamd(['StreamMaxLength 2M', 'MaxScanSize 2M', 'MaxFileSize 1M', 'MaxRecursion 5']);
     filter = await theFilter('clamd', `clamd.server = "${scanner.socket}"\nclamd.max_size = "3MiB"`);
   });
   after(async () => {
@@ -41,6 +42,17 @@ describe('ClamAV', () => {
       const [found, ...others] = await seenBy(filter, mailOf(text));
       assert.deepEqual([found?.class, found?.evidence, others], ['virus.found', 'Postern.Test.UNOFFICIAL', []]);
     }
+  });
+
+  test('looks into archives in archives in archives', async () => {
+    let zip = zipOf([{ name: 'a.txt', content: `xx${MALICE}xx` }]);
+    for (let depth = 1; depth <= 3; depth++) {
+      const [found] = await seenBy(filter, mailOf(attached('a.zip', zip)));
+      assert.equal(found?.class, 'virus.found', `${depth} deep`);
+      zip = zipOf([{ name: `${depth}.zip`, content: zip }]);
+    }
+    // Deeper than it was told to look, which is never "clean".
+    assert.equal((await seenBy(filter, mailOf(attached('a.zip', zip))))[0]?.class, 'virus.unscanned');
   });
 
   test('gets the message whole, without the dots of SMTP, in whatever pieces it came', async () => {

@@ -29,6 +29,7 @@ function status(change: Partial<Status> = {}): Status {
     kernelAgeMs: 300,
     workers: { configured: 2, connected: [{ worker: 1, sinceMs: 60_000, open: 3 }] },
     upstream: [{ server: 'smtp.example.net:587', up: 1, of: 1, connections: 4, reason: undefined }],
+    services: [],
     sessionsOpen: 3,
     held: { connections: 3, sources: 2 },
     locks: 0,
@@ -93,6 +94,11 @@ test('every way round is named, and so is every trouble', () => {
         { server: 'b.example.net:25', up: 1, of: 2, connections: 1, reason: 'timeout' },
         { server: 'c.example.net:25', up: 0, of: 0, connections: 0, reason: undefined },
       ],
+      services: [
+        { service: 'clamd', up: 2, of: 2, definitionsAt: Date.UTC(2026, 10, 20, 9, 33) },
+        { service: 'rspamd', up: 1, of: 2, definitionsAt: undefined },
+        { service: 'dns', up: 0, of: 2, definitionsAt: undefined },
+      ],
       kernel: kernelReport({
         alive: false,
         repaired: 3,
@@ -133,6 +139,9 @@ test('every way round is named, and so is every trouble', () => {
   }
   assert.match(text, /^a\.example\.net:25 +DOWN +0 +refused$/m);
   assert.match(text, /^b\.example\.net:25 +up for 1 of 2 workers +1 +timeout$/m);
+  assert.match(text, /^clamd +asked +of 2026-11-20/m);
+  assert.match(text, /^rspamd +left alone by 1 of 2 workers *$/m);
+  assert.match(text, /^dns +LEFT ALONE *$/m);
   assert.match(text, /^c\.example\.net:25 +not known yet +0$/m);
   assert.match(text, /^unrouted +unrouted +9$/m);
   assert.doesNotMatch(text, /^customers +block/m);

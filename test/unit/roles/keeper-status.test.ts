@@ -29,7 +29,7 @@ test('fail = "open" is a way round only where something is intercepted', async (
     },
     kernel: { report: kernelReport(), atMs: 0 },
     kernelAgeMs: 0,
-    metrics: { upstream: () => [], sessionsOpen: () => 0, workers: new Map() },
+    metrics: { upstream: () => [], services: () => [], sessionsOpen: () => 0, workers: new Map() },
     held: { connections: 0, sources: 0 },
     journal: {
       ok: true,
