@@ -44,6 +44,9 @@ const SIGNALS: Readonly<Record<string, number>> = {
   SIGTERM: 15,
 };
 
+/** for the processes of a namespace to end after SIGKILL */
+const END_MS = 2_000;
+
 const ETC_NETNS = '/etc/netns';
 const OURS = /^pstn(\d+)-\d+-(?:in|gw|net)$/;
 
@@ -128,8 +131,8 @@ export function writeNames(name: string, names: Readonly<Record<string, readonly
  */
 export function removeNamespaces(names: readonly string[]): void {
   for (const name of names) {
-    // A process may fork between the listing and the kill: repeat until the list is empty.
-    for (let round = 0; round < 20; round++) {
+    // A process may fork between the listing and the kill, and takes a moment to die: repeat until the list is empty.
+    for (const deadline = performance.now() + END_MS; performance.now() < deadline; ) {
       const pids = pidsIn(name);
       if (pids.length === 0) break;
       for (const pid of pids) tryTo(() => process.kill(pid, 'SIGKILL'));

@@ -2,7 +2,8 @@
  * One process that is kept running: started, watched, started again when it ends.
  *
  * The first restart comes at once, since a connection may be waiting in the listener. A process that keeps ending young
- * is started ever more slowly, up to every 5 s; one that lived 10 s has earned a fresh start.
+ * is started ever more slowly, up to every 5 s; one that lived 10 s, or longer where others died young before it, has
+ * earned a fresh start.
  */
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import type { Launch } from './launch.ts';
@@ -12,9 +13,9 @@ const LAST_DELAY_MS = 5_000;
 const PROVEN_MS = 10_000;
 const PATIENCE_MS = 5_000;
 /** as systemd gives a start */
-const LONG_PATIENCE_MS = 60_000;
+const LAST_PATIENCE_MS = 60_000;
 
-/** How long to wait before the next start, after `youngDeaths` ends in a row before the age of 10 s. */
+/** How long to wait before the next start, after `youngDeaths` ends in a row. */
 export function restartDelayMs(youngDeaths: number): number {
   return youngDeaths <= 1 ? 0 : Math.min(FIRST_DELAY_MS * 2 ** (youngDeaths - 2), LAST_DELAY_MS);
 }
@@ -58,11 +59,11 @@ export class Kept {
   }
 
   /**
-   * How old it must be before it is ended for not answering, in milliseconds. On a busy machine it may answer late, and
-   * ending it would only start that again; so one whose predecessor died young is given much longer.
+   * How old it must be before it is ended for not answering, in milliseconds: 5 s, and twice as long after each that died
+   * young, up to a minute. On a busy machine a start takes its time, and ending it would only begin that again.
    */
   get patienceMs(): number {
-    return this.#youngDeaths === 0 ? PATIENCE_MS : LONG_PATIENCE_MS;
+    return Math.min(PATIENCE_MS * 2 ** this.#youngDeaths, LAST_PATIENCE_MS);
   }
 
   /** Sends a signal if it is running. */
@@ -105,7 +106,8 @@ export class Kept {
     const pid = this.#child?.pid;
     const livedMs = performance.now() - this.#startedAt;
     this.#child = undefined;
-    this.#youngDeaths = livedMs >= PROVEN_MS ? 0 : this.#youngDeaths + 1;
+    // One that was ended when the patience with it was over has proven nothing.
+    this.#youngDeaths = livedMs >= Math.max(PROVEN_MS, 2 * this.patienceMs) ? 0 : this.#youngDeaths + 1;
     const restartInMs = this.#stopping ? undefined : restartDelayMs(this.#youngDeaths);
     if (restartInMs !== undefined) this.#timer = setTimeout(() => this.#start(), restartInMs);
     this.#options.onEnd({ pid, code, signal, error, livedMs: Math.round(livedMs), restartInMs });
