@@ -161,6 +161,16 @@ export function decimal(spec: Spec & { max: number }): Field<number> {
   );
 }
 
+/** A zone, and its test point where that has another name than "test". */
+export function dnsList(spec: Spec): Field<string> {
+  const name = '(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\\.)*[a-z0-9][a-z0-9-]{0,62}';
+  return text({
+    ...spec,
+    pattern: new RegExp(`^(?=.{4,200}$)${name}\\.[a-z]{2,63}(?: ${name})?$`),
+    type: 'a zone such as "uri.example.org", and behind a blank its test point',
+  });
+}
+
 /** A pattern in RE2's syntax, which can be matched in linear time (kit/pattern.ts). */
 export function pattern(spec: Spec): Field<string> {
   const type = 'a pattern in RE2 syntax (no look-around, no back references), at most 1000 characters';

@@ -13,12 +13,16 @@ import { gtube } from './gtube.ts';
 import { header } from './header.ts';
 import { rspamd } from './rspamd.ts';
 import { rules } from './rules.ts';
+import { urlDns } from './url-dns.ts';
+import { urls } from './urls.ts';
 
 export const allFilters: readonly MakeFilter[] = [
   header,
   gtube,
   content,
   attachments,
+  urls,
+  urlDns,
   rules,
   campaign,
   behaviour,

@@ -69,8 +69,9 @@ const CLASSES: Readonly<Record<Fault, Class>> = {
 
 /** Whether any filter asks for what is in a message. */
 export function usesContent(config: Config): boolean {
-  const { attachments, campaign } = config.filters;
-  return attachments.enabled || campaign.enabled || rulesUseContent(config);
+  const { attachments, campaign, urls, urlDns } = config.filters;
+  const asksUrls = urls.files.length > 0 || urlDns.lists.length > 0;
+  return attachments.enabled || campaign.enabled || asksUrls || rulesUseContent(config);
 }
 
 export const content = ((config, deps): Filter<'body'> | undefined => {

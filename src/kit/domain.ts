@@ -10,3 +10,9 @@ export function canonicalDomain(wire: string): string {
   if (!/[\x80-\xff]/.test(lower)) return lower;
   return domainToASCII(Buffer.from(wire, 'latin1').toString('utf8')) || lower;
 }
+
+/** A host name of a text as it is looked up: lower case, ASCII, without a final dot. Empty when it is none. */
+export function hostNameOf(text: string): string {
+  const name = /[^\x21-\x7e]/.test(text) ? domainToASCII(text) : text.toLowerCase();
+  return name.replace(/\.$/, '');
+}

@@ -211,6 +211,13 @@ export const classes = {
     doc: 'GTUBE: somebody tests the filter. It works; nothing to do.',
     quarantine: true,
   },
+  'spam.url': {
+    code: 550,
+    detail: '7.1',
+    text: 'The message has an address of a host that is known for abuse',
+    doc: 'In a file of filters.urls.files or a list of filters.url_dns.lists; the finding says which, and by what line. Wrong ones are to be taken off there.',
+    quarantine: true,
+  },
   'spam.rule': {
     code: 550,
     detail: '7.1',
@@ -423,7 +430,7 @@ export const classes = {
     doc: 'The first mail that the keeper has seen from it, and filters.behaviour.first is not "ignore".',
   },
   'behaviour.early': {
-    code: 554,
+    code: 450,
     detail: '7.1',
     text: 'This source spoke before it was greeted',
     doc: 'RFC 5321 section 3.1: a host waits for the banner. Programs that send to as many as they can do not.',

@@ -19,6 +19,7 @@ const ELSEWHERE: Partial<Record<Class, string>> = {
   'tls.client-refused': 'test/unit/gateway/tls.test.ts',
   'behaviour.early': 'test/unit/filter/behaviour.test.ts',
   'spam.campaign': 'test/unit/filter/behaviour.test.ts',
+  'spam.url': 'test/unit/filter/urls.test.ts',
 };
 
 /** Said to one recipient of a message that goes on without it, so that no message ends in it. */

@@ -30,7 +30,7 @@ test('every class has a name, a code, a status and sentences of the agreed form'
 test('5xx stands only where a retry cannot help', () => {
   // What frees itself, is mended by us or by the far side, or ends the session only.
   const passes = [
-    /^(?:upstream|limit|error|session)\./,
+    /^(?:behaviour|upstream|limit|error|session)\./,
     /^locked\.deferred$/,
     /^auth\.unknown$/,
     /^spam\.rspamd-(?:soft|greylist)$/,

@@ -1,0 +1,74 @@
+/** Files of host names and addresses, one a line: `bad.example` with all below it, `good.example/bad/` with all that begins so. */
+import { open } from 'node:fs/promises';
+import { hostNameOf } from '../kit/domain.ts';
+
+const MAX_LINE = 2000;
+/** Read between two turns of the loop. */
+const TURN_LINES = 1000;
+const SETS = 64;
+
+export class UrlList {
+  readonly file: string;
+  /** Rejects when the file cannot be read. */
+  readonly ready: Promise<void>;
+  /** many small sets: one that grows to 200,000 names is built anew at each doubling, which takes too long for the loop */
+  readonly #hosts = Array.from({ length: SETS }, () => new Set<string>());
+  readonly #paths = new Map<string, string[]>();
+
+  constructor(file: string) {
+    this.file = file;
+    this.ready = this.#read();
+    // It is told to whoever asks.
+    this.ready.catch(() => {});
+  }
+
+  get size(): number {
+    return this.#hosts.reduce((sum, { size }) => sum + size, this.#paths.size);
+  }
+
+  /** The line that an address is listed by. */
+  match(host: string, path: string): string | undefined {
+    for (let at = 0; at >= 0; ) {
+      const name = host.slice(at);
+      if (this.#setOf(name).has(name)) return name;
+      const dot = host.indexOf('.', at);
+      at = dot < 0 ? -1 : dot + 1;
+    }
+    const found = this.#paths.get(host)?.find((begin) => path.startsWith(begin));
+    return found === undefined ? undefined : host + found;
+  }
+
+  /** A little of the file at a time, so that a large one does not hold the loop. */
+  async #read(): Promise<void> {
+    await using file = await open(this.file);
+    let lines = 0;
+    for await (const line of file.readLines()) {
+      this.#add(line);
+      if (++lines % TURN_LINES === 0) await new Promise(setImmediate);
+    }
+  }
+
+  #setOf(host: string): Set<string> {
+    let sum = host.length;
+    for (let at = 0; at < host.length && at < 16; at++) sum += host.charCodeAt(at) * (at + 1);
+    return this.#hosts[sum % SETS] as Set<string>;
+  }
+
+  #add(line: string): void {
+    const text = line.replace(/#.*/, '').trim().slice(0, MAX_LINE);
+    if (text === '') return;
+    const { host, path } = partsOf(text);
+    if (host === '') return;
+    if (path === '' || path === '/') this.#setOf(host).add(host);
+    else this.#paths.set(host, [...(this.#paths.get(host) ?? []), path]);
+  }
+}
+
+/** Host and path of an address, with or without its scheme; the host empty when it is none. */
+export function partsOf(url: string): { readonly host: string; readonly path: string } {
+  const [, host = '', path = ''] =
+    /^(?:[a-z][a-z0-9+.-]{0,20}:)?(?:\/\/)?(?:[^/?#@]{0,200}@)?([^/?#:@\s]{1,253})(?::\d{1,5})?([/?#].*)?$/i.exec(
+      url,
+    ) ?? [];
+  return { host: host.includes('.') ? hostNameOf(host) : '', path };
+}

@@ -1,0 +1,137 @@
+/** Addresses in messages against lists in files and in DNS. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+import { UrlList } from '../../../src/filter/url-list.ts';
+import { FakeDns } from '../../fake/dns.ts';
+import { FakeRelay } from '../../fake/relay.ts';
+import { hear } from '../../fuzz/hear.ts';
+import { startGateway, testConfig } from '../../kit/gateway.ts';
+import { filtersOf, lookAt, mailOf } from '../../kit/mail.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'postern-urls-'));
+after(() => rmSync(directory, { recursive: true }));
+const file = join(directory, 'list.txt');
+writeFileSync(file, '# a comment\r\nbad.example\n\n HTTPS://Good.Example/bad/ # why\nbücher.example\n192.0.2.7\n');
+
+const textOf = (url: string): string =>
+  `From: a\r\nDate: b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nsee ${url} now\r\n`;
+
+describe('a file', () => {
+  const cases: readonly [url: string, by: string | undefined][] = [
+    ['http://bad.example', 'bad.example'],
+    ['https://www.BAD.example:8443/x?y', 'bad.example'],
+    ['http://user@bad.example./', 'bad.example'],
+    ['www.bad.example', 'bad.example'],
+    ['http://notbad.example/', undefined],
+    ['http://good.example/bad/page', 'good.example/bad/'],
+    ['http://good.example/good', undefined],
+    ['http://xn--bcher-kva.example/', 'xn--bcher-kva.example'],
+    [Buffer.from('http://bücher.example/').toString('latin1'), 'xn--bcher-kva.example'],
+    ['http://192.0.2.7/x', '192.0.2.7'],
+    ['http://b.example/?to=bad.example', undefined],
+  ];
+  for (const [url, by] of cases)
+    test(url, async () => {
+      const filters = await filtersOf(`urls.files = ["${file}"]`);
+      const { found, classes } = await lookAt(filters, mailOf(textOf(url)));
+      assert.deepEqual(found, by === undefined ? [] : [`listed: ${by} in ${file}`]);
+      assert.deepEqual(classes, by === undefined ? [] : ['spam.url']);
+    });
+
+  test('that cannot be read is a failure, for as long as it is configured', async () => {
+    const filters = await filtersOf('urls.files = ["/nonexistent/list"]');
+    for (let i = 0; i < 2; i++) {
+      const { failed } = await lookAt(filters, mailOf(textOf('http://bad.example')));
+      assert.match(failed[0] ?? '', /^urls: Error: ENOENT/);
+    }
+  });
+
+  test('of 200,000 lines is read without holding the loop', async () => {
+    const large = join(directory, 'large.txt');
+    writeFileSync(large, Array.from({ length: 200_000 }, (_, i) => `host${i}.example\n`).join(''));
+    let before = process.threadCpuUsage();
+    let longestMs = 0;
+    const timer = setInterval(() => {
+      const { user, system } = process.threadCpuUsage(before);
+      longestMs = Math.max(longestMs, (user + system) / 1000);
+      before = process.threadCpuUsage();
+    }, 1);
+    const list = new UrlList(large);
+    await list.ready;
+    clearInterval(timer);
+    assert.equal(list.size, 200_000);
+    assert.ok(longestMs < 50, `the loop stood for ${longestMs} ms`);
+  });
+});
+
+describe('a list in DNS', () => {
+  const zone = 'uri.example.org';
+  const well = { [`test.${zone}`]: { A: ['127.0.0.2'] }, [`bad.example.${zone}`]: { A: ['127.0.0.4'] } };
+
+  async function ask(
+    records: ConstructorParameters<typeof FakeDns>[0],
+    url: string,
+    more = '',
+    prepare?: (dns: FakeDns) => void,
+  ) {
+    const dns = await new FakeDns(records).start();
+    prepare?.(dns);
+    const filters = await filtersOf(
+      `url_dns.lists = ["${zone}"]\nresolver = ["${dns.address}"]\nurl_dns.timeout = "200ms"\n${more}`,
+    );
+    const said = await lookAt(filters, mailOf(textOf(url)));
+    dns.close();
+    return { ...said, asked: dns.asked };
+  }
+
+  test('is asked for the last two and three labels of each host', async () => {
+    const { found, asked } = await ask(well, 'http://a.b.bad.example/x');
+    assert.deepEqual(found, [`listed: bad.example in ${zone}`]);
+    assert.deepEqual(asked.map((name) => name.toLowerCase()).sort(), [
+      `b.bad.example.${zone}`,
+      `bad.example.${zone}`,
+      `invalid.${zone}`,
+      `test.${zone}`,
+    ]);
+    assert.deepEqual((await ask(well, 'http://good.example/')).found, []);
+  });
+
+  test('says nothing while it lists everything, not its test point, or tells that it does not answer', async () => {
+    const everything = { ...well, [`invalid.${zone}`]: { A: ['127.0.0.2'] } };
+    assert.deepEqual((await ask(everything, 'http://bad.example')).found, []);
+    assert.deepEqual((await ask({ [`bad.example.${zone}`]: { A: ['127.0.0.2'] } }, 'http://bad.example')).found, []);
+    const blocked = { ...well, [`bad.example.${zone}`]: { A: ['127.255.255.254'] } };
+    assert.deepEqual((await ask(blocked, 'http://bad.example')).found, []);
+    const parked = { ...well, [`bad.example.${zone}`]: { A: ['203.0.113.80'] } };
+    assert.deepEqual((await ask(parked, 'http://bad.example')).found, []);
+  });
+
+  test('that is silent is a failure, and no finding', async () => {
+    for (const behaviour of ['hang', 'servfail'] as const) {
+      const { found, failed } = await ask(well, 'http://bad.example', '', (dns) => (dns.behaviour = behaviour));
+      assert.deepEqual(found, []);
+      assert.match(failed[0] ?? '', /^url_dns: /, behaviour);
+    }
+  });
+
+  test('is asked so many questions a message, and no more', async () => {
+    const many = Array.from({ length: 100 }, (_, i) => `http://h${i}.example/`).join(' ');
+    const { asked } = await ask(well, many, 'url_dns.max_queries = 7');
+    assert.equal(asked.length, 7 + 2);
+  });
+});
+
+test('through the gateway: the reply and the record name the class', async () => {
+  const config = await testConfig(['127.0.0.1:2'], { filters: `urls.files = ["${file}"]` });
+  const gateway = await startGateway({ config, relay: new FakeRelay() });
+  const host = gateway.connect();
+  const heard = hear(host);
+  host.write('EHLO a.example\r\nMAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\nDATA\r\n');
+  host.write(`${textOf('http://bad.example/')}.\r\nQUIT\r\n`);
+  assert.match(await heard.end(), /\r\n550 5\.7\.1 The message has an address [^\r]* \[spam\.url id=/);
+  assert.equal((await gateway.ledger.recorded(1))[0]?.class, 'spam.url');
+  await gateway.close();
+});
