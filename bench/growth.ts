@@ -60,7 +60,13 @@ export async function growthTable(options: GrowthOptions): Promise<string> {
   const rows: string[][] = [];
   for (const growth of growths(options.journalRows)) {
     options.say(`growth of ${growth.about}`);
-    const row = await compare(growth, options);
+    const row = await compare(growth, options).catch((error: unknown) => [
+      growth.about,
+      growth.small.name,
+      growth.large.name,
+      (error as Error).message.split('\n', 1)[0] ?? '',
+      '**not measured**',
+    ]);
     options.say(row.join(', '));
     rows.push(row);
   }
