@@ -11,7 +11,7 @@ import type { Class } from '../policy/classes.ts';
 import type { Extension } from '../smtp/transaction.ts';
 import type { Dialled, DialFailure } from './dial.ts';
 import { has, jittered, type Server } from './server.ts';
-import type { Upstream } from './upstream.ts';
+import { RSET, type Upstream } from './upstream.ts';
 
 export type PoolOptions = {
   readonly servers: readonly Server[];
@@ -108,19 +108,21 @@ export class Pool {
 
   /**
    * Back from a transaction. `clean`: its last command was answered for good; `reset`: RSET first, and only its answer
-   * makes the connection usable. One with a fault, or with an open question, is closed.
+   * makes the connection usable; `refused`: no recipient stands, so that the server holds nothing and RSET can go with the
+   * next envelope. One with a fault, or with an open question, is closed.
    */
-  giveBack(lease: Lease, how: 'clean' | 'reset'): void {
+  giveBack(lease: Lease, how: 'clean' | 'reset' | 'refused'): void {
     const { server, upstream } = lease;
     if (!upstream.isClean) return upstream.poison('upstream.lost', 'given up with a command unanswered');
-    if (how === 'clean') {
+    const isWithNext = how === 'refused' && upstream.capabilities.pipelining;
+    if (isWithNext) upstream.resetFirst();
+    if (isWithNext || how === 'clean') {
       server.trust();
       return this.#keep(server, upstream);
     }
     const [reset] = upstream.exchange(RSET, ['rset'], this.#options.replyMs);
     void reset?.then((answer) => {
       if (answer.kind === 'fault') return;
-      if (answer.code >= 400) return upstream.poison('upstream.garbage', `RSET was answered with ${answer.code}`);
       server.trust();
       this.#keep(server, upstream);
     });
@@ -354,8 +356,6 @@ export class Pool {
 function leaseOf(server: Server, upstream: Upstream, isReused: boolean): Lease {
   return { kind: 'lease', server, upstream, isReused, answeredBefore: upstream.answered };
 }
-
-const RSET = Buffer.from('RSET\r\n');
 
 function suits(capabilities: Server['capabilities'], needs: readonly Extension[]): boolean {
   return capabilities === undefined || needs.every((extension) => has(capabilities, extension));

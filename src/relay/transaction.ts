@@ -390,7 +390,7 @@ export class SmarthostTransaction implements RelayTransaction {
     const isUsed = lease.upstream.answered > lease.answeredBefore;
     this.#lease = undefined;
     this.#isEnvelopeOpen = false;
-    this.#options.pool.giveBack(lease, isUsed ? 'reset' : 'clean');
+    this.#options.pool.giveBack(lease, !isUsed ? 'clean' : this.#accepted.length > 0 ? 'reset' : 'refused');
   }
 
   #now(): number {

@@ -68,6 +68,7 @@ type Question = {
 const WRITE_BYTES = 64 * 1024;
 const QUIT_MS = 1000;
 const QUIT = Buffer.from('QUIT\r\n');
+export const RSET = Buffer.from('RSET\r\n');
 
 export class Upstream {
   /** what the last EHLO on this connection offered */
@@ -88,6 +89,7 @@ export class Upstream {
   #isReleased = false;
   #drained: (() => void) | undefined;
   #answered = 0;
+  #resetsFirst = false;
   #isMidMessage = false;
 
   constructor(socket: ByteSocket) {
@@ -139,9 +141,16 @@ export class Upstream {
    * (RFC 2920). `timeoutMs` counts for each reply, from the moment that nothing else is expected before it.
    */
   exchange(bytes: Buffer, steps: readonly Step[], timeoutMs: number): Promise<Answer>[] {
+    if (this.#resetsFirst) void this.expect('rset', timeoutMs);
     const answers = steps.map((step) => this.expect(step, timeoutMs));
-    if (!this.#fault) this.#socket.write(bytes);
+    if (!this.#fault) this.#socket.write(this.#resetsFirst ? Buffer.concat([RSET, bytes]) : bytes);
+    this.#resetsFirst = false;
     return answers;
+  }
+
+  /** The next commands have RSET before them, in the same write: only where PIPELINING is offered. */
+  resetFirst(): void {
+    this.#resetsFirst = true;
   }
 
   /**
@@ -258,11 +267,13 @@ export class Upstream {
     for (const [i, reply] of replies.entries()) {
       const { step } = this.#questions[i] as Question;
       const isSenseless = reply.code < 400 && !GOOD[step](reply.code);
-      if (reply.code !== 421 && !isSenseless) continue;
+      // RSET cannot be refused (RFC 5321 section 4.1.1.5): what a MAIL behind it would belong to is unknown.
+      const isUnreset = reply.code >= 400 && step === 'rset';
+      if (reply.code !== 421 && !isSenseless && !isUnreset) continue;
       this.#answer(replies.slice(0, i));
-      return isSenseless
-        ? this.poison('upstream.garbage', `to ${step}: ${oneLine(reply)}`, { code: reply.code })
-        : this.#closing(reply);
+      if (reply.code === 421) return this.#closing(reply);
+      const of = isUnreset ? 'upstream.lost' : 'upstream.garbage';
+      return this.poison(of, `to ${step}: ${oneLine(reply)}`, { code: reply.code });
     }
     if (replies.length > 0) this.#answer(replies);
   };
