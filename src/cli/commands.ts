@@ -23,6 +23,7 @@ export const commands: Readonly<Record<string, Entry>> = {
   unlock: { summary: 'let it send again', load: () => import('./unlock.ts') },
   locks: { summary: 'list what is locked, by whom and why', load: () => import('./locks.ts') },
   ca: { summary: "print the certificate of the gateway's authority, or make another", load: () => import('./ca.ts') },
+  top: { summary: 'show who sends most, or is refused most', load: () => import('./top.ts') },
   log: { summary: 'search the journal of attempts', load: () => import('./log.ts') },
   explain: { summary: 'say what a class, a reply code or an id means', load: () => import('./explain.ts') },
   lab: { summary: 'send real mail through the gateway in a network of namespaces', load: () => import('./lab.ts') },

@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { parseDurationMs } from '../config/field.ts';
 import { parseAddress, sourceOf } from '../kit/address.ts';
-import { type LockAnswer, type LockHow, MAX_REASON } from '../ledger/language.ts';
+import { type Lock, type LockAnswer, type LockHow, MAX_REASON } from '../ledger/language.ts';
 import { LockError, lockable } from '../ledger/locks.ts';
 import { ask, askHelp, askOptions, whoAmI } from './ask.ts';
 import { type Command, UsageError } from './command.ts';
@@ -12,15 +12,22 @@ const EFFECTS: Readonly<Record<LockHow, string>> = {
   defer: 'every recipient is put off with 450',
   kernel: 'the kernel refuses its connections',
 };
+const IDENTITY_EFFECTS: Readonly<Record<string, string>> = {
+  reject: 'each of its messages is refused with 550',
+  defer: 'each of its messages is put off with 451',
+};
 
 export const command: Command = {
   name: 'lock',
   summary: 'stop an address or a prefix from sending',
-  help: `Usage: postern lock ADDRESS|PREFIX --reason TEXT [--how HOW] [--for TIME] [--config FILE | --run-dir DIR]
+  help: `Usage: postern lock ADDRESS|PREFIX|@NAME|tenant:NAME --reason TEXT [--identity WHO] [--how HOW] [--for TIME]
+                    [--config FILE | --run-dir DIR]
 
 Stops a source from sending, at once and over restarts. An IPv6 address stands for its /64, since a host has a whole
-/64 to choose from; ADDRESS/128 means that one alone. Locking again changes the lock.
+/64 to choose from; ADDRESS/128 means that one alone. @NAME is a configured subscriber with all its prefixes, tenant:NAME all
+of a tenant. Locking again changes the lock. What is in locks.management is never locked.
 
+  --identity WHO  only this identity behind it (setting "identity"): refused after each message, others go on
   --reason TEXT   why; shown by "postern locks", never to the sender
   --how HOW       reject   550 to every recipient, each attempt recorded (default)
                   defer    450: the sender tries again by itself later
@@ -28,7 +35,8 @@ Stops a source from sending, at once and over restarts. An IPv6 address stands f
   --for TIME      how long, for example 30m, 2h, 7d; without it until "postern unlock"
 ${askHelp}
 
-Example: postern lock 198.51.100.7 --reason "spam run, ticket 4711" --for 2h
+Examples: postern lock 198.51.100.7 --reason "spam run, ticket 4711" --for 2h
+          postern lock @web-17 --identity bob --reason "password stolen"
 `,
   async run(args, io) {
     const { values, positionals } = parseArgs({
@@ -37,12 +45,13 @@ Example: postern lock 198.51.100.7 --reason "spam run, ticket 4711" --for 2h
       options: {
         ...askOptions,
         reason: { type: 'string' },
+        identity: { type: 'string' },
         how: { type: 'string', default: 'reject' },
         for: { type: 'string' },
       },
     });
     const subject = subjectOf(positionals);
-    const { reason, how } = values;
+    const { reason, how, identity } = values;
     if (reason === undefined || reason.trim() === '')
       throw new UsageError('--reason TEXT is needed: whoever unlocks wants to know');
     if (reason.length > MAX_REASON) throw new UsageError(`--reason has more than ${MAX_REASON} characters`);
@@ -52,12 +61,15 @@ Example: postern lock 198.51.100.7 --reason "spam run, ticket 4711" --for 2h
       throw new UsageError(`--for takes a time such as 30m, 2h or 7d, not "${values.for}"`);
 
     const until = lengthMs === undefined ? undefined : Date.now() + lengthMs;
-    const lock = { subject, how, reason, who: whoAmI(), ...(until !== undefined && { until }) };
+    if (identity !== undefined && how === 'kernel')
+      throw new UsageError('the kernel knows no identities: --how is reject or defer beside --identity');
+    const lock = { subject, identity, how, reason, who: whoAmI(), ...(until !== undefined && { until }) };
     // The key may be missing in JSON; Lock says that it is there and may be undefined.
     const answer = (await ask('lock', values, { of: 'lock', lock: { ...lock, until } }, io)) as LockAnswer | undefined;
     if (answer === undefined) return 1;
     const end = answer.lock.until === undefined ? 'until "postern unlock"' : `until ${time(answer.lock.until)}`;
-    io.out(`${shown(answer.lock.subject)} is locked ${end}: ${EFFECTS[answer.lock.how]}`);
+    const effect = (identity === undefined ? EFFECTS : IDENTITY_EFFECTS)[answer.lock.how];
+    io.out(`${shown(lockName(answer.lock))} is locked ${end}: ${effect}`);
     if (answer.notKept !== undefined)
       io.err(
         `postern lock: it holds now, but not over a restart: ${shown(answer.notKept)}; it is written as soon as that is mended`,
@@ -71,12 +83,18 @@ export function subjectOf(positionals: readonly string[]): string {
   const [given, ...more] = positionals;
   if (given === undefined || more.length > 0)
     throw new UsageError('name one address or prefix, for example 198.51.100.7');
+  if (/^(?:@|tenant:)[A-Za-z0-9._-]+$/.test(given)) return given;
   try {
     return lockable(parseAddress(given) ? sourceOf(given) : given).text;
   } catch (error) {
     if (error instanceof LockError) throw new UsageError(error.message);
     throw error;
   }
+}
+
+/** `198.51.100.7/32`, `bob at @web-17` */
+export function lockName({ subject, identity }: Lock): string {
+  return identity === undefined ? subject : `${identity} at ${subject}`;
 }
 
 function isHow(text: string): text is LockHow {

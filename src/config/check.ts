@@ -59,6 +59,21 @@ export const rules: readonly Rule[] = [
     },
   },
   {
+    doc: 'Each `lock_rule` has a name of its own, and its networks are configured.',
+    check({ lockRule, network }, { refuse, other }) {
+      const keys = new Map<string, string>();
+      for (const [i, { name, networks }] of lockRule.entries()) {
+        const key = `lock_rule[${i}].name`;
+        const first = name === undefined ? undefined : keys.get(name);
+        if (first !== undefined) refuse(key, `a name of its own, unlike ${other(first)}`);
+        else if (name !== undefined) keys.set(name, key);
+        for (const [j, one] of (networks ?? []).entries())
+          if (one !== undefined && !network.some((each) => each.name === one))
+            refuse(`lock_rule[${i}].networks[${j}]`, 'the name of a network');
+      }
+    },
+  },
+  {
     doc: 'No two prefixes overlap, neither within a network nor between two.',
     check({ network }, { refuse, other }) {
       for (const [earlier, later] of overlapping(network)) refuse(later, `no overlap with ${other(earlier)}`);

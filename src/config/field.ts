@@ -3,6 +3,7 @@
  * (the effective configuration, the commented example, docs/config.md, the error texts) is derived from it.
  */
 import { isIPv4, isIPv6 } from 'node:net';
+import { classes } from '../policy/classes.ts';
 import { IDENTITY_TYPE, type IdentityRule, parseIdentityRule } from './identity-rule.ts';
 import { Pattern } from '../kit/pattern.ts';
 import { canonical, parsePrefix, type Prefix, prefixOf } from '../kit/address.ts';
@@ -320,6 +321,14 @@ export function identityRule(spec: Spec): Field<IdentityRule> {
     return 'expected' in rule ? rule : { value: rule };
   };
   return { ...field(IDENTITY_TYPE, parse, spec), write: ({ text }) => text };
+}
+
+/** A class of the table, or all of one kind. */
+export function className(spec: Spec): Field<string> {
+  const type = 'a class such as "spam.gtube", or "spam" for all of spam.*; "postern classes" lists them';
+  const names = Object.keys(classes);
+  const isKnown = (text: string): boolean => names.some((name) => name === text || name.startsWith(`${text}.`));
+  return field(type, (raw) => (typeof raw === 'string' && isKnown(raw) ? { value: raw } : { expected: type }), spec);
 }
 
 export function prefix(spec: Spec): Field<Prefix> {

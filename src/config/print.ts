@@ -71,9 +71,10 @@ function settings(
 }
 
 /** Subscribers of other files are not shown: subscribers.directory is, and there may be 100,000 of them. */
-function listed({ network, subscriber, rule }: Config, path: string, file: string): string[] {
+function listed({ network, subscriber, rule, lockRule }: Config, path: string, file: string): string[] {
   const own = subscriber.filter(({ place }) => place.file === file);
-  const all = path === 'network' ? network : path === 'rule' ? rule : own;
+  const lists: Readonly<Record<string, readonly unknown[]>> = { network, rule, lock_rule: lockRule, subscriber: own };
+  const all = lists[path] ?? [];
   return all.map((_, i) => `${path}[${i}]`);
 }
 

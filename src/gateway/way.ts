@@ -9,7 +9,7 @@ import { type FilterResult, runFilters } from '../filter/run.ts';
 import { identityOf } from '../identity/extract.ts';
 import type { Arrival } from '../intercept/arrival.ts';
 import type { Class } from '../policy/classes.ts';
-import { type Decision, decideFound, decideRecipient } from '../policy/decide.ts';
+import { type Decision, decideFound, decideIdentity, decideRecipient } from '../policy/decide.ts';
 import { decideTls } from '../policy/require.ts';
 import type { FarReply } from '../relay/relay.ts';
 import { type How, type Reply, refusal } from '../smtp/reply.ts';
@@ -38,11 +38,14 @@ export async function connectWay(
 /** Step 3: locks, filters, then the far side, whose reply is the reply. */
 export async function recipientWay(rooms: Rooms, work: Work, recipient: Recipient, helo: string): Promise<Reply> {
   const { verdict, wouldBe } = decideRecipient(
-    rooms.ledger.lockOf(work.origin.arrival.source),
+    rooms.ledger.lockOf(work.origin.arrival.source, {
+      subject: work.origin.subject,
+      tenant: work.origin.network.tenant,
+    }),
     work.origin.network.mode,
   );
   work.wouldBe ??= wouldBe;
-  if (verdict.kind !== 'accept') return refused(rooms, work, verdict.class);
+  if (verdict.kind !== 'accept') return refused(rooms, work, verdict.class, lockText(rooms));
   if (rooms.filters.envelope.length > 0) {
     // One look for all recipients of a transaction, which may be asked about side by side.
     work.enveloped ??= envelopeWay(rooms, work, recipient, helo);
@@ -117,6 +120,8 @@ export async function messageWay(
   if (network.identity.length > 0) {
     const fields = network.content === 'blind' ? undefined : (): ReturnType<Message['fields']> => message.fields();
     work.identity = identityOf(network.identity, { sender: work.transaction.from.path, helo: facts.helo, fields });
+    const locked = identityLocked(rooms, work);
+    if (locked) return locked;
   }
 
   const mail = { ...envelopedOf(work, facts.helo, acceptedOf(work.transaction)), message };
@@ -140,6 +145,26 @@ export async function messageWay(
   const far = await send(rooms, work, body.spool, facts);
   work.relayMs = rooms.clock.monotonicMs() - startMs - work.verdictMs;
   return mirrored(rooms, work, far);
+}
+
+/** The refusal when the identity is locked, and not whom it sends from. */
+function identityLocked(rooms: Rooms, work: Work): Reply | undefined {
+  const { identity, origin } = work;
+  if (identity === undefined) return undefined;
+  const { arrival, subject, network } = origin;
+  const whom = { address: arrival.source, subject, tenant: network.tenant };
+  const lock = rooms.ledger.lockOfIdentity(identity, whom);
+  if (!lock) return undefined;
+  const { verdict, wouldBe } = decideIdentity(lock, network.mode);
+  work.wouldBe ??= wouldBe;
+  return verdict.kind === 'accept'
+    ? undefined
+    : refused(rooms, work, verdict.class, { as: verdict.kind, ...lockText(rooms) });
+}
+
+/** What the operator has those told who are locked. */
+function lockText({ config: { locks } }: Rooms): How {
+  return locks.text === undefined ? {} : { text: locks.text };
 }
 
 /** The limits of the identity, which is known only when the message is there. */

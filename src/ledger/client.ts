@@ -12,7 +12,7 @@ import { type Admission, Admitter, type LedgerSettings, SWEEP_MS } from './admit
 import { Inquirer } from './inquirer.ts';
 import type { Inquiry, InquiryAnswer } from './inquiry.ts';
 import { checkFromKeeper, type FromKeeper, type Lock, type ToKeeper, VERSION } from './language.ts';
-import { type LockTable, lockTable } from './locktable.ts';
+import { type Locked, type LockTable, lockTable } from './locktable.ts';
 import { Outbox } from './outbox.ts';
 import { Purse, type Taken } from './purse.ts';
 import type { Need } from './counters.ts';
@@ -39,7 +39,9 @@ export interface Ledger {
   /** They were taken at `atMs`, and it has not happened. */
   giveBack(needs: readonly Need[], atMs: number): void;
   /** The lock that holds for this address now; the last known ones while the keeper is away. */
-  lockOf(address: string): Lock | undefined;
+  lockOf(address: string, of?: Omit<Locked, 'address'>): Lock | undefined;
+  /** The same for an identity behind it. */
+  lockOfIdentity(identity: string, of: Locked): Lock | undefined;
   /** Resolves when the locks have come from the keeper for the first time. */
   readonly ready: Promise<void>;
   /** What the keeper has seen of all workers; rejects when it does not say within 250 ms. */
@@ -126,7 +128,8 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
     release: (source) => admitter.release(source),
     take: (needs, slowFrom) => purse.take(needs, slowFrom, channel.isUp()),
     giveBack: (needs, atMs) => purse.giveBack(needs, atMs),
-    lockOf: (address) => locks.find(address, options.clock.nowMs()),
+    lockOf: (address, of) => locks.find(address, options.clock.nowMs(), of),
+    lockOfIdentity: (identity, of) => locks.findIdentity(identity, of, options.clock.nowMs()),
     inquire: (inquiry) => inquirer.ask(inquiry, channel.isUp()),
     record(event) {
       outbox.put(event);

@@ -1,5 +1,5 @@
 /**
- * The language of the keeper's socket: one JSON object a line, version 3.
+ * The language of the keeper's socket: one JSON object a line, version 4.
  *
  * Workers send batches of events and ask for admission; the guard reports the kernel and is told of locks; the CLI asks
  * and gets one answer. A line that does not parse, is longer than 4 MiB, has another version or an unknown kind ends
@@ -11,9 +11,9 @@ import { runPaths } from '../kit/run-dir.ts';
 import type { Lease, Need, Over } from './counters.ts';
 import { PERIODS, type Rule, UNITS } from '../policy/limits.ts';
 import { isWorkerEvent, type WorkerEvent } from '../record/events.ts';
-import { type JournalState, type LogFilter, MAX_LOG_ROWS } from '../record/query.ts';
+import { type JournalState, type LogFilter, MAX_LOG_ROWS, TOP_BY, type TopQuestion } from '../record/query.ts';
 
-export const VERSION = 3;
+export const VERSION = 4;
 
 /** Where the keeper is found. */
 export function keeperSocket(runDir: string): string {
@@ -24,13 +24,26 @@ export function keeperSocket(runDir: string): string {
 export type LockHow = 'kernel' | 'defer' | 'reject';
 
 export type Lock = {
-  /** an address, an IPv6 /64, or any prefix, in canonical spelling with its length: `198.51.100.7/32` */
+  /** a prefix in canonical spelling with its length, `198.51.100.7/32`; a subscriber, `@web-17`; or `tenant:NAME` */
   readonly subject: string;
+  /** only who has this name behind the subject */
+  readonly identity?: string | undefined;
   readonly how: LockHow;
   readonly reason: string;
   readonly who: string;
   readonly since: number;
   readonly until: number | undefined;
+  /** ids of the attempts that led to it */
+  readonly evidence?: readonly string[] | undefined;
+};
+
+/** What became of a lock, when, and by whom; `rule` is the automatic one that set it. */
+export type LockEvent = {
+  readonly at: number;
+  readonly what: 'locked' | 'unlocked' | 'expired';
+  readonly who: string;
+  readonly rule: string | undefined;
+  readonly lock: Lock;
 };
 
 /** What the guard last saw of the kernel. Counters only grow; a rebuilt rule set starts them again. */
@@ -119,9 +132,13 @@ export type Question =
   | { readonly of: 'counters'; readonly subject: string }
   /** answered with a LockAnswer, as is unlock */
   | { readonly of: 'lock'; readonly lock: Omit<Lock, 'since'> }
-  | { readonly of: 'unlock'; readonly subject: string; readonly who: string }
+  | { readonly of: 'unlock'; readonly subject: string; readonly identity?: string; readonly who: string }
+  /** answered with a list of LockEvent, newest first */
+  | { readonly of: 'lock-history'; readonly limit: number }
   /** answered with a CaAnswer; `rotate` says who wants another authority from now on */
   | { readonly of: 'ca'; readonly rotate: string | undefined }
+  /** answered with a list of TopRow */
+  | { readonly of: 'top'; readonly question: TopQuestion }
   /** answered with a LogAnswer */
   | { readonly of: 'log'; readonly filter: LogFilter };
 
@@ -214,7 +231,16 @@ const lease: Shape<Lease> = object<Lease>({
 });
 
 const how = oneOf('kernel', 'defer', 'reject');
-const lockKeys = { subject: source, how, reason: text(MAX_REASON), who: text(100), until: maybe(whole()) };
+const identity = maybe(text(300)) as Shape<string>;
+const lockKeys = {
+  subject: source,
+  identity,
+  how,
+  reason: text(MAX_REASON),
+  who: text(100),
+  until: maybe(whole()),
+  evidence: maybe(listOf(text(64), 10)),
+};
 const lock: Shape<Lock> = object<Lock>({ ...lockKeys, since: whole() });
 
 const report: Shape<KernelReport> = object<KernelReport>({
@@ -237,8 +263,18 @@ const question: Shape<Question> = union<Question>('of', {
   locks: object({ of: oneOf('locks') }),
   counters: object({ of: oneOf('counters'), subject }),
   lock: object({ of: oneOf('lock'), lock: object<Omit<Lock, 'since'>>(lockKeys) }),
-  unlock: object({ of: oneOf('unlock'), subject: source, who: text(100) }),
+  unlock: object({ of: oneOf('unlock'), subject: source, identity, who: text(100) }),
+  'lock-history': object({ of: oneOf('lock-history'), limit: whole(1, 10_000) }),
   ca: object({ of: oneOf('ca'), rotate: maybe(text(100)) }),
+  top: object({
+    of: oneOf('top'),
+    question: object<TopQuestion>({
+      by: oneOf(...TOP_BY),
+      since: whole(),
+      class: maybe(text(64)) as Shape<string>,
+      limit: whole(1, 10_000),
+    }),
+  }),
   log: object({
     of: oneOf('log'),
     filter: object<LogFilter>({

@@ -10,7 +10,7 @@
  * ends one before that time.
  */
 import { readFileSync, renameSync } from 'node:fs';
-import { parsePrefix, type Prefix } from '../kit/address.ts';
+import { overlaps, parsePrefix, type Prefix } from '../kit/address.ts';
 import type { Clock } from '../kit/clock.ts';
 import { writeAtomically } from '../kit/files.ts';
 import type { Log } from '../kit/log.ts';
@@ -21,6 +21,19 @@ import { holds } from './locktable.ts';
 const MAX_TEXT_BYTES = 3 * 1024 * 1024;
 const SHORTEST = { 4: 8, 6: 32 } as const;
 const LOOPBACK = ['127.0.0.0/8', '::1/128'].map((text) => parsePrefix(text) as Prefix);
+
+/** A subscriber or a tenant. */
+const NAMED = /^(?:@|tenant:)[A-Za-z0-9._-]+$/;
+
+/** What the configuration says of locks, and who hears of them. */
+export type LockLimits = {
+  /** never locked */
+  readonly management: () => readonly Prefix[];
+  /** the prefixes of a subscriber or tenant; none when there is none of that name */
+  readonly prefixesOf: (name: string) => readonly Prefix[];
+  readonly onEvent: (what: 'locked' | 'unlocked' | 'expired', lock: Lock, who: string) => void;
+};
+const NO_LIMITS: LockLimits = { management: () => [], prefixesOf: () => [], onEvent() {} };
 
 /** A lock that was refused: the message is for who asked. */
 export class LockError extends Error {
@@ -37,12 +50,14 @@ export class Locks {
   readonly #path: string;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #bySubject = new Map<string, Lock>();
+  readonly #limits: LockLimits;
+  readonly #byKey = new Map<string, Lock>();
   #unwritten = false;
   /** why the file could not be read; it is not written over before it has been */
   #unread: string | undefined;
 
-  constructor(path: string, clock: Clock, log: Log) {
+  constructor(path: string, clock: Clock, log: Log, limits: LockLimits = NO_LIMITS) {
+    this.#limits = limits;
     this.#path = path;
     this.#clock = clock;
     this.#log = log;
@@ -52,37 +67,45 @@ export class Locks {
   /** Those that hold now, oldest first. */
   list(): readonly Lock[] {
     const nowMs = this.#clock.nowMs();
-    return [...this.#bySubject.values()].filter((lock) => holds(lock, nowMs));
+    return [...this.#byKey.values()].filter((lock) => holds(lock, nowMs));
   }
 
   /** Locks a prefix, or changes its lock. Throws LockError with what is wrong and what to do. */
   lock(wanted: Omit<Lock, 'since'>): Change {
-    const prefix = lockable(wanted.subject);
+    const subject = this.#lockable(wanted);
     const nowMs = this.#clock.nowMs();
-    const lock: Lock = { ...wanted, subject: prefix.text, since: nowMs };
-    if (!holds(lock, nowMs)) throw new LockError(`the time until which ${prefix.text} is to be locked has passed`);
-    const before = this.#bySubject.get(prefix.text);
-    this.#bySubject.delete(prefix.text);
-    this.#bySubject.set(prefix.text, lock);
-    if (this.#bySubject.size > MAX_LOCKS || Buffer.byteLength(this.#text()) > MAX_TEXT_BYTES) {
-      this.#bySubject.delete(prefix.text);
-      if (before) this.#bySubject.set(prefix.text, before);
-      throw new LockError(
-        `${this.#bySubject.size} locks are as many as there can be; lock a prefix that covers several`,
-      );
+    const lock: Lock = { ...wanted, subject, since: nowMs };
+    if (!holds(lock, nowMs)) throw new LockError(`the time until which ${nameOf(lock)} is to be locked has passed`);
+    const key = keyOf(lock);
+    const before = this.#byKey.get(key);
+    this.#byKey.delete(key);
+    this.#byKey.set(key, lock);
+    if (this.#byKey.size > MAX_LOCKS || Buffer.byteLength(this.#text()) > MAX_TEXT_BYTES) {
+      this.#byKey.delete(key);
+      if (before) this.#byKey.set(key, before);
+      throw new LockError(`${this.#byKey.size} locks are as many as there can be; lock a prefix that covers several`);
     }
     this.#log.write('warn', 'lock.set', { ...lock, changed: before !== undefined });
+    this.#limits.onEvent('locked', lock, lock.who);
     return { lock, notKept: this.#save() };
   }
 
   /** Takes a lock away. Throws LockError when there is none of exactly this subject. */
-  unlock(subject: string, who: string): Change {
+  unlock(subject: string, who: string, identity?: string): Change {
     const prefix = parsePrefix(subject);
-    if (!prefix) throw new LockError(`"${subject}" is no address and no prefix`);
-    const lock = this.#bySubject.get(prefix.text);
-    if (!lock) throw new LockError(`${prefix.text} is not locked; "postern locks" lists what is`);
-    this.#bySubject.delete(prefix.text);
-    this.#log.write('warn', 'lock.removed', { subject: prefix.text, who, reason: lock.reason, by: lock.who });
+    if (!prefix && !NAMED.test(subject)) throw new LockError(`"${subject}" is no address, no prefix and no name`);
+    const wanted = { subject: prefix?.text ?? subject, identity };
+    const lock = this.#byKey.get(keyOf(wanted));
+    if (!lock) throw new LockError(`${nameOf(wanted)} is not locked; "postern locks" lists what is`);
+    this.#byKey.delete(keyOf(lock));
+    this.#log.write('warn', 'lock.removed', {
+      subject: lock.subject,
+      identity,
+      who,
+      reason: lock.reason,
+      by: lock.who,
+    });
+    this.#limits.onEvent('unlocked', lock, who);
     return { lock, notKept: this.#save() };
   }
 
@@ -90,18 +113,40 @@ export class Locks {
   tidy(): boolean {
     const nowMs = this.#clock.nowMs();
     let changed = this.#unread !== undefined && this.#load();
-    for (const [subject, lock] of this.#bySubject) {
+    for (const [key, lock] of this.#byKey) {
       if (holds(lock, nowMs)) continue;
-      this.#bySubject.delete(subject);
-      this.#log.write('info', 'lock.expired', { subject, reason: lock.reason, by: lock.who });
+      this.#byKey.delete(key);
+      this.#limits.onEvent('expired', lock, 'the clock');
+      const { subject, identity } = lock;
+      this.#log.write('info', 'lock.expired', { subject, identity, reason: lock.reason, by: lock.who });
       changed = true;
     }
     if (changed || this.#unwritten) this.#save();
     return changed;
   }
 
+  /** The lock of exactly this, if it holds. */
+  of(wanted: Pick<Lock, 'subject' | 'identity'>): Lock | undefined {
+    const lock = this.#byKey.get(keyOf(wanted));
+    return lock && holds(lock, this.#clock.nowMs()) ? lock : undefined;
+  }
+
+  /** The subject as it is kept. Throws LockError when it may not be locked. */
+  #lockable({ subject, identity, how }: Omit<Lock, 'since'>): string {
+    if (identity !== undefined && how === 'kernel')
+      throw new LockError('the kernel knows no identities: lock one with --how reject or defer');
+    const isNamed = NAMED.test(subject);
+    const prefixes = isNamed ? this.#limits.prefixesOf(subject) : [lockable(subject)];
+    if (prefixes.length === 0) throw new LockError(`there is no ${subject} in the configuration`);
+    // An identity is not the way to the machine that it comes from.
+    const own = identity === undefined ? this.#limits.management() : [];
+    const managed = own.find((one) => prefixes.some((prefix) => overlaps(one, prefix)));
+    if (managed) throw new LockError(`${subject} is never locked: ${managed.text} is in locks.management`);
+    return isNamed ? subject : (prefixes[0] as Prefix).text;
+  }
+
   #text(): string {
-    return JSON.stringify({ version: 1, locks: [...this.#bySubject.values()] }, undefined, 1);
+    return JSON.stringify({ version: 1, locks: [...this.#byKey.values()] }, undefined, 1);
   }
 
   /** True when the file has been read, or there is none. What was locked meanwhile stays. */
@@ -126,7 +171,7 @@ export class Locks {
     }
     this.#unread = undefined;
     for (const lock of parse(text, this.#path, this.#clock, this.#log)) {
-      if (!this.#bySubject.has(lock.subject)) this.#bySubject.set(lock.subject, lock);
+      if (!this.#byKey.has(keyOf(lock))) this.#byKey.set(keyOf(lock), lock);
     }
     return true;
   }
@@ -175,7 +220,10 @@ function hostBits(prefix: Prefix): bigint {
 function parse(text: string, path: string, clock: Clock, log: Log): readonly Lock[] {
   try {
     const { locks } = JSON.parse(text) as { locks: unknown };
-    if (!Array.isArray(locks) || !locks.every((one) => isLock(one) && parsePrefix(one.subject) !== undefined))
+    if (
+      !Array.isArray(locks) ||
+      !locks.every((one) => isLock(one) && (parsePrefix(one.subject) !== undefined || NAMED.test(one.subject)))
+    )
       throw new Error('not a list of locks');
     return locks as readonly Lock[];
   } catch (error) {
@@ -194,4 +242,13 @@ function parse(text: string, path: string, clock: Clock, log: Log): readonly Loc
     });
     return [];
   }
+}
+
+/** No subject has a blank in it. */
+function keyOf({ subject, identity }: Pick<Lock, 'subject' | 'identity'>): string {
+  return identity === undefined ? subject : `${subject} ${identity}`;
+}
+
+function nameOf({ subject, identity }: Pick<Lock, 'subject' | 'identity'>): string {
+  return identity === undefined ? subject : `identity "${identity}" of ${subject}`;
 }

@@ -515,6 +515,12 @@ export const classes = {
     text: 'This source may not send mail at present',
     doc: 'Locked by hand with how = "reject". "postern locks" shows by whom and why, "postern unlock" ends it.',
   },
+  'locked.identity': {
+    code: 550,
+    detail: '7.1',
+    text: 'This sender may not send mail at present',
+    doc: 'The identity behind the source is locked, and not the source: other users of the same server go on. Told after the message, where it is known who it is; with how = "defer" the code is 451. "postern locks" shows by whom and why.',
+  },
   'locked.deferred': {
     code: 450,
     detail: '7.1',

@@ -53,6 +53,11 @@ export function decideRecipient(
   return applyMode(verdictOf(lock.how === 'defer' ? 'locked.deferred' : 'locked.subscriber'), mode);
 }
 
+/** The same for who it is behind the source, when the message is there. */
+export function decideIdentity(lock: { readonly how: 'kernel' | 'defer' | 'reject' }, mode: string): Decision {
+  return applyMode({ kind: lock.how === 'defer' ? 'defer' : 'reject', class: 'locked.identity' }, mode);
+}
+
 /**
  * What the filters found: the most severe action decides, among equals the first, and what all scores come to last. The
  * action overrules the class's own severity. Tags are for what is accepted; mode "observe" leaves the message as it is.

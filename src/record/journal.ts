@@ -10,7 +10,7 @@ import { Worker } from 'node:worker_threads';
 import type { Fields, Level, Log } from '../kit/log.ts';
 import type { Attempt } from './events.ts';
 import type { Retention } from './journalfile.ts';
-import type { JournalState, LogAnswer } from './query.ts';
+import type { JournalState, LogAnswer, TopQuestion, TopRow } from './query.ts';
 import { Reader } from './reader.ts';
 import { batchOf } from './rows.ts';
 import type { Search } from './search.ts';
@@ -55,6 +55,8 @@ export interface Journal {
    * journal cannot be read, is too slow or has too many to answer.
    */
   search(search: Search): Promise<LogAnswer>;
+  /** The same for sums. */
+  top(question: TopQuestion): Promise<readonly TopRow[]>;
   state(): JournalState;
   keep(retention: Retention): void;
   /** Writes what waits, for at most 5 s; what is left then counts as dropped. */
@@ -223,6 +225,13 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
     await Promise.race([written, pause(WRITE_FIRST_MS)]);
   }
 
+  /** Rejects when it cannot be asked; resolves when what waits is written. */
+  async function readable(): Promise<void> {
+    if (!checked) throw new Error(`the journal cannot be read: ${problem ?? 'not opened yet'}`);
+    if (reader.open + hurried.length >= MAX_SEARCHES) throw new Error('too many searches at once; try again');
+    await writeFirst();
+  }
+
   return {
     append(attempts) {
       for (let at = 0; at < attempts.length; at += BATCH_EVENTS) {
@@ -242,10 +251,12 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
       gather();
     },
     async search(search) {
-      if (!checked) throw new Error(`the journal cannot be read: ${problem ?? 'not opened yet'}`);
-      if (reader.open + hurried.length >= MAX_SEARCHES) throw new Error('too many searches at once; try again');
-      await writeFirst();
+      await readable();
       return reader.search(search);
+    },
+    async top(question) {
+      await readable();
+      return reader.top(question);
     },
     state() {
       const silentMs = performance.now() - heardMs;

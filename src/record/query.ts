@@ -27,6 +27,28 @@ export type LogFilter = {
 /** Newest first; `more` when the limit or the size of one answer cut it short. */
 export type LogAnswer = { readonly rows: readonly Attempt[]; readonly more: boolean };
 
+export const TOP_BY = ['identity', 'subscriber', 'source', 'network', 'class', 'sender'] as const;
+
+/** Sums over all attempts since a time, of a class or `main` for all of its classes, by what they have in common. */
+export type TopQuestion = {
+  readonly by: (typeof TOP_BY)[number];
+  readonly since: number;
+  readonly class?: string;
+  readonly limit: number;
+};
+
+export type TopRow = {
+  readonly who: string;
+  readonly attempts: number;
+  readonly accepted: number;
+  readonly deferred: number;
+  readonly rejected: number;
+  readonly spam: number;
+  /** milliseconds since 1970 */
+  readonly first: number;
+  readonly last: number;
+};
+
 export type JournalState = {
   readonly ok: boolean;
   /** what is wrong, when not ok */

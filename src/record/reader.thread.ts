@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { FromReader, ReaderData, ToReader } from './reader.ts';
 import { explain, faultOf } from './journalfile.ts';
 import { damageOf, search } from './search.ts';
+import { top } from './top.ts';
 
 const port = parentPort as NonNullable<typeof parentPort>;
 const { path } = workerData as ReaderData;
@@ -11,7 +12,8 @@ const say = (message: FromReader): void => port.postMessage(message);
 port.on('message', (message: ToReader) => {
   if (message.kind === 'check') return check();
   try {
-    say({ kind: 'found', number: message.number, answer: search(path, message.search) });
+    const answer = message.kind === 'top' ? top(path, message.question) : search(path, message.search);
+    say({ kind: 'found', number: message.number, answer });
   } catch (error) {
     say({ kind: 'not-found', number: message.number, problem: explain(error) });
     if (faultOf(error) === 'damaged') check();

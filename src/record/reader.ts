@@ -1,15 +1,16 @@
 /** Questions to the journal as the keeper asks them: answered by a thread that is replaced when it dies or takes too long. */
 import { Worker } from 'node:worker_threads';
 import type { Log } from '../kit/log.ts';
-import type { LogAnswer } from './query.ts';
+import type { LogAnswer, TopQuestion, TopRow } from './query.ts';
 import type { Search } from './search.ts';
 
 export type ReaderData = { readonly path: string };
 export type ToReader =
   | { readonly kind: 'check' }
-  | { readonly kind: 'search'; readonly number: number; readonly search: Search };
+  | { readonly kind: 'search'; readonly number: number; readonly search: Search }
+  | { readonly kind: 'top'; readonly number: number; readonly question: TopQuestion };
 export type FromReader =
-  | { readonly kind: 'found'; readonly number: number; readonly answer: LogAnswer }
+  | { readonly kind: 'found'; readonly number: number; readonly answer: unknown }
   | { readonly kind: 'not-found'; readonly number: number; readonly problem: string }
   | { readonly kind: 'damaged'; readonly reason: string };
 
@@ -25,7 +26,7 @@ export type ReaderOptions = {
 
 export class Reader {
   readonly #options: ReaderOptions;
-  readonly #searches = new Map<number, { resolve: (answer: LogAnswer) => void; reject: (error: Error) => void }>();
+  readonly #searches = new Map<number, { resolve: (answer: unknown) => void; reject: (error: Error) => void }>();
   #thread: Worker;
   #last = 0;
   #closing = false;
@@ -47,6 +48,15 @@ export class Reader {
 
   /** Rejects with a sentence for people. */
   search(search: Search): Promise<LogAnswer> {
+    return this.#question((number) => ({ kind: 'search', number, search })) as Promise<LogAnswer>;
+  }
+
+  /** Rejects with a sentence for people. */
+  top(question: TopQuestion): Promise<readonly TopRow[]> {
+    return this.#question((number) => ({ kind: 'top', number, question })) as Promise<readonly TopRow[]>;
+  }
+
+  #question(messageOf: (number: number) => ToReader): Promise<unknown> {
     return new Promise((resolve, reject) => {
       const number = ++this.#last;
       const timer = setTimeout(() => {
@@ -62,7 +72,7 @@ export class Reader {
           then(value);
         };
       this.#searches.set(number, { resolve: settle(resolve), reject: settle(reject) });
-      this.#ask({ kind: 'search', number, search });
+      this.#ask(messageOf(number));
     });
   }
 

@@ -6,6 +6,7 @@
  */
 import { Socket } from 'node:net';
 import { createReloader } from '../config/reload.ts';
+import { prefixesOfName } from '../config/effective.ts';
 import type { Config } from '../config/schema.ts';
 import { applyOnce } from '../guard/apply.ts';
 import { Guard, refreshAlive } from '../guard/guard.ts';
@@ -17,7 +18,14 @@ import { systemClock } from '../kit/clock.ts';
 import { type Log, stdoutLog } from '../kit/log.ts';
 import { runPaths } from '../kit/run-dir.ts';
 import { userOf } from '../kit/users.ts';
-import { checkFromKeeper, type FromKeeper, type KernelReport, type ToKeeper, VERSION } from '../ledger/language.ts';
+import {
+  checkFromKeeper,
+  type FromKeeper,
+  type KernelReport,
+  type Lock,
+  type ToKeeper,
+  VERSION,
+} from '../ledger/language.ts';
 import { eachLine } from './lines.ts';
 import { notify } from './notify.ts';
 import { loadAtStart } from './start-config.ts';
@@ -51,11 +59,21 @@ export async function guard(configPath: string): Promise<number> {
   const reload = createReloader(configPath, config, log, async (next) => {
     await kernel.replace(planOf(next));
     inside.replace(next.intercept.inside);
+    current = next;
+    tellLocks();
   });
   process.on('SIGHUP', () => void reload());
   const supervisor = connectSupervisor(process.env['POSTERN_SUPERVISOR_FD'], log);
   const deadMan = startSwitch(config, supervisor, log);
-  const keeper = connectKeeper(config, kernel, log, abort.signal);
+  let current = config;
+  let locks: readonly Lock[] | undefined;
+  const tellLocks = (): void => {
+    if (locks) kernel.lock(locks.flatMap((lock) => inPrefixes(lock, current)));
+  };
+  const keeper = connectKeeper(config, log, abort.signal, (told) => {
+    locks = told;
+    tellLocks();
+  });
   const report = setInterval(() => {
     const { alive, since: aliveSince, workers } = deadMan.state();
     const configErrors = reload.errors + supervisor.configRefused();
@@ -97,7 +115,7 @@ function startSwitch(config: Config, supervisor: Supervisor, log: Log): Switch {
 }
 
 /** The keeper may be away: then reports are lost, and locks stay as they were last told. */
-function connectKeeper(config: Config, kernel: Guard, log: Log, signal: AbortSignal) {
+function connectKeeper(config: Config, log: Log, signal: AbortSignal, onLocks: (locks: readonly Lock[]) => void) {
   return connectChannel<FromKeeper>(
     runPaths(config.gateway.runDir).keeperSocket,
     {
@@ -108,11 +126,18 @@ function connectKeeper(config: Config, kernel: Guard, log: Log, signal: AbortSig
       },
       onDown: (reason) => log.write('warn', 'keeper.down', { reason }),
       onMessage(message) {
-        if (message.kind === 'locks') kernel.lock(message.locks);
+        if (message.kind === 'locks') onLocks(message.locks);
       },
     },
     signal,
   );
+}
+
+/** The kernel knows prefixes alone: the lock of a subscriber or tenant is one of each of theirs. */
+function inPrefixes(lock: Lock, config: Config): Lock[] {
+  if (lock.identity !== undefined) return [];
+  if (!/^(?:@|tenant:)/.test(lock.subject)) return [lock];
+  return prefixesOfName(config, lock.subject).map(({ text }) => ({ ...lock, subject: text }));
 }
 
 type Supervisor = {

@@ -7,7 +7,6 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createReloader } from '../config/reload.ts';
 import type { Config } from '../config/schema.ts';
-import { sourceOf } from '../kit/address.ts';
 import { type Clock, systemClock } from '../kit/clock.ts';
 import { type Log, stdoutLog } from '../kit/log.ts';
 import { runPaths } from '../kit/run-dir.ts';
@@ -17,7 +16,6 @@ import { type Desk, type Held, openDesk } from '../ledger/desk.ts';
 import type { Inquiry, InquiryAnswer } from '../ledger/inquiry.ts';
 import type { KernelReport, Question } from '../ledger/language.ts';
 import { CounterFile } from '../ledger/counterfile.ts';
-import { Locks } from '../ledger/locks.ts';
 import { OverNotices } from '../ledger/notices.ts';
 import type { Attempt, WorkerEvent } from '../record/events.ts';
 import { type Exporter, startExporter } from '../record/exporter.ts';
@@ -28,6 +26,7 @@ import { type Keeping, Privacy } from '../record/privacy.ts';
 import type { LogFilter } from '../record/query.ts';
 import { type Seen, statusOf } from './keeper-status.ts';
 import { Authority } from '../tls/authority.ts';
+import { keeperLocks, subjectOfAttempt } from './keeper-locks.ts';
 import { notify } from './notify.ts';
 import { loadAtStart } from './start-config.ts';
 
@@ -94,7 +93,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
   const startedAt = clock.nowMs();
   const startedMs = clock.monotonicMs();
 
-  const locks = new Locks(join(stateDir, 'locks.json'), clock, log);
+  const { locks, history, ...lockKeeping } = keeperLocks(stateDir, () => config, clock, log);
   const limits = new CounterFile(join(stateDir, 'counters.jsonl'), log, clock.nowMs());
   const notices = new OverNotices(log);
   const privacy = new Privacy(join(stateDir, 'privacy.key'), log);
@@ -134,6 +133,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       metrics.attempt(event);
       if (config.filters.behaviour.enabled)
         behaviours.attempt(subjectOfAttempt(event, config), event, clock.monotonicMs());
+      if (lockKeeping.seen(event)) desk.tellLocks();
       const attempt = privacy.apply(event, keeping(event));
       attempts.push(attempt);
       if (config.journal.lines === 'stdout') writeLine(log, attempt);
@@ -185,7 +185,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         return { lock, notKept };
       }
       case 'unlock': {
-        const { lock, notKept } = locks.unlock(question.subject, question.who);
+        const { lock, notKept } = locks.unlock(question.subject, question.who, question.identity);
         desk.tellLocks();
         return { lock, notKept };
       }
@@ -195,6 +195,10 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         if (certificate === undefined) throw new Error('there is no authority; the log says why (ca.problem)');
         return { certificate };
       }
+      case 'lock-history':
+        return history.list(question.limit);
+      case 'top':
+        return journal.top(question.question);
       case 'log':
         break;
     }
@@ -251,6 +255,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       campaigns.settings = campaignSettings(next);
       behaviours.windowMs = next.filters.behaviour.window;
       keeping = keepingOf(next);
+      lockKeeping.configure();
       metrics.configure(...labelsOf(next));
       journal.keep(retentionOf(next));
     },
@@ -283,12 +288,6 @@ function keepingOf(config: Config): (attempt: Attempt) => Keeping {
   const strictest = (['none', 'hash'] as const).find((one) => all.includes(one)) ?? 'full';
   return ({ network, subscriber }) =>
     (subscriber === undefined ? undefined : bySubscriber.get(subscriber)) ?? byName.get(network) ?? strictest;
-}
-
-/** Whom the worker counted it for, as `subjectOf` has it. */
-function subjectOfAttempt({ subscriber, source, network }: Attempt, config: Config): string {
-  if (subscriber !== undefined) return `@${subscriber}`;
-  return sourceOf(source, config.network.find(({ name }) => name === network)?.ipv6Prefix);
 }
 
 function campaignSettings({ filters: { campaign } }: Config): CampaignSettings {

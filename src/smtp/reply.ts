@@ -35,8 +35,13 @@ export function reply(code: number, ...lines: string[]): Reply {
   return found;
 }
 
-/** `note` goes behind the class's text: when to try again. */
-export type How = { readonly as?: 'defer' | 'reject'; readonly close?: boolean; readonly note?: string };
+/** `text` stands in the place of the class's own, `note` behind it: when to try again. */
+export type How = {
+  readonly as?: 'defer' | 'reject';
+  readonly close?: boolean;
+  readonly note?: string;
+  readonly text?: string;
+};
 
 /**
  * A refusal of our own: `550 5.7.1 Text [spam.gtube id=0ABC... https://.../spam.gtube]`.
@@ -50,7 +55,10 @@ export function refusal(of: Class, id: string, helpUrl: string, how: How = {}): 
     how.as === 'defer' && entry.code >= 500 ? 451 : how.as === 'reject' && entry.code < 500 ? 554 : entry.code;
   const code = how.close === true && severity < 500 ? 421 : severity;
   const tail = ` [${of} id=${id} ${classUrl(of, helpUrl)}]\r\n`;
-  const head = `${code} ${enhancedCode(code, entry)} ${entry.text}${how.note ?? ''}`.slice(0, MAX_LINE - tail.length);
+  const head = `${code} ${enhancedCode(code, entry)} ${how.text ?? entry.text}${how.note ?? ''}`.slice(
+    0,
+    MAX_LINE - tail.length,
+  );
   const close = how.close === true || code === 421;
   return { code, bytes: Buffer.from(head + tail, 'latin1'), class: of, ...(close && { close }) };
 }

@@ -4,7 +4,7 @@
  *     % limits, filters, smarthost, tls, network   a line for this table of the configuration
  *     % caps LIST            what the server offers                % server down        nobody listens there
  *     % before LIST          what the server was seen to offer before a reload of the configuration, whatever it does
- *     % from ADDRESS         the host's address                    % lock SUBJECT HOW   somebody has locked it
+ *     % from ADDRESS         the host's address                    % lock SUBJECT HOW [IDENTITY]   somebody has locked it
  *     % admission over       the keeper's answer to one more connection: over, or away
  *     % over UNIT            a limit of the network that is reached: messages, recipients, ...
  *     % behaviour NAME N     what the keeper has seen of the subscriber: helos 20, unknown 30, ...
@@ -64,9 +64,11 @@ export async function stage(settings: ReadonlyMap<string, string>, address: stri
     ledger.behaviour = { ...ledger.behaviour, [name]: name === 'isFirst' ? true : Number(number) };
   }
   ledger.admission = (settings.get('admission') as Admission | undefined) ?? 'ok';
-  const [subject, how = 'reject'] = settings.get('lock')?.split(' ') ?? [];
+  const [subject, how = 'reject', identity] = settings.get('lock')?.split(' ') ?? [];
   if (subject !== undefined)
-    ledger.locks = [{ subject, how: how as 'reject', reason: 'test', who: 'test', since: 0, until: undefined }];
+    ledger.locks = [
+      { subject, identity, how: how as 'reject', reason: 'test', who: 'test', since: 0, until: undefined },
+    ];
   const close = async (): Promise<void> => {
     await gateway.close();
     for (const service of services) await service.close();

@@ -74,7 +74,10 @@ export class FakeLedger implements Ledger {
     this.held.set(source, (this.held.get(source) ?? 0) - 1);
   }
   lockOf(address: string): Lock | undefined {
-    return this.locks.find(({ subject }) => subject.split('/')[0] === address);
+    return this.locks.find((lock) => lock.identity === undefined && lock.subject.split('/')[0] === address);
+  }
+  lockOfIdentity(identity: string): Lock | undefined {
+    return this.locks.find((lock) => lock.identity === identity);
   }
   record(event: WorkerEvent): void {
     this.events.push(event);

@@ -10,6 +10,7 @@ import { command as lock } from '../../../src/cli/lock.ts';
 import { command as locks } from '../../../src/cli/locks.ts';
 import { command as log } from '../../../src/cli/log.ts';
 import { command as status } from '../../../src/cli/status.ts';
+import { command as top } from '../../../src/cli/top.ts';
 import { command as unlock } from '../../../src/cli/unlock.ts';
 import { newId } from '../../../src/kit/ids.ts';
 import { type Class, classes } from '../../../src/policy/classes.ts';
@@ -98,6 +99,49 @@ test('lock, locks, unlock', async () => {
     [again.status, again.err],
     [1, 'postern unlock: 198.51.100.7/32 is not locked; "postern locks" lists what is\n'],
   );
+});
+
+test('lock, locks --history, unlock of an identity', async () => {
+  const { out } = await run(lock, '198.51.100.7', '--identity', 'bob', '--reason', 'password stolen', '--how', 'defer');
+  assert.equal(
+    out,
+    'bob at 198.51.100.7/32 is locked until "postern unlock": each of its messages is put off with 451\n',
+  );
+  assert.match((await run(locks)).out, /^bob at 198\.51\.100\.7\/32 +defer /m);
+  assert.match((await run(unlock, '198.51.100.7')).err, /is not locked/);
+  assert.match(
+    (await run(unlock, '198.51.100.7', '--identity', 'bob')).out,
+    /^bob at 198\.51\.100\.7\/32 may send again/,
+  );
+  const history = (await run(locks, '--history')).out.split('\n');
+  assert.match(String(history[1]), /unlocked +bob at 198\.51\.100\.7\/32 +defer .* password stolen$/);
+  assert.match(String(history[2]), / locked +bob at /);
+  await assert.rejects(run(lock, '198.51.100.7', '--identity', 'bob', '--how', 'kernel', '--reason', 'x'), UsageError);
+  assert.match((await run(lock, '@nobody', '--reason', 'x')).err, /there is no @nobody in the configuration/);
+});
+
+test('top sums up by what is asked for', async () => {
+  const by = async (...args: string[]): Promise<string> => (await run(top, ...args)).out;
+  assert.match(
+    await by('--since', '7d'),
+    /^SUBSCRIBER +ATTEMPTS +ACCEPTED +DEFERRED +REJECTED +SPAM +FIRST +LAST\n198\.51\.100\.7 +\d+ +\d+ +0 +1 +1 /,
+  );
+  assert.match(await by('--by', 'class', '--since', '2h'), /^CLASS.*\nspam\.gtube +1 +0 +0 +1 +1 /);
+  assert.match(await by('--class', 'spam', '--csv'), /^who,attempts,.*\n198\.51\.100\.7,1,0,0,1,1,2/);
+  const [first] = (await by('--by', 'source', '--since', '7d', '--json')).split('\n');
+  assert.equal((JSON.parse(String(first)) as { who: string }).who, '198.51.100.7');
+  assert.deepEqual(await run(top, '--by', 'source', '--class', 'virus'), {
+    status: 1,
+    out: '',
+    err: 'nothing found\n',
+  });
+  for (const args of [
+    ['--by', 'colour'],
+    ['--class', 'none'],
+    ['--limit', '0'],
+    ['--since', 'x'],
+  ])
+    await assert.rejects(run(top, ...args), UsageError);
 });
 
 for (const [args, message] of [
@@ -281,7 +325,7 @@ test('status: exit 1 while the guard is silent, 0 when it says all is well', asy
   assert.equal(before.status, 1);
   assert.match(before.out, /^Intercepting: NO: the guard has not reported yet/m);
   assert.match(before.out, /^ {2}! destination 192\.0\.2\.10\/32 is never intercepted$/m);
-  const guard = await s.speaker({ kind: 'hello', v: 3, role: 'guard' });
+  const guard = await s.speaker({ kind: 'hello', v: 4, role: 'guard' });
   guard.peer.send({ kind: 'kernel', report: kernelReport() });
   let now = await run(status, '--json');
   while (now.status !== 0) now = await run(status, '--json');

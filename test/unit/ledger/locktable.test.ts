@@ -67,3 +67,26 @@ test('the same answer as asking every lock', () => {
     { seed, numRuns: 300 },
   );
 });
+
+test('a lock of a subscriber or tenant, and of an identity of one of them or of an address', () => {
+  const base = { how: 'reject', reason: 'r', who: 'w', since: 0, until: undefined } as const;
+  const table = lockTable([
+    { ...base, subject: '@web-1' },
+    { ...base, subject: 'tenant:acme' },
+    { ...base, subject: '@web-2', identity: 'bob' },
+    { ...base, subject: 'tenant:other', identity: 'carol' },
+    { ...base, subject: '198.51.100.0/24', identity: 'dave' },
+  ]);
+  const of = (subject: string, tenant?: string) => ({ address: '198.51.100.7', subject, tenant });
+  assert.equal(table.find('198.51.100.7', 5, of('@web-1'))?.subject, '@web-1');
+  assert.equal(table.find('198.51.100.7', 5, of('@web-9', 'acme'))?.subject, 'tenant:acme');
+  assert.equal(table.find('198.51.100.7', 5, of('@web-2', 'other')), undefined);
+  assert.equal(table.find('198.51.100.7', 5), undefined);
+  const found = (identity: string, whom: ReturnType<typeof of>) => table.findIdentity(identity, whom, 5)?.subject;
+  assert.equal(found('bob', of('@web-2')), '@web-2');
+  assert.equal(found('bob', of('@web-3')), undefined);
+  assert.equal(found('carol', of('@web-3', 'other')), 'tenant:other');
+  assert.equal(found('dave', of('@web-3')), '198.51.100.0/24');
+  assert.equal(found('dave', { ...of('@web-3'), address: '203.0.113.7' }), undefined);
+  assert.equal(found('alice', of('@web-2', 'other')), undefined);
+});

@@ -1,0 +1,72 @@
+/**
+ * Automatic locks, as the configuration has them: so many attempts of these classes in so much time lock who made them.
+ *
+ * Only attempts count, and an attempt needs a connection that was accepted: a forged SYN locks nobody. In mode "observe"
+ * nothing of ours is refused, so nobody is locked for what he does there.
+ */
+import type { Attempt } from '../record/events.ts';
+
+export type LockRule = {
+  readonly name: string;
+  /** `main.sub`, or `main` for all of its classes */
+  readonly classes: readonly string[];
+  readonly count: number;
+  readonly within: number;
+  /** an identity is locked where there is one, else its subscriber */
+  readonly lock: 'identity' | 'subscriber';
+  readonly networks: readonly string[];
+};
+
+export type LockWish<R extends LockRule> = {
+  readonly rule: R;
+  readonly identity: string | undefined;
+  /** ids of the last attempts, at most 10 */
+  readonly evidence: readonly string[];
+};
+
+type Seen = { times: number[]; ids: string[] };
+
+/** Subjects that are watched at a time; beyond it the oldest is forgotten. */
+const MAX_WATCHED = 100_000;
+const MAX_EVIDENCE = 10;
+
+export class LockRules<R extends LockRule> {
+  #rules: readonly R[];
+  readonly #seen = new Map<string, Seen>();
+
+  constructor(rules: readonly R[]) {
+    this.#rules = rules;
+  }
+
+  configure(rules: readonly R[]): void {
+    this.#rules = rules;
+  }
+
+  /** What is to be locked because of this attempt. `subject`: whom it counts for. */
+  seen(
+    attempt: Pick<Attempt, 'class' | 'id' | 'identity' | 'network' | 'mode' | 'at'>,
+    subject: string,
+  ): LockWish<R>[] {
+    if (this.#rules.length === 0 || attempt.mode === 'observe') return [];
+    return this.#rules.flatMap((rule) => {
+      if (!rule.classes.some((one) => attempt.class === one || attempt.class.startsWith(`${one}.`))) return [];
+      if (rule.networks.length > 0 && !rule.networks.includes(attempt.network)) return [];
+      const identity = rule.lock === 'identity' ? attempt.identity : undefined;
+      const key = `${rule.name} ${subject} ${identity ?? ''}`;
+      const seen = this.#seen.get(key) ?? { times: [], ids: [] };
+      seen.times = [...seen.times.filter((at) => at > attempt.at - rule.within), attempt.at];
+      seen.ids = [...seen.ids, attempt.id].slice(-MAX_EVIDENCE);
+      // Seen just now: the last to be forgotten.
+      this.#seen.delete(key);
+      if (seen.times.length >= rule.count) return [{ rule, identity, evidence: seen.ids }];
+      if (this.#seen.size >= MAX_WATCHED) {
+        for (const oldest of this.#seen.keys()) {
+          this.#seen.delete(oldest);
+          break;
+        }
+      }
+      this.#seen.set(key, seen);
+      return [];
+    });
+  }
+}
