@@ -562,6 +562,19 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
         duplicate_from: choice(ACTIONS, { doc: 'More than one From.', default: 'reject' }),
         missing_date: choice(ACTIONS, { doc: 'No Date. Many devices send none.', default: 'ignore' }),
         duplicate_date: choice(ACTIONS, { doc: 'More than one Date.', default: 'reject' }),
+        duplicate_other: choice(ACTIONS, {
+          doc: 'More than one Subject, To, Cc, Bcc, Reply-To, Sender, Message-ID, In-Reply-To or References.',
+          default: 'ignore',
+        }),
+        date_off: optional(
+          durationMs({
+            doc: 'How far Date may be off, either way; without it nobody looks. Printers and cameras have no clock.',
+            example: '7d',
+            min: '1h',
+            max: '3650d',
+          }),
+        ),
+        far_date: choice(ACTIONS, { doc: 'It is further off.', default: 'tag' }),
         failure: choice(ACTIONS, { doc: 'When the filter fails or is late.', default: 'defer' }),
       }),
       resolver: listOf((spec) => endpoint({ ...spec, addressOnly: true }), {

@@ -40,7 +40,7 @@ export type AuthFacts = {
 let names: Names | undefined;
 let namesFor = '';
 
-serveTasks({ auth });
+serveTasks({ auth, warm: () => undefined });
 
 async function auth(question: AuthQuestion): Promise<AuthFacts> {
   const { bytes, withBody, ip, helo, sender, servers, lookupMs } = question;

@@ -12,6 +12,7 @@ import type { Filter, Mail, MakeFilter, Seen } from './filter.ts';
 import { copyOf } from './octets.ts';
 
 const HEAP_MIB = 256;
+const WARM_MS = 30_000;
 /** Of a message whose body is not looked at. */
 const HEADER_BYTES = 320 * 1024;
 
@@ -29,6 +30,9 @@ export const auth = (({ filters: { auth: config, resolver } }, deps): Filter<'bo
   const breaker = new Breaker('dns', deps);
   const entry = new URL('./auth.thread.ts', import.meta.url);
   const threads = new Threads({ entry, name: 'auth', most: config.threads, heapMiB: HEAP_MIB });
+  // Loading mailauth takes a thread half a second: not the first message's.
+  for (let i = 0; i < config.threads; i++)
+    threads.run('warm', () => ({ value: undefined }), AbortSignal.timeout(WARM_MS)).catch(() => {});
   const servers = resolver.map(({ text }) => text);
   let looks = 0;
   let isClosed = false;

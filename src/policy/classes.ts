@@ -204,6 +204,18 @@ export const classes = {
     text: 'The message has more than one Date field',
     doc: 'RFC 5322 section 3.6 allows one. To be mended in the sending program; filters.header.duplicate_date = "ignore" lets it pass.',
   },
+  'header.date-far': {
+    code: 550,
+    detail: '6.0',
+    text: 'The Date of the message is far off',
+    doc: 'Further from our clock than filters.header.date_off. Old mail that is sent again has it, and machines whose clock is wrong.',
+  },
+  'header.duplicate': {
+    code: 550,
+    detail: '6.0',
+    text: 'A field of the header stands there twice that may stand once',
+    doc: 'Subject, To, Cc, Bcc, Reply-To, Sender, Message-ID, In-Reply-To or References (RFC 5322 section 3.6); the evidence says which. Readers show different ones. filters.header.duplicate_other says what it leads to.',
+  },
   'spam.gtube': {
     code: 550,
     detail: '7.1',

@@ -1,19 +1,28 @@
 import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
 import { describe, test } from 'node:test';
+import { filterThreads } from '../../../src/filter/all.ts';
 import { Call } from '../../../src/filter/call.ts';
-import type { Filter } from '../../../src/filter/filter.ts';
+import type { Filter, FilterDeps } from '../../../src/filter/filter.ts';
 import { Gate } from '../../../src/filter/gate.ts';
 import { gtube } from '../../../src/filter/gtube.ts';
 import { header } from '../../../src/filter/header.ts';
 import { Message } from '../../../src/filter/message.ts';
 import { runFilters } from '../../../src/filter/run.ts';
 import { SpoolBudget, SpooledBody } from '../../../src/wire/spool.ts';
+import { systemClock } from '../../../src/kit/clock.ts';
+import { silentLog } from '../../../src/kit/log.ts';
 import { testConfig } from '../../kit/gateway.ts';
 import { filtersOf, mailOf, messageOf } from '../../kit/mail.ts';
 
 const GTUBE = ['XJS*C4JDBQADN1.NSBN3*2IDNEN*', 'GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X'].join('');
 const config = await testConfig(['127.0.0.1:2'], {});
+const deps: FilterDeps = {
+  log: silentLog,
+  clock: systemClock,
+  threads: filterThreads(config),
+  inquire: () => Promise.reject(new Error('nobody is asked')),
+};
 const call = new Call();
 
 describe('a header', () => {
@@ -70,6 +79,8 @@ describe('a header', () => {
   });
 });
 
+const LENIENT = ['header.date-missing', 'header.duplicate'];
+
 describe('header filter', () => {
   const cases: readonly [string, string[]][] = [
     ['From: a\r\nDate: b\r\n\r\n', []],
@@ -78,19 +89,41 @@ describe('header filter', () => {
     ['From: a\r\nfrom: b\r\nDate: c\r\n\r\n', ['header.from-duplicate']],
     ['From : a\r\nDate: c\r\nDATE: c\r\n\r\n', ['header.date-duplicate']],
     ['', ['header.from-missing', 'header.date-missing']],
+    ['From: a\r\nDate: b\r\nTo: a\r\nSubject: a\r\nTO: b\r\nto: c\r\n\r\n', ['header.duplicate']],
+    ['From: a\r\nDate: b\r\nReceived: a\r\nReceived: b\r\nX: a\r\nX: b\r\n\r\n', []],
   ];
   for (const [text, want] of cases) {
     test(JSON.stringify(text), async () => {
-      const filter = header(config);
+      const filter = header(config, deps);
       const seen = await filter.look(mailOf(text), call);
       assert.deepEqual(
         seen.map((one) => one.class),
         want,
       );
       for (const one of seen)
-        assert.equal(filter.actionOf(one.class, one.name), one.class === 'header.date-missing' ? 'ignore' : 'reject');
+        assert.equal(filter.actionOf(one.class, one.name), LENIENT.includes(one.class) ? 'ignore' : 'reject');
     });
   }
+
+  test('Date may be off by what is configured, either way; what is no date is not off', async () => {
+    const near = {
+      ...config,
+      filters: { ...config.filters, header: { ...config.filters.header, dateOff: 3_600_000 } },
+    };
+    const filter = header(near, { ...deps, clock: { nowMs: () => Date.UTC(2026, 10, 23, 10), monotonicMs: () => 0 } });
+    for (const [date, want] of [
+      ['Mon, 23 Nov 2026 10:59:00 +0000', []],
+      ['Mon, 23 Nov 2026 09:01:00 +0000 (UTC)', []],
+      ['Mon, 23 Nov 2026 12:01:00 +0100', ['header.date-far']],
+      ['Mon, 23 Nov 2026 08:59:00 +0000', ['header.date-far']],
+      ['yesterday', []],
+    ] as const)
+      assert.deepEqual(
+        (await filter.look(mailOf(`From: a\r\nDate: ${date}\r\n\r\n`), call)).map((one) => one.class),
+        want,
+        date,
+      );
+  });
 });
 
 describe('gtube', () => {
