@@ -1,6 +1,7 @@
 /** A plain SMTP host for tests: says a line, waits for the whole reply. No library, so nothing is hidden. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 
 /** The connection ended where a reply was due. */
@@ -30,6 +31,11 @@ export class Client {
     socket.on('end', end);
     socket.on('close', end);
     socket.on('error', end);
+  }
+
+  /** Over a stream in memory, or whatever else is connected already. */
+  static over(stream: Duplex): Client {
+    return new Client(stream as Socket);
   }
 
   static async connect(port: number, host = '127.0.0.1', localAddress?: string, localPort?: number): Promise<Client> {
