@@ -1,0 +1,67 @@
+/**
+ * Hosts that send as they are told, from addresses of their own.
+ *
+ *     node test/kit/senders-main.ts TO '[{"kind":"mail","source":"198.51.100.10","count":5,"atOnce":2,"user":"bob","spam":true}, …]'
+ *
+ * Orders are carried out one after the other. Prints for each a JSON line: of `mail` how often each code and class was the
+ * last word, of `open` (so many connections at once) how often each was the first.
+ */
+import { Client, codeOf, Gone } from './client.ts';
+
+type Order =
+  | { kind: 'mail'; source: string; count: number; atOnce: number; user?: string; spam?: boolean }
+  | { kind: 'open'; source: string; count: number };
+
+const [to = '', orders = '[]'] = process.argv.slice(2);
+const GTUBE = 'XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X';
+
+/** `250`, `451 limit.messages` */
+function word(reply: string): string {
+  const [, of] = /\[(\S+) id=/.exec(reply) ?? [];
+  return of === undefined ? String(codeOf(reply)) : `${codeOf(reply)} ${of}`;
+}
+
+async function sendOne({ source, user, spam }: Order & { kind: 'mail' }): Promise<string> {
+  const client = await Client.connect(25, to, source);
+  try {
+    let said = await client.reply();
+    for (const line of ['EHLO a.example', 'MAIL FROM:<a@a.example>', 'RCPT TO:<b@b.example>', 'DATA']) {
+      if (codeOf(said) >= 400) return said;
+      said = await client.ask(line);
+    }
+    if (codeOf(said) !== 354) return said;
+    const from = user === undefined ? '' : `X-AuthUser: ${user}\r\n`;
+    const date = new Date().toUTCString().replace('GMT', '+0000');
+    return await client.ask(`${from}From: a@a.example\r\nDate: ${date}\r\n\r\n${spam ? GTUBE : 'hello'}\r\n.`);
+  } finally {
+    client.close();
+  }
+}
+
+async function mail(order: Order & { kind: 'mail' }): Promise<string[]> {
+  const words: string[] = [];
+  let next = 0;
+  const run = async (): Promise<void> => {
+    while (next++ < order.count) words.push(word(await sendOne(order).catch(gone)));
+  };
+  await Promise.all(Array.from({ length: order.atOnce }, run));
+  return words;
+}
+
+async function open({ source, count }: Order & { kind: 'open' }): Promise<string[]> {
+  const clients = await Promise.all(Array.from({ length: count }, () => Client.connect(25, to, source)));
+  const words = await Promise.all(clients.map(async (client) => word(await client.reply().catch(gone))));
+  for (const client of clients) client.close();
+  return words;
+}
+
+function gone(error: unknown): string {
+  if (error instanceof Gone) return error.message;
+  throw error;
+}
+
+for (const order of JSON.parse(orders) as Order[]) {
+  const counts: Record<string, number> = {};
+  for (const one of order.kind === 'mail' ? await mail(order) : await open(order)) counts[one] = (counts[one] ?? 0) + 1;
+  process.stdout.write(`${JSON.stringify(counts)}\n`);
+}

@@ -1,0 +1,106 @@
+/** Who sends, how much, and what happens then: the whole gateway with two workers, and hosts behind it. */
+import assert from 'node:assert/strict';
+import { fileURLToPath } from 'node:url';
+import { after, before, describe, test } from 'node:test';
+import { untilReady } from '../../src/lab/gateway.ts';
+import { PLACES } from '../../src/lab/network.ts';
+import { needsRoot } from '../kit/tier.ts';
+import { until } from '../kit/wait.ts';
+import { startWhole, type Whole } from '../kit/whole.ts';
+
+const SENDERS = fileURLToPath(new URL('../kit/senders-main.ts', import.meta.url));
+const [FIRST, ALLOWED, APP] = PLACES.hosts.map(({ v4 }) => v4) as [string, string, string];
+
+const NETWORK = `max_connections = 20
+limit_messages = ["100/day"]
+identity = ["header X-AuthUser"]
+`;
+const MORE = `[[subscriber]]
+name = "allowed"
+prefixes = ["${ALLOWED}"]
+max_connections = 100
+[[subscriber]]
+name = "app"
+prefixes = ["${APP}"]
+[[lock_rule]]
+name = "spam-run"
+classes = ["spam"]
+count = 3
+within = "10m"
+lock = "identity"
+for = "1h"
+`;
+
+describe('Shows 1: subscribers, limits, identities and locks', { skip: needsRoot }, () => {
+  let whole: Whole;
+  before(async () => {
+    whole = await startWhole({ tables: { network: NETWORK, more: MORE } });
+  });
+  after(() => whole.close());
+
+  async function told(...orders: object[]): Promise<Record<string, number>[]> {
+    const { inside } = whole.network;
+    const { stdout, stderr } = await inside.run(process.execPath, [SENDERS, PLACES.direct.v4, JSON.stringify(orders)], {
+      deadlineMs: 60_000,
+    });
+    assert.equal(stderr, '');
+    return stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, number>);
+  }
+  const mail = (source: string, more: object = {}): object => ({ kind: 'mail', source, count: 1, atOnce: 1, ...more });
+
+  test('2 workers do not overshoot: a limit of 100 lets exactly 100 through, and the host knows when to come again', async () => {
+    const before = whole.taken.length;
+    const [counts] = await told(mail(FIRST, { count: 130, atOnce: 8 }));
+    assert.deepEqual(counts, { 250: 100, '451 limit.messages': 30 });
+    await until(() => whole.taken.length === before + 100, 'the smarthost has them');
+    const { stdout } = await whole.gateway.postern('limits', FIRST);
+    assert.match(stdout, /^messages\/day +100 +100 +0 +\d{4}-/m);
+  });
+
+  test('limits survive a keeper that is killed', async () => {
+    const keeper = (): number | undefined => whole.processes().get('postern: keeper');
+    const killed = keeper() as number;
+    process.kill(killed, 'SIGKILL');
+    await until(() => ![undefined, killed].includes(keeper()), 'a new keeper', 20_000);
+    await untilReady(whole.gateway, AbortSignal.timeout(30_000));
+    assert.deepEqual(await told(mail(FIRST, { count: 4, atOnce: 2 })), [{ '451 limit.messages': 4 }]);
+  });
+
+  test('an allow-listed host opens 50 connections while others get 421', async () => {
+    assert.deepEqual(
+      await told({ kind: 'open', source: FIRST, count: 50 }, { kind: 'open', source: ALLOWED, count: 50 }),
+      [{ 220: 20, '421 limit.connections': 30 }, { 220: 50 }],
+    );
+  });
+
+  test('an identity lock hits bob and not alice on the same address; unlocked, bob sends again', async () => {
+    assert.deepEqual(await told(mail(APP, { count: 3, user: 'bob', spam: true })), [{ '550 spam.gtube': 3 }]);
+    const locks = async (): Promise<string> => (await whole.gateway.postern('locks')).stdout;
+    while (!(await locks()).includes('bob at @app'));
+    assert.deepEqual(await told(mail(APP, { user: 'bob' }), mail(APP, { user: 'alice' }), mail(APP)), [
+      { '550 locked.identity': 1 },
+      { 250: 1 },
+      { 250: 1 },
+    ]);
+    const { stdout: top } = await whole.gateway.postern('top', '--by', 'identity', '--class', 'spam', '--csv');
+    assert.match(top, /^bob,3,0,0,3,3,/m);
+    assert.equal((await whole.gateway.postern('unlock', '@app', '--identity', 'bob')).stderr, '');
+    assert.deepEqual(await told(mail(APP, { user: 'bob' })), [{ 250: 1 }]);
+    const { stdout: history } = await whole.gateway.postern('locks', '--history');
+    assert.match(
+      history,
+      /unlocked +bob at @app .*\n.* locked +bob at @app +reject +rule spam-run +3 of spam in 10 min/,
+    );
+  });
+
+  test('effective names the level of each value', async () => {
+    const { stdout } = await whole.gateway.postern('effective', ALLOWED);
+    assert.match(stdout, /subscriber allowed in network customers, counted as @allowed/);
+    assert.match(stdout, /^max_connections +100 +subscriber +\S+postern\.toml:\d+$/m);
+    assert.match(stdout, /^limit_messages +\["100\/day"\] +network +\S+postern\.toml:\d+$/m);
+    assert.match(stdout, /^fail +"closed" +default$/m);
+  });
+});
