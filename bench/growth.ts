@@ -2,7 +2,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { migrate } from '../src/record/schema.ts';
+import type { Cost } from './cost.ts';
 import { type PosternOptions, startPostern } from './peers/postern.ts';
 import { table } from './report.ts';
 import { measure, type Sample, type SampleOptions, setUp, type Standing } from './sample.ts';
@@ -11,6 +13,10 @@ import { median, spread } from './statistics.ts';
 import { holds, withSpread } from './tables.ts';
 
 const LEVEL_AT_MOST = 1.15;
+/** The first samples are so many times longer: code is compiled, and every source has been seen by every worker. */
+const WARM_UP = 8;
+const SETTLED_SHARE = 0.2;
+const SETTLE_SECONDS = 180;
 /** as many as there can be at a time */
 const LOCKS = 10_000;
 const DAY_MS = 86_400_000;
@@ -78,15 +84,17 @@ async function compare({ about, small, large, free }: Growth, options: GrowthOpt
   let second: Standing | undefined;
   try {
     second = await standing(large);
+    for (const { cost } of [first, second]) await settled(cost);
     const samples: [Sample[], Sample[]] = [[], []];
-    const once = async (of: Standing, { sources }: Size): Promise<Sample> => {
-      const sample = await measure(of, scenarioNamed('a'), { ...options, family: 'v6', sources: sources ?? 250 });
+    const once = async (of: Standing, { sources = 250 }: Size, times = 1): Promise<Sample> => {
+      const seconds = options.seconds * times;
+      const sample = await measure(of, scenarioNamed('a'), { ...options, seconds, family: 'v6', sources });
       if (sample.wrong) throw new Error(`${about}: ${sample.wrong}`);
       return sample;
     };
     for (let round = -1; round < options.rounds; round++) {
-      const pair = [await once(first, small), await once(second, large)] as const;
-      // The first warms up.
+      const times = round < 0 ? WARM_UP : 1;
+      const pair = [await once(first, small, times), await once(second, large, times)] as const;
       if (round >= 0) pair.forEach((sample, i) => samples[i]?.push(sample));
     }
     const value = ({ rate, cpuMsPerMessage }: Sample): number => (free ? rate : cpuMsPerMessage);
@@ -108,6 +116,15 @@ async function compare({ about, small, large, free }: Growth, options: GrowthOpt
 
 function standing({ postern }: Size): Promise<Standing> {
   return setUp({ name: 'postern', about: '', start: (stage) => startPostern(stage, postern) });
+}
+
+/** What a start does once, such as a look through the whole journal for damage, is no cost of a message. */
+async function settled(cost: Cost): Promise<void> {
+  for (let second = 0; second < SETTLE_SECONDS; second++) {
+    const before = cost.cpuSeconds();
+    await sleep(1000);
+    if (cost.cpuSeconds() - before < SETTLED_SHARE) return;
+  }
 }
 
 /** A /64 that nobody here sends from. */

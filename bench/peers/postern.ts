@@ -8,7 +8,8 @@ import { temporaryDirectory } from '../leftovers.ts';
 import { CALLED, CUSTOMERS, SMARTHOST, type Stage } from '../stage.ts';
 import { type Peer, type PeerKind, untilServes } from './peer.ts';
 
-const START_MS = 60_000;
+/** a hundred thousand prefixes are read by five processes */
+const START_MS = 120_000;
 
 export type PosternOptions = {
   readonly workers?: number;
@@ -63,7 +64,7 @@ export async function startPostern(stage: Stage, options: PosternOptions = {}): 
     for (const name of ['', ...readdirSync(stateDir)]) chownSync(join(stateDir, name), uid, gid);
     const start = options.start ?? startGateway;
     gateway = start(stage.network.gateway, directory.path, benchConfig(directory.path, stateDir, options));
-    await untilReady(gateway, AbortSignal.timeout(START_MS));
+    await untilReady(gateway, AbortSignal.timeout(START_MS), START_MS);
     await untilServes(stage.network.inside, CALLED.v4);
     return { version: process.version, target: CALLED, gateway, close };
   } catch (error) {

@@ -78,10 +78,10 @@ export function startGateway(where: Namespace, directory: string, config: string
 
 /**
  * Resolves when connections are intercepted, every worker is there and a smarthost is known. Rejects when the gateway
- * ends before, or is not ready after 30 s, with the last lines of its log.
+ * ends before, or is not ready in time, with the last lines of its log.
  */
-export async function untilReady(gateway: Gateway, signal: AbortSignal): Promise<Status> {
-  const deadline = performance.now() + READY_MS;
+export async function untilReady(gateway: Gateway, signal: AbortSignal, readyMs = READY_MS): Promise<Status> {
+  const deadline = performance.now() + readyMs;
   let ended: string | undefined;
   void gateway.ended.then((how) => (ended = how));
   let lacks = 'its keeper does not answer';
@@ -99,7 +99,7 @@ export async function untilReady(gateway: Gateway, signal: AbortSignal): Promise
     }
     await sleep(POLL_MS);
   }
-  throw new Error(`the gateway is not ready after ${READY_MS / 1000} s, ${lacks}:\n${lastLines(gateway.logPath)}`);
+  throw new Error(`the gateway is not ready after ${readyMs / 1000} s, ${lacks}:\n${lastLines(gateway.logPath)}`);
 }
 
 export function lastLines(path: string, count = 15): string {
