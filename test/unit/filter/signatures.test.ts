@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import * as fc from 'fast-check';
 import { chooseSignatures } from '../../../src/filter/signatures.ts';
+import { count, seed } from '../../kit/tier.ts';
 
 const chosen = (text: string, withBody = true): { readonly text: string; readonly left: readonly string[] } => {
   const { pieces, left } = chooseSignatures(Buffer.from(text, 'latin1'), withBody);
@@ -51,4 +53,33 @@ test('of a header that is too long the author stays', () => {
   assert.deepEqual(wide, { text: 'From: a@a.example\r\n\r\n', left: ['a header that is too long'] });
   const long = chosen(`X: ${'y\r\n z'.repeat(100_000)}\r\n${REST}`);
   assert.deepEqual(long.left, ['a header that is too long']);
+});
+
+test('whatever a header is made of: nothing is added, and no signature stays that has a length', () => {
+  const name = fc.constantFrom('DKIM-Signature:', 'dkim-SIGNATURE :', 'ARC-Message-Signature:', 'From:', '', '.:');
+  const word = fc.constantFrom('l', 'L', 'b', ' ', '\t', '\r\n ', '\r\n\t', '=', '5', ':', '\xff', '\0');
+  const tag = fc.array(word, { maxLength: 6 }).map((some) => some.join(''));
+  const field = fc.tuple(name, fc.array(tag, { maxLength: 5 })).map(([begin, tags]) => `${begin}${tags.join(';')}`);
+  const texts = fc.array(field, { maxLength: 12 }).map((fields) => `${fields.join('\r\n')}\r\n`);
+  fc.assert(
+    fc.property(texts, fc.boolean(), (text, withBody) => {
+      const all = Buffer.from(text, 'latin1');
+      const { pieces, left } = chooseSignatures(all, withBody);
+      const kept = Buffer.concat(pieces);
+      // Each piece is a part of the message, in its order.
+      let from = 0;
+      for (const piece of pieces) {
+        const at = all.indexOf(piece, from);
+        assert.ok(at >= from || piece.length === 0);
+        from = at + piece.length;
+      }
+      if (left.length === 0) assert.deepEqual(kept, all);
+      const [header = ''] = kept.toString('latin1').split(/^\r?\n/m, 1);
+      for (const [, value = ''] of header.matchAll(
+        /^(?:dkim-signature|arc-message-signature)[ \t]*:((?:.|\n[ \t])*)/gim,
+      ))
+        assert.doesNotMatch(`;${value}`.replace(/\s+/g, ''), /;l=/i);
+    }),
+    { seed, numRuns: count(2000, 100_000) },
+  );
 });
