@@ -7,25 +7,25 @@ import { addedLatency, latencyTables } from './latency.ts';
 import { about } from './machine.ts';
 import { idleMemory, memoryTables, slowSmarthost } from './memory.ts';
 import { direct } from './peers/direct.ts';
-import { haproxy, haproxyTproxy } from './peers/haproxy.ts';
+import { haproxy, haproxyKept, haproxyTproxy } from './peers/haproxy.ts';
 import { haraka } from './peers/haraka.ts';
 import { naive } from './peers/naive.ts';
 import type { PeerKind } from './peers/peer.ts';
 import { postfix, postfixQueue } from './peers/postfix.ts';
-import { postern } from './peers/postern.ts';
+import { postern, posternKept } from './peers/postern.ts';
 import { profile } from './profile.ts';
 import { buildPrograms } from './programs.ts';
 import { RESULTS, type Section, writeSection } from './report.ts';
 import { REFERENCE, runRounds } from './rounds.ts';
 import { measure, type SampleOptions, setUp, type Standing } from './sample.ts';
-import { SCENARIOS, scenarioNamed } from './scenarios.ts';
+import { KEPT, SCENARIOS, scenarioNamed } from './scenarios.ts';
 import type { Family } from './stage.ts';
 import { median } from './statistics.ts';
 import { figureTable, type Measured, ratioTables, targetTable } from './tables.ts';
 
 const PEERS: readonly PeerKind[] = [direct, haproxy, haproxyTproxy, postern, postfix, postfixQueue, haraka, naive];
-const PARTS = ['ratios', 'latency', 'memory', 'floods', 'growth', 'profile'] as const;
-const USUAL = 'ratios,latency,memory,floods';
+const PARTS = ['ratios', 'preserve', 'latency', 'memory', 'floods', 'growth', 'profile'] as const;
+const USUAL = 'ratios,preserve,latency,memory,floods';
 const QUICK = { scenarios: 'a,b,c,e,p,l', peers: 'direct,postfix,haraka', few: ['haproxy', 'postern'] };
 const PROFILE = { scenarios: 'a,c', seconds: 4 };
 const WARM_UP_SECONDS = 3;
@@ -83,6 +83,7 @@ async function run(): Promise<void> {
   buildPrograms();
   let highestRate: number | undefined;
   if (parts.has('ratios') || parts.has('latency')) highestRate = await sideBySide(parts);
+  if (parts.has('preserve')) await preserve();
   if (parts.has('memory')) await memory();
   if (parts.has('floods')) await flooded(highestRate);
   if (parts.has('growth')) await grown();
@@ -159,6 +160,26 @@ async function latency(
     added.push(await addedLatency(standing, ceiling, rate, { ...sampling, rounds }));
   }
   publish('latency', `## Latency\n\n${header}\n\n${latencyTables(added, single)}`);
+}
+
+/** Peers of its own under the usual names: what stands for HAProxy here keeps the source address as well. */
+async function preserve(): Promise<void> {
+  const standings: Standing[] = [];
+  try {
+    for (const kind of [haproxyKept, posternKept, postfix]) {
+      say(`starting ${kind.about}`);
+      standings.push(await setUp(kind));
+    }
+    for (const standing of standings) await measure(standing, KEPT, { ...sampling, seconds: WARM_UP_SECONDS });
+    const rows = await runRounds(standings, KEPT, { ...sampling, rounds, referenceEach: true, say });
+    const measured = [{ scenario: KEPT, rows }];
+    publish(
+      'preserve',
+      `## The source address kept\n\n${about(standings, how)}\n\n${targetTable(measured)}\n\n${ratioTables(measured)}\n\n${figureTable(measured)}`,
+    );
+  } finally {
+    for (const standing of standings.toReversed()) await standing.close();
+  }
 }
 
 async function memory(): Promise<void> {

@@ -92,6 +92,15 @@ export const SCENARIOS: readonly Scenario[] = [
   },
 ];
 
+/** With the source address kept: one upstream connection for each session. */
+export const KEPT: Scenario = {
+  name: 's',
+  about: 'one 4 KB message per connection to the server called, from the host, 50 connections',
+  load: { connections: 50, size: SIZE_BYTES },
+  unit: 'msg/s',
+  atLeast: { haproxy: 0.8, postfix: 2 },
+};
+
 /** Throws for a name that is not there. */
 export function scenarioNamed(name: string): Scenario {
   const found = SCENARIOS.find((scenario) => scenario.name === name);

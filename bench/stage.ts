@@ -9,7 +9,7 @@ import { watchEnd } from './leftovers.ts';
 import { cacheDir, Sink } from './programs.ts';
 
 export const SMARTHOST = { v4: `${PLACES.smarthost.v4}:587`, v6: `[${PLACES.smarthost.v6}]:587` } as const;
-/** a server on the internet that hosts mean to call; nothing listens there */
+/** a server on the internet that hosts mean to call */
 export const CALLED = { v4: `${PLACES.direct.v4}:25`, v6: `[${PLACES.direct.v6}]:25` } as const;
 /** where peers that are no transparent proxies listen */
 export const LISTEN = { v4: `${PLACES.gatewayInside.v4}:2500`, v6: `[${PLACES.gatewayInside.v6}]:2500` } as const;
@@ -50,7 +50,7 @@ export async function openStage(): Promise<Stage> {
       'echo 1024 65535 >/proc/sys/net/ipv4/ip_local_port_range',
       'echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse',
     ]);
-    const sink = await Sink.start(internet, [SMARTHOST.v4, SMARTHOST.v6]);
+    const sink = await Sink.start(internet, [SMARTHOST.v4, SMARTHOST.v6, CALLED.v4, CALLED.v6]);
     return { network, sink, sources, close: () => network.destroy() };
   } catch (error) {
     await network.destroy();

@@ -7,9 +7,14 @@ import { openBox } from '../../test/interop/box.ts';
 import { CALLED, LISTEN, must, SMARTHOST, type Stage } from '../stage.ts';
 import { type Peer, type PeerKind, untilServes } from './peer.ts';
 
-type Where = { readonly target: Peer['target']; readonly bind: readonly string[] };
+type Where = {
+  readonly target: Peer['target'];
+  readonly bind: readonly string[];
+  /** the server and how it is called; default the smarthost, from an address of its own */
+  readonly server?: string;
+};
 
-function config(bind: readonly string[]): string {
+function config({ bind, server = SMARTHOST.v4 }: Where): string {
   return `global
   maxconn 9000
   nbthread 2
@@ -21,13 +26,14 @@ defaults
   backlog 4096
 listen smtp
 ${bind.map((line) => `  bind ${line}`).join('\n')}
-  server sink ${SMARTHOST.v4}
+  server sink ${server}
 `;
 }
 
-async function start({ network }: Stage, { target, bind }: Where): Promise<Peer> {
+async function start({ network }: Stage, where: Where): Promise<Peer> {
+  const { target } = where;
   const box = await openBox(await chrootOf('haproxy', ['haproxy', 'dash', 'coreutils']), network.gateway);
-  await box.write({ '/etc/haproxy/bench.cfg': config(bind) });
+  await box.write({ '/etc/haproxy/bench.cfg': config(where) });
   const { stdout } = await box.run(['haproxy', '-v']);
   const child = box.spawn(['sh', '-c', 'ulimit -n 20000; exec haproxy -db -f /etc/haproxy/bench.cfg']);
   child.stderr?.pipe(process.stderr);
@@ -45,18 +51,38 @@ export const haproxyTproxy: PeerKind = {
   name: 'haproxy-tproxy',
   about: 'the same HAProxy behind TPROXY',
   async start(stage) {
-    for (const [family, any] of [
-      ['', '0.0.0.0'],
-      ['6', '::'],
-    ] as const) {
-      const mangle = `ip${family}tables -t mangle -A PREROUTING -i lan0 -p tcp`;
-      await must(stage.network.gateway, [
-        `${mangle} --dport 25 ! --syn -m socket --transparent -j MARK --set-mark 1`,
-        `${mangle} --dport 25 -m mark ! --mark 1 -j TPROXY --on-port 2525 --on-ip ${any} --tproxy-mark 1`,
-        `ip -${family || 4} rule add fwmark 1 lookup 100`,
-        `ip -${family || 4} route add local default dev lo table 100`,
-      ]);
-    }
-    return start(stage, { target: CALLED, bind: ['0.0.0.0:2525 transparent', ':::2525 transparent v6only'] });
+    await interceptAll(stage);
+    return start(stage, { target: CALLED, bind: TRANSPARENT });
+  },
+};
+
+const TRANSPARENT = ['0.0.0.0:2525 transparent', ':::2525 transparent v6only'];
+
+async function interceptAll({ network }: Stage): Promise<void> {
+  for (const [family, any] of [
+    ['', '0.0.0.0'],
+    ['6', '::'],
+  ] as const) {
+    const mangle = `ip${family}tables -t mangle -A PREROUTING -p tcp`;
+    await must(network.gateway, [
+      `${mangle} -m multiport --ports 25 ! --syn -m socket --transparent -j MARK --set-mark 1`,
+      `${mangle} -i lan0 --dport 25 -m mark ! --mark 1 -j TPROXY --on-port 2525 --on-ip ${any} --tproxy-mark 1`,
+      `ip -${family || 4} rule add fwmark 1 lookup 100`,
+      `ip -${family || 4} route add local default dev lo table 100`,
+    ]);
+  }
+}
+
+/** To the server that the host has called, from the host's own address. Under the reference's name in a run of its own. */
+export const haproxyKept: PeerKind = {
+  name: 'haproxy',
+  about: 'HAProxy, mode tcp, transparent, with the source address kept',
+  async start(stage) {
+    await interceptAll(stage);
+    return start(stage, {
+      target: CALLED,
+      bind: TRANSPARENT,
+      server: `${CALLED.v4} source 0.0.0.0 usesrc clientip`,
+    });
   },
 };

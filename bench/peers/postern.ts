@@ -73,6 +73,13 @@ export async function startPostern(stage: Stage, options: PosternOptions = {}): 
   }
 }
 
+/** Under Postern's name in a run of its own. */
+export const posternKept: PeerKind = {
+  name: 'postern',
+  about: 'Postern, 2 workers, egress preserve, with everything on',
+  start: (stage) => startPostern(stage, { tables: { network: 'egress = "preserve"' } }),
+};
+
 export const postern: PeerKind = {
   name: 'postern',
   about: 'Postern, 2 workers, through TPROXY, with everything on',
