@@ -3,6 +3,7 @@
  * kernel: that the server sees the host's own address is shown in the lab.
  */
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +11,7 @@ import type { Duplex } from 'node:stream';
 import { after, afterEach, describe, test } from 'node:test';
 import { tlsRules } from '../../../src/policy/require.ts';
 import type { Attempt } from '../../../src/record/events.ts';
+import { type DKIMSignOptions, dkimSign, dkimVerify } from 'mailauth';
 import { FakeRelay } from '../../fake/relay.ts';
 import { makeCertificate } from '../../fake/certificate.ts';
 import { type FakeOptions, type FakeUpstream, startFakeUpstream } from '../../fake/upstream.ts';
@@ -220,6 +222,37 @@ describe('the filter in between', () => {
       assert.equal(text.startsWith('Received: '), trace === 'show');
       assert.ok(text.endsWith(MESSAGE));
       if (trace === 'hide') assert.equal(text, MESSAGE);
+    });
+  }
+
+  for (const trace of ['show', 'hide'] as const) {
+    test(`Shows 3: a message that the host has signed (DKIM) verifies at the server, trace = "${trace}"`, async () => {
+      const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+      const text = `To: b@example.net\r\nSubject: signed\r\n${MESSAGE}.\r\n..leading dots\r\n`.replaceAll(
+        /^\./gm,
+        '..',
+      );
+      const plain = text.replaceAll(/^\.\./gm, '.');
+      const { signatures } = await dkimSign(plain, {
+        canonicalization: 'simple/simple',
+        signatureData: [
+          {
+            signingDomain: 'example.org',
+            selector: 's',
+            privateKey: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+          },
+        ],
+      } as unknown as DKIMSignOptions);
+      await start({}, `trace = "${trace}"`);
+      await dialog([...ENVELOPE, `${signatures}${text}.`, 'QUIT']);
+      const arrived = server.messages[0]?.body.toString('latin1').replaceAll(/^\.\./gm, '.') ?? '';
+      const key = publicKey.export({ type: 'spki', format: 'der' }).toString('base64');
+      const verify = async (message: string): Promise<string | undefined> => {
+        const resolver = async (): Promise<string[][]> => [[`v=DKIM1; k=rsa; p=${key}`]];
+        return (await dkimVerify(message, { resolver })).results[0]?.status.result;
+      };
+      assert.equal(await verify(arrived), 'pass');
+      assert.equal(await verify(arrived.replace('leading', 'other')), 'neutral');
     });
   }
 
