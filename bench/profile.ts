@@ -7,7 +7,7 @@ import { temporaryDirectory } from './leftovers.ts';
 import { startPostern } from './peers/postern.ts';
 import { table } from './report.ts';
 import { measure, type SampleOptions, setUp } from './sample.ts';
-import type { Scenario } from './scenarios.ts';
+import { KEPT, type Scenario } from './scenarios.ts';
 
 type ProfileNode = {
   readonly id: number;
@@ -39,7 +39,11 @@ export async function profile(scenario: Scenario, options: SampleOptions): Promi
   const standing = await setUp({
     name: 'postern',
     about: '',
-    start: (stage) => startPostern(stage, { start: (where, path, config) => startGateway(where, path, config, main) }),
+    start: (stage) =>
+      startPostern(stage, {
+        start: (where, path, config) => startGateway(where, path, config, main),
+        ...(scenario === KEPT && { tables: { network: 'egress = "preserve"' } }),
+      }),
   });
   let closed = false;
   try {

@@ -222,7 +222,7 @@ async function grown(): Promise<void> {
 async function profiled(): Promise<void> {
   const seconds = Number(options.seconds ?? PROFILE.seconds);
   const texts = [`## Where the time goes\n\n${about([], `One run of ${seconds} s each`)}`];
-  for (const scenario of chosenFrom(SCENARIOS, options.scenario ?? PROFILE.scenarios)) {
+  for (const scenario of chosenFrom([...SCENARIOS, KEPT], options.scenario ?? PROFILE.scenarios)) {
     say(`profiling ${scenario.name}`);
     texts.push(await profile(scenario, { ...sampling, seconds }));
   }

@@ -239,7 +239,7 @@ describe('the filter in between', () => {
           {
             signingDomain: 'example.org',
             selector: 's',
-            privateKey: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+            privateKey: privateKey.export({ type: 'pkcs8', format: 'pem' }),
           },
         ],
       } as unknown as DKIMSignOptions);
