@@ -21,13 +21,13 @@ import { SpooledBody } from '../wire/spool.ts';
 import { secureServer } from '../wire/starttls.ts';
 import type { Rooms } from './rooms.ts';
 import { FarSide } from './far-side.ts';
-import { messageWay, recipientWay } from './way.ts';
+import { messageWay, noteFar, recipientWay } from './way.ts';
 import { type Origin, refusedArrival, type Whose, Work } from './work.ts';
 
 const MAX_COMMAND_BYTES = 2048;
 /** What came before its turn: beyond this we stop reading. It is joined anew with each segment, so it is small. */
 const MAX_PENDING_BYTES = 16 * 1024;
-/** Replies that the host has not read: beyond this we run none of its commands. */
+/** Replies that the host has not read: beyond this we run none of its commands, and read nothing of a server of its own. */
 const MAX_WAITING_BYTES = 64 * 1024;
 /**
  * What one host gets done in one turn of the loop, however much it has sent; then it is the others' turn. One read gives
@@ -162,11 +162,14 @@ export class Connection implements Receiver {
 
   /** Calls the server that the host has called: its banner is the banner, or why there is none. */
   async call(overLimit: Class | undefined, found?: FilterResult): Promise<void> {
+    // Filters took their time, as in `open`.
+    if (this.#isOver()) return;
     const { farSession, config, counts } = this.#rooms;
     const far = new FarSide(farSession(this.#arrival, config), {
       answered: (slot, reply, offer) => {
         if (this.#isOver()) return;
         this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
+        if (slot.passedOn?.verb === 'MAIL') this.#noteFar();
         this.#step({ kind: 'answer', slot, reply, ...(offer && { offer }) });
         this.#feed();
       },
@@ -185,8 +188,13 @@ export class Connection implements Receiver {
 
   #endWithFar(): void {
     if (!this.#farEnd || this.#isOver()) return;
+    this.#noteFar();
     this.#step(this.#farEnd);
     this.#flush();
+  }
+
+  #noteFar(): void {
+    if (this.#work && this.#far?.last) noteFar(this.#rooms, this.#work, this.#far.last);
   }
 
   #closeFar(): void {
@@ -301,9 +309,11 @@ export class Connection implements Receiver {
     if (this.#mayNotGoOn) this.#step({ kind: 'stop', class: 'session.shutdown' });
     this.#feeding = false;
     // A pipelining host waits for the whole group: while one of its answers is out, what is said already can wait too.
-    if (this.#session.wants !== 'answer') this.#flush();
+    if (this.#session.wants !== 'answer' || this.#outBytes > MAX_WAITING_BYTES) this.#flush();
     if (this.#isOver()) return;
-    const full = this.#lines.pendingBytes > MAX_PENDING_BYTES || this.#socket.writableLength > MAX_WAITING_BYTES;
+    const isUnread = this.#socket.writableLength > MAX_WAITING_BYTES;
+    this.#far?.hold(isUnread);
+    const full = isUnread || this.#lines.pendingBytes > MAX_PENDING_BYTES;
     if (full || this.#resting || this.#handshake === 'due') this.#socket.pause();
     else if (this.#socket.isPaused()) this.#socket.resume();
   }

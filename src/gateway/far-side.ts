@@ -20,7 +20,7 @@ export class FarSide {
   readonly #session: FarSession;
   readonly #on: FarEvents;
   #envelope: AnsweredTransaction | undefined;
-  /** what became of it, for the record of a session without a transaction */
+  /** what was heard last of banner and answers, or why there is no more, for the record */
   last: FarReply | undefined;
 
   constructor(session: FarSession, on: FarEvents) {
@@ -44,6 +44,7 @@ export class FarSide {
 
   async passOn(slot: Slot, command: PassedOn): Promise<void> {
     const { reply, offer } = await this.#ask(command);
+    this.last = reply;
     if (reply.kind === 'reply') return this.#on.answered(slot, replyOf(reply), offer);
     // The host is done, and a server that left without a word has nothing to say to that.
     if (command.verb === 'QUIT') this.#on.answered(slot, CLOSING);
@@ -60,6 +61,11 @@ export class FarSide {
     this.last = last;
     if (last.kind === 'reply') this.#on.lost('upstream.reply', replyOf(last));
     else this.#on.lost(last.class, undefined);
+  }
+
+  /** Reads nothing of it while it is held. */
+  hold(isHeld: boolean): void {
+    this.#session.hold(isHeld);
   }
 
   /** Resolves when its descriptor is free. */

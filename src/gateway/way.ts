@@ -239,16 +239,20 @@ function refused(rooms: Rooms, work: Work, of: Class, how: How = {}): Reply {
   return refusal(of, work.transaction.id, rooms.config.gateway.helpUrl, how);
 }
 
-/** The far side's reply as it came; where there is none, ours with the reason's class. */
-function mirrored(rooms: Rooms, work: Work, far: FarReply): Reply {
-  work.upstream = far.server ?? work.upstream;
-  const isPreserved = work.origin.network.egress === 'preserve';
+/** What the far side said, or why it said nothing, for the record. */
+export function noteFar(rooms: Rooms, work: Work, far: FarReply): void {
   if (far.server !== undefined) {
-    const isTrusted = !isPreserved && rooms.config.smarthost.trustedLink;
+    work.upstream = far.server;
+    const isTrusted = work.origin.network.egress === 'smarthost' && rooms.config.smarthost.trustedLink;
     work.upstreamTls = far.tlsVersion ?? (isTrusted ? 'trusted' : 'clear');
   }
+  work.upstreamReply = far.kind === 'failure' ? far.detail : far.bytes.toString('latin1').trimEnd().slice(0, 500);
+}
+
+/** The far side's reply as it came; where there is none, ours with the reason's class. */
+function mirrored(rooms: Rooms, work: Work, far: FarReply): Reply {
+  noteFar(rooms, work, far);
   if (far.kind === 'failure') {
-    work.upstreamReply = far.detail;
     rooms.log.write('warn', 'upstream-failed', {
       id: work.transaction.id,
       class: far.class,
@@ -258,9 +262,8 @@ function mirrored(rooms: Rooms, work: Work, far: FarReply): Reply {
       code: far.code,
     });
     // A server that answers for itself is gone with its connection, and the session with it.
-    return refused(rooms, work, far.class, { close: isPreserved });
+    return refused(rooms, work, far.class, { close: work.origin.network.egress === 'preserve' });
   }
-  work.upstreamReply = far.bytes.toString('latin1').trimEnd().slice(0, 500);
   return {
     code: far.code,
     bytes: far.bytes,

@@ -154,13 +154,18 @@ export class PreservedSession implements FarSession, FarConnection {
       this.#abort.signal.addEventListener('abort', abort, { once: true });
     });
     clearTimeout(timer);
-    if (!(secured instanceof Upstream)) return this.#noTls(secured.class, secured.detail);
+    if (!(secured instanceof Upstream)) {
+      cutOff();
+      return this.#noTls(secured.class, secured.detail);
+    }
     this.#adopt(secured);
     return undefined;
   }
 
   #noTls(of: Class, detail: string): FarReply {
     this.#upstream?.poison('upstream.lost', detail);
+    // One that was given to TLS does not tell of its end.
+    this.#closed.resolve();
     return this.failure(of, detail);
   }
 
@@ -171,6 +176,10 @@ export class PreservedSession implements FarSession, FarConnection {
 
   begin(from: MailFrom): AnsweredTransaction {
     return new PreservedTransaction(this, from);
+  }
+
+  hold(isHeld: boolean): void {
+    this.#upstream?.hold(isHeld);
   }
 
   whenLost(run: (last: FarReply) => void): void {
@@ -259,6 +268,8 @@ export class PreservedSession implements FarSession, FarConnection {
       this.#closed.resolve();
       if (this.#isOver) return;
       this.#isOver = true;
+      // What the host is told then is the answer to its QUIT.
+      if (this.#hasQuit) return;
       this.options.counters.faults++;
       const fault: Fault = upstream.fault ?? {
         kind: 'fault',
@@ -267,5 +278,7 @@ export class PreservedSession implements FarSession, FarConnection {
       };
       this.#onLost?.(this.#ofFault(fault));
     });
+    // The host has gone in the turn in which this connection stood.
+    if (this.#isOver) this.#cutOff();
   }
 }

@@ -49,7 +49,8 @@ export class PreservedTransaction implements AnsweredTransaction {
   }
 
   async send(trace: Buffer, body: SpooledBody): Promise<FarReply> {
-    if (this.#state !== 'body') return this.#failure('error.internal', 'sent twice, or after it was given up');
+    if (this.#wasAbandoned) return this.#failure('session.gone', 'the message was given up');
+    if (this.#state !== 'body') return this.#failure('error.internal', 'sent twice');
     this.#state = 'sending';
     const { sendMs } = this.#far.options;
     const timer = setTimeout(() => {

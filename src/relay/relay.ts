@@ -69,6 +69,8 @@ export interface FarSession {
   /** RSET, NOOP, VRFY, EXPN, HELP, QUIT: the whole line. */
   say(line: string): Promise<FarReply>;
   begin(from: MailFrom, transactionId: string): AnsweredTransaction;
+  /** Reads nothing of the server's while it is held. */
+  hold(isHeld: boolean): void;
   /** Calls back once when the connection ends by itself: with the server's 421, or why. */
   whenLost(run: (last: FarReply) => void): void;
   /** The host has gone, or its session is over; resolves when the connection is closed, within a second. */

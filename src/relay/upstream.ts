@@ -217,6 +217,13 @@ export class Upstream {
     this.#onDrain();
   }
 
+  /** What comes while it is held waits in the kernel; deadlines go on. */
+  hold(isHeld: boolean): void {
+    if (isHeld === this.#socket.isPaused()) return;
+    if (isHeld) this.#socket.pause();
+    else this.#socket.resume();
+  }
+
   /** Says QUIT and closes; waits for nothing but is gone within a second. */
   quit(): void {
     if (this.#fault || this.#isEnding || this.#isGone) return;
