@@ -10,7 +10,7 @@ import type { Arrival } from '../intercept/arrival.ts';
 import { newId } from '../kit/ids.ts';
 import type { ByteSocket, Receiver } from '../kit/tcp.ts';
 import type { Class } from '../policy/classes.ts';
-import { classOfFailure, type TlsCause, type TlsFacts } from '../policy/tls.ts';
+import { classOfFailure, type TlsCause, type TlsFacts, turnedAway } from '../policy/tls.ts';
 import { noCapabilities } from '../smtp/capabilities.ts';
 import { type Reply, refusal } from '../smtp/reply.ts';
 import { type Refusal, Session, type SessionCommand, type SessionEvent, type Slot } from '../smtp/session.ts';
@@ -559,6 +559,10 @@ export class Connection implements Receiver {
     this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
     const refused = this.#session.lastRefusal;
     if (this.#transactions === 0 && refused !== undefined) this.#recordRefusal(refused);
+    else if (refused === undefined && turnedAway(this.#session)) {
+      this.#rooms.counts.handshake('unused');
+      this.#recordRefusal('tls.client-refused', byQuit ? 'quit' : 'closed');
+    }
     // Never destroyed here: replies may wait for a host that sends no more but still reads.
     if (this.#out.length > 0) this.#flush();
     else this.#endSocket();

@@ -55,7 +55,7 @@ export class Counts {
     this.#opened.set(network, (this.#opened.get(network) ?? 0) + 1);
   }
 
-  handshake(how: TlsCause | 'done' | 'resumed'): void {
+  handshake(how: TlsCause | 'done' | 'resumed' | 'unused'): void {
     this.#handshakes.set(how, (this.#handshakes.get(how) ?? 0) + 1);
   }
 

@@ -134,7 +134,7 @@ export const classes = {
     code: 421,
     detail: '7.0',
     text: 'The host did not accept our certificate',
-    doc: 'The host verifies whom it sends to, and was shown the certificate of the gateway. Give it the authority (postern ca), or except its destination from interception.',
+    doc: 'The host verifies whom it sends to, and was shown the certificate of the gateway. The reply column says how it went: certificate, by an alert in the handshake; left, by a close in it; quit or closed, right after it and without a word inside TLS. Give it the authority (postern ca), or except its destination from interception.',
   },
 
   'body.line-end': {

@@ -15,7 +15,9 @@ export type TlsFacts = {
 export const TLS_CAUSES = [
   /** the host says that it does not accept our certificate */
   'certificate',
-  /** it closed the connection */
+  /** it closed the connection once it was shown ours, and before the handshake was done */
+  'left',
+  /** it closed the connection before */
   'closed',
   'timeout',
   /** no version or cipher in common */
@@ -30,6 +32,15 @@ export const TLS_CAUSES = [
 ] as const;
 export type TlsCause = (typeof TLS_CAUSES)[number];
 
+/**
+ * Whether a host has looked at our certificate and gone: the handshake is done, and its next word is QUIT, or none. So
+ * does Postfix when it verifies. Who goes on with EHLO (a mail server, a monitoring probe) has taken the certificate, and
+ * may leave without a message for whatever reason.
+ */
+export function turnedAway(session: { readonly isEncrypted: boolean; readonly helo: string | undefined }): boolean {
+  return session.isEncrypted && session.helo === undefined;
+}
+
 export function classOfFailure(cause: TlsCause): Class {
-  return cause === 'certificate' ? 'tls.client-refused' : 'tls.handshake';
+  return cause === 'certificate' || cause === 'left' ? 'tls.client-refused' : 'tls.handshake';
 }

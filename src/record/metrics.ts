@@ -54,7 +54,8 @@ const REASONS = new Set([
 const CLEAR = 'clear';
 const TRUSTED = 'trusted';
 const LEGS = new Set([CLEAR, TRUSTED, 'TLSv1.2', 'TLSv1.3']);
-const HANDSHAKES = new Set(['done', 'resumed', ...TLS_CAUSES]);
+/** `unused`: of those that came about, those after which the host said nothing but QUIT. */
+const HANDSHAKES = new Set(['done', 'resumed', 'unused', ...TLS_CAUSES]);
 const RELAY_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 const VERDICT_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
@@ -227,7 +228,7 @@ export class Metrics {
       'Of these, those that came in encrypted and went out in clear, though nobody vouches for the link.',
     );
     this.#handshakes = counter('postern_tls_handshakes_total', 'TLS handshakes of hosts, by how they ended.', ['how']);
-    for (const how of ['done', 'resumed', ...TLS_CAUSES]) this.#handshakes.inc({ how }, 0);
+    for (const how of HANDSHAKES) this.#handshakes.inc({ how }, 0);
     asked('gauge', 'postern_tls_certificate_kept', 'Reloads at which workers kept the certificate they had.', () =>
       this.#tlsOf(({ kept }) => kept),
     );

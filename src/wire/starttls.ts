@@ -43,7 +43,7 @@ export function secureServer(socket: ByteSocket, tls: ServerTls): TLSSocket {
   const fail = (cause: TlsCause, detail: string): void => {
     if (isOver) return;
     isOver = true;
-    tls.failed(cause, detail);
+    tls.failed(cause === 'closed' && hasShown(secure) ? 'left' : cause, detail);
     secure.destroy();
     below.destroy();
   };
@@ -69,6 +69,16 @@ export function secureServer(socket: ByteSocket, tls: ServerTls): TLSSocket {
     });
   });
   return secure;
+}
+
+/** The host has said its hello, so our certificate is on its way to it. */
+function hasShown(secure: TLSSocket): boolean {
+  try {
+    return secure.getSharedSigalgs().length > 0;
+  } catch {
+    // the handle is closed already
+    return false;
+  }
 }
 
 /** From the code of an error of OpenSSL's or of a socket. */

@@ -9,7 +9,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
-import { TLSSocket } from 'node:tls';
+import { connect as connectTls, TLSSocket } from 'node:tls';
 import type { Attempt } from '../../../src/record/events.ts';
 import { type Certificate, makeCertificate } from '../../fake/certificate.ts';
 import { type FakeUpstream, startFakeUpstream } from '../../fake/upstream.ts';
@@ -202,8 +202,7 @@ describe('a host with TLS', () => {
     await next();
     assert.match(said.at(-1)?.toString() ?? '', /^220 /);
     stream.removeAllListeners('data');
-    const { connect } = await import('node:tls');
-    const secure = connect({ socket: stream, rejectUnauthorized: false });
+    const secure = connectTls({ socket: stream, rejectUnauthorized: false });
     await once(secure, 'secureConnect');
     secure.write('EHLO a.example\r\n');
     assert.match(String((await once(secure, 'data'))[0]), /^250-gw1/);
@@ -219,6 +218,69 @@ test('a host in clear goes on over TLS all the same', async () => {
   assert.deepEqual([attempt.tls, attempt.upstreamTls], [undefined, 'TLSv1.3']);
   assert.match(fake.messages[0]?.body.toString('latin1') ?? '', / with ESMTP id /);
   client.close();
+});
+
+describe('a host that has seen the certificate and goes', () => {
+  for (const [what, inside, recorded] of [
+    ['QUIT as the first word', ['QUIT'], 'quit'],
+    ['EHLO, then QUIT: a probe', ['EHLO probe.example', 'QUIT'], undefined],
+    ['EHLO, then a close', ['EHLO probe.example'], undefined],
+    ['RCPT out of turn, then QUIT', ['RCPT TO:<b@b.example>', 'QUIT'], 'refused'],
+  ] as const) {
+    test(what, async () => {
+      await start({ offersTls: true });
+      const secure = await (await host()).client.startTls();
+      for (const line of inside) await secure.ask(line);
+      secure.close();
+      await until(() => gateway.gateway.open === 0, 'it is gone');
+      const { attempts } = gateway.ledger;
+      const of = attempts.map((attempt) => [attempt.class, attempt.reply]);
+      const expected = {
+        quit: [['tls.client-refused', 'quit']],
+        refused: [['protocol.sequence', '']],
+        none: [],
+      }[recorded ?? 'none'];
+      assert.deepEqual(of, expected);
+      const unused = recorded === 'quit' ? { unused: 1 } : {};
+      assert.deepEqual(gateway.rooms.counts.takeHandshakes(), { done: 1, ...unused });
+    });
+  }
+
+  test('a close without a word, in the handshake or right after it', async () => {
+    await start({ offersTls: true });
+    const secure = await (await host()).client.startTls();
+    (secure.socket as TLSSocket).end();
+    const [attempt] = await gateway.ledger.recorded(1);
+    assert.deepEqual([attempt?.class, attempt?.reply], ['tls.client-refused', 'closed']);
+    // A client of TLS 1.3 that closes before its last message is out.
+    const { client } = await host();
+    await client.ask('STARTTLS');
+    const early = connectTls({
+      socket: client.socket,
+      rejectUnauthorized: false,
+      checkServerIdentity: () => undefined,
+    });
+    early.on('error', () => {});
+    early.once('secureConnect', () => early.destroy());
+    const left = (await gateway.ledger.recorded(2))[1];
+    assert.equal(left?.class, 'tls.client-refused');
+    assert.match(left.reply, /^(left|closed)$/);
+    secure.close();
+  });
+
+  test('a drain is no such going', async () => {
+    await start({ offersTls: true });
+    const secure = await (await host()).client.startTls();
+    // It has said a word, so the handshake is done on both sides.
+    await secure.ask('NOOP');
+    await gateway.gateway.drain(0);
+    assert.match(await secure.reply(), /^421 4\.3\.2 /);
+    assert.deepEqual(
+      gateway.ledger.attempts.map((attempt) => attempt.class),
+      ['session.shutdown'],
+    );
+    secure.close();
+  });
 });
 
 describe('resumed', () => {
