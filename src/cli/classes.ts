@@ -17,6 +17,7 @@ const GROUPS: Readonly<Record<string, string>> = {
   virus: 'ClamAV found it, or could not look.',
   limit: 'A bound is reached. It frees itself.',
   locked: 'Somebody has stopped this source.',
+  sender: 'The sender address is not for this source, or not for so many recipients.',
   network: 'The mode of the network says no.',
   upstream: 'The server on the far side, or the way to it.',
   session: 'The connection ended.',

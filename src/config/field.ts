@@ -4,6 +4,7 @@
  */
 import { isIPv4, isIPv6 } from 'node:net';
 import { classes } from '../policy/classes.ts';
+import type { SenderPattern } from '../policy/senders.ts';
 import { IDENTITY_TYPE, type IdentityRule, parseIdentityRule } from './identity-rule.ts';
 import { Pattern } from '../kit/pattern.ts';
 import { canonical, parsePrefix, type Prefix, prefixOf } from '../kit/address.ts';
@@ -329,6 +330,18 @@ export function className(spec: Spec): Field<string> {
   const names = Object.keys(classes);
   const isKnown = (text: string): boolean => names.some((name) => name === text || name.startsWith(`${text}.`));
   return field(type, (raw) => (typeof raw === 'string' && isKnown(raw) ? { value: raw } : { expected: type }), spec);
+}
+
+/** Sender addresses: `a@example.com`, `*@example.com`, and `*@*.example.com` for all domains below it. */
+export function senderPattern(spec: Spec): Field<SenderPattern & { readonly text: string }> {
+  const type = 'a sender such as "a@example.com", "*@example.com", or "*@*.example.com" for the domains below it';
+  const parse = (raw: unknown): Parsed<SenderPattern & { readonly text: string }> => {
+    const text = typeof raw === 'string' ? raw.toLowerCase() : '';
+    const [, local = '', below, domain = ''] = /^([^\s<>@]{1,64})@(\*\.)?([^\s<>@*]{1,253})$/.exec(text) ?? [];
+    if (domain === '' || !HOST.test(domain) || (local !== '*' && local.includes('*'))) return { expected: type };
+    return { value: { local: local === '*' ? undefined : local, domain, isBelow: below !== undefined, text } };
+  };
+  return { ...field(type, parse, spec), write: ({ text }) => text };
 }
 
 export function prefix(spec: Spec): Field<Prefix> {

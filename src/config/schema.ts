@@ -29,6 +29,7 @@ import {
   path,
   pattern,
   perSecond,
+  senderPattern,
   prefix,
   service,
   sizeBytes,
@@ -148,6 +149,23 @@ const networkFields = {
   identity_limit_unknown: limits(limit, {
     doc: 'Recipients that the far side did not know, of transactions with a message.',
     example: ['10/day'],
+  }),
+  senders: listOf(senderPattern, {
+    doc: 'Sender addresses that these hosts may use in MAIL; none is any. The null sender is always allowed.',
+    default: [],
+    example: ['*@example.com', '*@*.example.com', 'shop@example.net'],
+  }),
+  bounce_recipients: integer({
+    doc: 'Recipients of one message with the null sender: a bounce has one.',
+    default: 1,
+    min: 1,
+    max: 100000,
+  }),
+  messages_per_connection: integer({
+    doc: 'Messages over one connection, then 421 at the next MAIL; 0 is without end.',
+    default: 0,
+    min: 0,
+    max: 100000,
   }),
   slow_from: integer({
     doc: 'Percent of a limit from which on each recipient is answered later, by slow_by; 0 is never.',

@@ -109,6 +109,7 @@ export class Connection implements Receiver {
       helpUrl: config.gateway.helpUrl,
       maxRecipients: config.limits.recipients,
       maxErrors: config.limits.errors,
+      maxMessages: whose.network.mode === 'observe' ? 0 : whose.network.messagesPerConnection,
       maxSizeBytes: config.limits.messageSize,
       isFarAnswering: whose.network.egress === 'preserve',
       offers: () => rooms.relay.offers() ?? noCapabilities,

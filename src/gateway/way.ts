@@ -11,6 +11,7 @@ import type { Arrival } from '../intercept/arrival.ts';
 import type { Class } from '../policy/classes.ts';
 import { type Decision, decideFound, decideIdentity, decideRecipient } from '../policy/decide.ts';
 import { decideTls } from '../policy/require.ts';
+import { decideSender } from '../policy/senders.ts';
 import type { FarReply } from '../relay/relay.ts';
 import { type How, type Reply, refusal } from '../smtp/reply.ts';
 import type { Refusal } from '../smtp/session.ts';
@@ -46,6 +47,12 @@ export async function recipientWay(rooms: Rooms, work: Work, recipient: Recipien
   );
   work.wouldBe ??= wouldBe;
   if (verdict.kind !== 'accept') return refused(rooms, work, verdict.class, lockText(rooms));
+  const { transaction } = work;
+  const sender = decideSender(work.origin.network, transaction.from.path, recipientsBefore(work, recipient));
+  if (sender) {
+    work.wouldBe ??= sender.wouldBe;
+    if (sender.verdict.kind !== 'accept') return refused(rooms, work, sender.verdict.class);
+  }
   if (rooms.filters.envelope.length > 0) {
     // One look for all recipients of a transaction, which may be asked about side by side.
     work.enveloped ??= envelopeWay(rooms, work, recipient, helo);
@@ -62,6 +69,14 @@ export async function recipientWay(rooms: Rooms, work: Work, recipient: Recipien
   const reply = over ? refused(rooms, work, over.class, over) : await farRecipient(rooms, work, recipient);
   answered(reply);
   return reply;
+}
+
+/** How many were not refused, or not yet, of those that were asked about before. */
+function recipientsBefore({ transaction }: Work, recipient: Recipient): number {
+  let count = 0;
+  for (const { recipient: other, code } of transaction.recipients)
+    if (other !== recipient && (code === undefined || code < 300)) count++;
+  return count;
 }
 
 /** Nothing is waited for before the far side is asked: recipients of one message may be asked about side by side. */

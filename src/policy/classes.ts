@@ -496,6 +496,12 @@ export const classes = {
     text: 'Too many unknown recipients from this source',
     doc: 'limit_unknown is reached: the far side did not know so many of the recipients. An old list, or guessing: look at the host before it harms the reputation of its neighbours.',
   },
+  'limit.session': {
+    code: 421,
+    detail: '7.0',
+    text: 'Enough messages over this connection; send the rest over another',
+    doc: 'messages_per_connection is reached. A mail server goes on with another connection by itself.',
+  },
   'limit.recipients': {
     code: 452,
     detail: '5.3',
@@ -538,6 +544,18 @@ export const classes = {
     detail: '7.1',
     text: 'This source may not send mail at present',
     doc: 'Locked by hand with how = "defer". "postern locks" shows by whom and why, "postern unlock" ends it.',
+  },
+  'sender.not-permitted': {
+    code: 550,
+    detail: '7.1',
+    text: 'This sender address may not be used from here',
+    doc: "The address of MAIL is in none of the subscriber's senders. Add it there if it is the customer's own; otherwise his program forges it.",
+  },
+  'sender.bounce': {
+    code: 550,
+    detail: '7.1',
+    text: 'A message with the null sender goes to one recipient',
+    doc: 'A bounce has one recipient: whoever caused it. More than bounce_recipients of them are spam that hides its sender, or a faulty program.',
   },
   'network.none': {
     code: 554,

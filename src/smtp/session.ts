@@ -137,6 +137,7 @@ export class Session implements Dialog {
   /** what the last EHLO offered: the parameters that may be used */
   offered: Capabilities = noCapabilities;
   transaction: Transaction | undefined;
+  messages = 0;
   /** the last refusal that belongs to no transaction, for the record */
   lastRefusal: Class | undefined;
 
@@ -308,6 +309,7 @@ export class Session implements Dialog {
   }
 
   #outcome(answer: Reply): void {
+    this.messages++;
     this.#state = 'ready';
     this.endTransaction(answer.class ?? 'accepted.clean', answer);
     this.say(answer);

@@ -34,6 +34,7 @@ export function newSession(options: Partial<SessionOptions> = {}): Session {
     helpUrl: 'https://h/',
     maxRecipients: 100,
     maxErrors: 20,
+    maxMessages: 0,
     maxSizeBytes: 500_000,
     offers: () => everything,
     everOffered: () => false,

@@ -11,6 +11,8 @@ export type SessionOptions = {
   readonly helpUrl: string;
   readonly maxRecipients: number;
   readonly maxErrors: number;
+  /** messages of one session; 0 is without end */
+  readonly maxMessages: number;
   readonly maxSizeBytes: number;
   /** the far side answers for itself (egress `preserve`): what it can be asked is passed on, nothing is answered for it */
   readonly isFarAnswering?: boolean;
@@ -39,6 +41,8 @@ export interface Dialog {
   /** this leg has TLS */
   readonly isEncrypted: boolean;
   readonly transaction: Transaction | undefined;
+  /** whole messages that were answered */
+  readonly messages: number;
   /** Says something in the order of the commands. */
   say(reply: Reply): void;
   /** Says no, with class and id; enough of them end the session. */

@@ -9,6 +9,8 @@ import type { Dialog } from './dialog.ts';
 
 export function mail(dialog: Dialog, argument: string): void {
   if (dialog.helo === undefined || dialog.transaction) return dialog.refuse('protocol.sequence');
+  const { maxMessages } = dialog.options;
+  if (maxMessages > 0 && dialog.messages >= maxMessages) return dialog.refuse('limit.session', true);
   const parsed = parsePath('FROM', argument);
   if (!parsed) return dialog.refuse('protocol.argument');
   // A host that said HELO has no parameters (RFC 5321 section 4.1.1.11).
