@@ -40,7 +40,8 @@ function converse(socket: Socket): void {
           if (body.length < MAX_BODY) body += `${line}\n`;
           continue;
         }
-        tell({ kind: 'message', subject: /^Subject: *(.*)$/im.exec(body)?.[1] ?? '' });
+        const top = body.slice(0, body.indexOf('\n'));
+        tell({ kind: 'message', subject: /^Subject: *(.*)$/im.exec(body)?.[1] ?? '', top });
         body = undefined;
         socket.write(`250 2.0.0 Taken by ${values.name} directly\r\n`);
       } else if (/^DATA$/i.test(line)) {

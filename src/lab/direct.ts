@@ -11,6 +11,8 @@ export type Reached = {
   readonly port: number;
   /** of a message */
   readonly subject?: string;
+  /** its first line */
+  readonly top?: string;
 };
 
 /**

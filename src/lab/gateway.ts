@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { dialChannel } from '../kit/channel.ts';
 import { checkFromKeeper, keeperSocket, type Status, VERSION } from '../ledger/language.ts';
 import type { Namespace, Ran } from './namespace.ts';
-import { PLACED } from './script.ts';
+import { PLACED, type Place } from './script.ts';
 
 export const GATEWAY_NAME = 'gw1.example.net';
 export const METRICS = '127.0.0.1:9125';
@@ -39,8 +39,9 @@ export type Gateway = {
 export function labConfig(directory: string, smarthost: { servers: readonly string[]; caFile: string }): string {
   const list = (texts: readonly string[]): string => `[${texts.map((text) => JSON.stringify(text)).join(', ')}]`;
   const networks = Object.values(PLACED).map(
-    ({ network, mode, prefixes }) =>
-      `[[network]]\nname = "${network}"\nprefixes = ${list(prefixes)}\nmode = "${mode}"\n`,
+    (each: Place) =>
+      `[[network]]\nname = "${each.network}"\nprefixes = ${list(each.prefixes)}\nmode = "${each.mode}"\n` +
+      (each.egress ? `egress = "${each.egress}"\n` : ''),
   );
   return [
     `[gateway]\nname = "${GATEWAY_NAME}"\nstate_dir = "${join(directory, 'state')}"\nrun_dir = "${join(directory, 'run')}"`,

@@ -112,7 +112,8 @@ export function judge(trial: Trial, saw: Saw, atSmarthost: readonly Arrived[], a
   const seen = saw.reply || saw.failure || 'nothing';
 
   check(atSmarthost.length === (expected.kind === 'delivered' ? 1 : 0), `${atSmarthost.length} came to the smarthost`);
-  check(atCalled.length === (expected.kind === 'direct' ? 1 : 0), `${atCalled.length} came to the server it called`);
+  const goesOn = expected.kind === 'direct' || expected.kind === 'preserved';
+  check(atCalled.length === (goesOn ? 1 : 0), `${atCalled.length} came to the server it called`);
   switch (expected.kind) {
     case 'delivered':
       check(saw.reply.startsWith('250 '), `the sender saw ${seen}, not 250`);
@@ -129,6 +130,13 @@ export function judge(trial: Trial, saw: Saw, atSmarthost: readonly Arrived[], a
       break;
     case 'kernel':
       check(saw.failure === 'Connection refused', `the sender saw ${seen}, not a refused connection`);
+      break;
+    case 'preserved':
+      check(/^250 .* directly$/.test(saw.reply), `the sender saw ${seen}, not the reply of the server it called`);
+      for (const { from, top = '' } of atCalled) {
+        check(from === trial.source, `the server saw ${from}, not the host's own address`);
+        check(top.startsWith('Received: from '), `the top line is not our Received: ${top.slice(0, 100)}`);
+      }
       break;
     case 'direct':
       check(/^250 .* directly$/.test(saw.reply), `the sender saw ${seen}, not the reply of the server it called`);
@@ -148,9 +156,10 @@ function unfaithful(trial: Trial, line: Arrived): string[] {
   return wrong;
 }
 
-/** Connections to port 25 of the server on the internet by anybody but the hosts that are exempt: must be none. */
+/** Connections to port 25 of the server on the internet by anybody but hosts that are exempt or keep their address: must be none. */
 export function leaks(direct: readonly Reached[]): string[] {
-  const mayPass: readonly string[] = [PLACED.exempted.v4, PLACED.exempted.v6];
+  // A worker has the address of the host for whom it calls.
+  const mayPass: readonly string[] = [PLACED.exempted, PLACED.keeper].flatMap(({ v4, v6 }) => [v4, v6]);
   return direct
     .filter((line) => line.port === 25 && !mayPass.includes(line.from))
     .map((line) => `${line.from} reached ${line.to}:25`);

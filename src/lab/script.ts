@@ -9,7 +9,12 @@ import { type Ends, PLACES } from './network.ts';
 import { UNKNOWN } from './smarthost.ts';
 
 /** A network of the lab's configuration and the one host that the lab has in it. */
-export type Place = Ends & { readonly network: string; readonly mode?: string; readonly prefixes: readonly string[] };
+export type Place = Ends & {
+  readonly network: string;
+  readonly mode?: string;
+  readonly egress?: 'preserve';
+  readonly prefixes: readonly string[];
+};
 
 const place = (network: string, mode: string, host: string, prefix4: string, at6: string): Place => ({
   ...{ network, mode, v4: `198.51.100.${host}`, v6: `2001:db8:1${at6}::${host}` },
@@ -22,6 +27,7 @@ export const PLACED = {
   blocked: place('blocked', 'block', '50', '198.51.100.48/28', ':30'),
   exempted: place('exempted', 'exempt', '70', '198.51.100.64/28', ':40'),
   submitter: place('submitters', 'smarthost-only', '90', '198.51.100.80/28', ':50'),
+  keeper: { ...place('keepers', 'enforce', '100', '198.51.100.96/28', ':60'), egress: 'preserve' },
 } as const satisfies Record<string, Place>;
 
 /** A second customer, the one that gets locked. Another address, and so another source, than the first. */
@@ -42,6 +48,8 @@ export type Expected =
   | { readonly kind: 'mirrored'; readonly reply: RegExp }
   /** the kernel resets the connection, nothing arrived */
   | { readonly kind: 'kernel' }
+  /** the server that was called has it, from the host's own address, with our Received on top; its reply was passed on */
+  | { readonly kind: 'preserved' }
   /** the server that was called has it, and Postern had no part in it */
   | { readonly kind: 'direct' };
 
@@ -151,6 +159,17 @@ export function theScript(run: string): readonly Round[] {
           { kind: 'direct' },
           { ...of(PLACED.exempted), ...v6(PLACED.exempted.v6) },
         ),
+        trial('kept', 'a mail, its own address kept', { kind: 'preserved' }, of(PLACED.keeper)),
+        trial(
+          'kept6',
+          'a mail over IPv6, its own address kept',
+          { kind: 'preserved' },
+          { ...of(PLACED.keeper), ...v6(PLACED.keeper.v6) },
+        ),
+        trial('kept-gtube', 'the test string, address kept', refused('spam.gtube'), {
+          ...of(PLACED.keeper),
+          body: `${GTUBE}\r\n`,
+        }),
         trial('stranger', 'a mail', kernel, { network: '-', source: STRANGER.v4 }),
         trial('stranger6', 'a mail over IPv6', kernel, { network: '-', ...v6(STRANGER.v6) }),
         trial('submit', 'port 587 of the same server', { kind: 'direct' }, { port: 587 }),
