@@ -647,6 +647,10 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
           default: 'tag',
         }),
         failure: choice(ACTIONS, { doc: 'When it cannot be asked, fails or is late.', default: 'defer' }),
+        failure_text: choice(ACTIONS, {
+          doc: 'Likewise, and the message is plain text without attachments.',
+          default: 'defer',
+        }),
         stale: durationMs({
           doc: 'Age of its definitions from which on the log warns.',
           default: '24h',

@@ -10,6 +10,7 @@ import type { Class } from '../policy/classes.ts';
 import { Breaker } from './breaker.ts';
 import type { Filter, MakeFilter, Mail, Seen } from './filter.ts';
 import { Gate } from './gate.ts';
+import type { Message } from './message.ts';
 import { unstuffed, written } from './octets.ts';
 
 /** Longer answers are none of clamd's. */
@@ -50,10 +51,17 @@ export const clamd = (({ filters: { clamd: config } }, deps): Filter<'body'> | u
     },
     actionOf: (class_) => (class_ === 'virus.found' ? config.found : config.unscanned),
     failure: config.failure,
+    failureFor: ({ message }) => (isText(message) ? config.failureText : config.failure),
     report: () => ({ ...breaker.report(), ...(madeAt !== undefined && { definitionsAt: madeAt }) }),
     close: () => clearInterval(timer),
   };
 }) satisfies MakeFilter;
+
+/** By its type a text and nothing else: what a virus is in rarely. */
+function isText(message: Message): boolean {
+  const types = message.fields().filter(({ name }) => name === 'content-type');
+  return types.every(({ value }) => /^text\/plain(?:$|[\s;])/i.test(value));
+}
 
 /** `stream: OK`, `stream: NAME FOUND`, or an error, which is thrown. */
 function seenIn(answer: string): readonly Seen[] {

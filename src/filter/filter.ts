@@ -57,6 +57,8 @@ export interface Filter<S extends Stage = Stage> {
   actionOf(class_: Class, name: string): Action;
   /** What a failure or a time-out of this filter leads to. */
   readonly failure: Action;
+  /** The same where it hangs on what could not be looked at. */
+  failureFor?(subject: Subjects[S]): Action;
   /** Of one that asks a service: what has been counted since it was last asked. */
   report?(): ServiceReport;
   /** The configuration has been replaced: ends what it holds, once no look uses it. */

@@ -29,10 +29,10 @@ export async function runFilters<S extends Stage>(
     try {
       const { gate } = filter;
       const look = gate ? gate.pass(call.signal, () => filter.look(subject, call)) : filter.look(subject, call);
-      if (look instanceof Promise) (slow ??= []).push(settle(result, filter, look, call, deadlineMs));
+      if (look instanceof Promise) (slow ??= []).push(settle(result, filter, subject, look, call, deadlineMs));
       else add(result, filter, look);
     } catch (error) {
-      fail(result, filter, error);
+      fail(result, filter, subject, error);
     }
   }
   if (slow) {
@@ -55,15 +55,21 @@ function add(result: Writable, filter: Filter, found: readonly Seen[]): void {
   }
 }
 
-function fail(result: Writable, filter: Filter, error: unknown): void {
+function fail<S extends Stage>(result: Writable, filter: Filter<S>, subject: Subjects[S], error: unknown): void {
   result.failures.push({ filter: filter.name, reason: String(error) });
-  result.judged.push({ class: 'error.filter', action: filter.failure, score: 0, by: filter.name });
+  result.judged.push({
+    class: 'error.filter',
+    action: filter.failureFor?.(subject) ?? filter.failure,
+    score: 0,
+    by: filter.name,
+  });
 }
 
 /** Resolves when the look has ended or its time is over. */
-function settle(
+function settle<S extends Stage>(
   result: Writable,
-  filter: Filter,
+  filter: Filter<S>,
+  subject: Subjects[S],
   look: Promise<readonly Seen[]>,
   call: Call,
   deadlineMs: number,
@@ -72,7 +78,7 @@ function settle(
   return new Promise((resolve) => {
     let timer: NodeJS.Timeout | undefined = setTimeout(() => {
       timer = undefined;
-      fail(result, filter, new Error(`not done within ${ownMs} ms`));
+      fail(result, filter, subject, new Error(`not done within ${ownMs} ms`));
       call.end();
       resolve();
     }, ownMs);
@@ -84,7 +90,7 @@ function settle(
     };
     look.then(
       (found) => once(() => add(result, filter, found)),
-      (error: unknown) => once(() => fail(result, filter, error)),
+      (error: unknown) => once(() => fail(result, filter, subject, error)),
     );
   });
 }

@@ -7,10 +7,11 @@ import { clamd, definitionsOf } from '../../../src/filter/clamd.ts';
 import type { Filter, MakeFilter, Seen } from '../../../src/filter/filter.ts';
 import { unstuffed } from '../../../src/filter/octets.ts';
 import { rspamd } from '../../../src/filter/rspamd.ts';
+import { runFilters } from '../../../src/filter/run.ts';
 import { type Behaviour, FakeService, rspamdSays } from '../../fake/service.ts';
 import { testConfig } from '../../kit/gateway.ts';
 import { logbook } from '../../kit/logbook.ts';
-import { mailOf, testDeps } from '../../kit/mail.ts';
+import { filtersOf, mailOf, testDeps } from '../../kit/mail.ts';
 
 const TEXT = 'From: a@a.example\r\n\r\nhello\r\n';
 
@@ -81,6 +82,28 @@ describe('what ClamAV says', () => {
     filter.close?.();
     await service.close();
   });
+});
+
+test('what its failure leads to may be another for plain text without attachments', async () => {
+  const set = await filtersOf('clamd.server = "/nonexistent"\nclamd.failure_text = "ignore"');
+  for (const [header, action] of [
+    ['', 'ignore'],
+    ['Content-Type: text/plain\r\n', 'ignore'],
+    ['Content-Type: TEXT/Plain; charset=utf-8\r\n', 'ignore'],
+    ['Content-Type: text/plainer\r\n', 'defer'],
+    ['Content-Type: text/html\r\n', 'defer'],
+    ['Content-Type: multipart/mixed; boundary=text/plain\r\n', 'defer'],
+    ['Content-Type: text/plain\r\nContent-Type: application/zip\r\n', 'defer'],
+  ] as const) {
+    const mail = mailOf(`From: a@a.example\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\n${header}\r\nhello\r\n`);
+    const { judged } = await runFilters(set.body, mail, 10_000);
+    const failed = judged.filter((one) => one.by === 'clamd');
+    assert.deepEqual(
+      failed.map((one) => [one.class, one.action]),
+      [['error.filter', action]],
+      header,
+    );
+  }
 });
 
 describe('what Rspamd says', () => {
