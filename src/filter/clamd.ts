@@ -47,7 +47,7 @@ export const clamd = (({ filters: { clamd: config } }, deps): Filter<'body'> | u
     gate: new Gate(config.maxConcurrent),
     async look({ message }: Mail, { signal }) {
       if (message.sizeBytes > config.maxSize) return [unscanned(`${message.sizeBytes} octets`)];
-      return seenIn(await breaker.ask(() => ask(server, signal, 'zINSTREAM\0', unstuffed(message.raw()))));
+      return seenIn(await breaker.ask(() => scan(server, signal, unstuffed(message.raw()))));
     },
     actionOf: (class_) => (class_ === 'virus.found' ? config.found : config.unscanned),
     failure: config.failure,
@@ -85,6 +85,20 @@ function finding(of: Class, evidence: string, score: number): Seen {
 export function definitionsOf(version: string): number | undefined {
   const made = Date.parse(version.split('/')[2] ?? '');
   return Number.isNaN(made) ? undefined : made;
+}
+
+/**
+ * The answer to a stream. One that is too long for it, clamd ends in the middle, and its words can be lost with the connection;
+ * if it goes on answering others, that was it.
+ */
+async function scan(server: Service, signal: AbortSignal, stream: Iterable<Buffer>): Promise<string> {
+  try {
+    return await ask(server, signal, 'zINSTREAM\0', stream);
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (!['EPIPE', 'ECONNRESET'].includes(code) || (await ask(server, signal, 'zPING\0')) !== 'PONG') throw error;
+    return 'INSTREAM size limit exceeded, it seems: the connection was ended in the middle';
+  }
 }
 
 /** One command, with a stream behind it or without; resolves with the answer, which ends the connection. */

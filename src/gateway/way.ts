@@ -71,12 +71,9 @@ export async function recipientWay(rooms: Rooms, work: Work, recipient: Recipien
   return reply;
 }
 
-/** How many were not refused, or not yet, of those that were asked about before. */
+/** How many were asked about before, whatever the answer: one that depends on it would depend on pipelining. */
 function recipientsBefore({ transaction }: Work, recipient: Recipient): number {
-  let count = 0;
-  for (const { recipient: other, code } of transaction.recipients)
-    if (other !== recipient && (code === undefined || code < 300)) count++;
-  return count;
+  return transaction.recipients.findIndex((asked) => asked.recipient === recipient);
 }
 
 /** Nothing is waited for before the far side is asked: recipients of one message may be asked about side by side. */

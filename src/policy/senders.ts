@@ -29,7 +29,7 @@ export type SenderRules = {
   readonly bounceRecipients: number;
 };
 
-/** Of one more recipient, behind so many that were not refused; undefined when there is nothing against it. */
+/** Of one more recipient, behind so many that were asked about; undefined when there is nothing against it. */
 export function decideSender(rules: SenderRules, path: string, recipientsBefore: number): Decision | undefined {
   if (!isPermitted(rules.senders, path))
     return applyMode({ kind: 'reject', class: 'sender.not-permitted' }, rules.mode);

@@ -122,6 +122,7 @@ export function expected(text: string, limits: Limits): Expected {
         if (!transaction) refuse('503 protocol.sequence');
         else if (gets !== 'far') refuse(gets);
         else if (transaction.asked >= limits.recipients) replies.push('452 limit.recipients');
+        else if (transaction.from === '<>' && transaction.asked > 0) replies.push('550 sender.bounce');
         else {
           transaction.asked++;
           const path = argument.replace(/^to: ?/i, '');
