@@ -8,7 +8,17 @@ import { join } from 'node:path';
 export const RESULTS = join(import.meta.dirname, 'RESULTS.md');
 
 /** In the order in which they stand in a new file. */
-const SECTIONS = ['ratios', 'preserve', 'latency', 'memory', 'floods', 'growth', 'profile', 'figures'] as const;
+const SECTIONS = [
+  'ratios',
+  'preserve',
+  'latency',
+  'memory',
+  'floods',
+  'growth',
+  'profile',
+  'filters',
+  'figures',
+] as const;
 export type Section = (typeof SECTIONS)[number];
 type Place = Section | `quick-${Section}`;
 

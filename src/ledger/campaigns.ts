@@ -11,7 +11,7 @@ type Question = Extract<Inquiry, { of: 'campaign' }>;
 
 type Cluster = {
   /** of members that are not too like one another: what is like any of them is a member */
-  readonly sketches: (readonly number[])[];
+  readonly sketches: Uint32Array[];
   readonly bands: number[];
   readonly keys: string[];
   /** when each was last seen in it */
@@ -50,7 +50,8 @@ export class Campaigns {
   }
 
   ask(question: Question, nowMs: number): CampaignAnswer {
-    const { subscriber, identity, sketch, keys, copy } = question;
+    const { subscriber, identity, keys, copy } = question;
+    const sketch = Uint32Array.from(question.sketch);
     if (sketch.length === 0 && keys.length === 0) return { of: 'campaign', subscribers: 1, identities: 1, messages: 1 };
     const bands = bandsOf(sketch);
     const cluster = this.#find(sketch, bands, keys) ?? this.#begin();
@@ -72,7 +73,7 @@ export class Campaigns {
     };
   }
 
-  #find(sketch: readonly number[], bands: readonly number[], keys: readonly string[]): Cluster | undefined {
+  #find(sketch: Uint32Array, bands: readonly number[], keys: readonly string[]): Cluster | undefined {
     let best: Cluster | undefined;
     let mostLike = LIKE - 1;
     const seen = new Set<Cluster>();
@@ -111,7 +112,7 @@ export class Campaigns {
     };
   }
 
-  #learn(cluster: Cluster, sketch: readonly number[], bands: readonly number[], keys: readonly string[]): void {
+  #learn(cluster: Cluster, sketch: Uint32Array, bands: readonly number[], keys: readonly string[]): void {
     const isNew =
       sketch.length > 0 &&
       cluster.sketches.length < MAX_SKETCHES &&
@@ -176,14 +177,14 @@ function see(members: Map<string, number>, member: string, nowMs: number): void 
   if (members.size < MAX_MEMBERS) members.set(member, nowMs);
 }
 
-function likeness(a: readonly number[], b: readonly number[]): number {
+function likeness(a: Uint32Array, b: Uint32Array): number {
   let same = 0;
   for (let i = 0; i < a.length; i++) if (a[i] === b[i]) same++;
   return same;
 }
 
 /** Three numbers at a time, each group with its place. */
-function bandsOf(sketch: readonly number[]): number[] {
+function bandsOf(sketch: Uint32Array): number[] {
   const bands: number[] = [];
   for (let at = 0; at + ROWS <= sketch.length; at += ROWS) {
     let hash = at + 1;
