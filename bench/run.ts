@@ -26,6 +26,8 @@ import { figureTable, type Measured, ratioTables, targetTable } from './tables.t
 const PEERS: readonly PeerKind[] = [direct, haproxy, haproxyTproxy, postern, postfix, postfixQueue, haraka, naive];
 const PARTS = ['ratios', 'preserve', 'latency', 'memory', 'floods', 'growth', 'profile'] as const;
 const USUAL = 'ratios,preserve,latency,memory,floods';
+/** What fits into 3 minutes. */
+const USUAL_QUICK = 'ratios,latency,memory,floods';
 const QUICK = { scenarios: 'a,b,c,e,p,l', peers: 'direct,postfix,haraka', few: ['haproxy', 'postern'] };
 const PROFILE = { scenarios: 'a,c', seconds: 4 };
 const WARM_UP_SECONDS = 3;
@@ -73,7 +75,15 @@ else await run();
 
 async function run(): Promise<void> {
   process.env['PATH'] = [process.env['PATH'], '/usr/sbin', '/sbin'].join(delimiter);
-  const wanted = options.profile ? 'profile' : options.growth ? 'growth' : options.scenario ? 'ratios' : USUAL;
+  const wanted = options.profile
+    ? 'profile'
+    : options.growth
+      ? 'growth'
+      : options.scenario
+        ? 'ratios'
+        : quick
+          ? USUAL_QUICK
+          : USUAL;
   const parts = new Set(
     chosenFrom(
       PARTS.map((name) => ({ name })),
