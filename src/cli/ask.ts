@@ -1,6 +1,6 @@
 /** What the commands that ask the keeper have in common: where it is, and what is said when it is not. */
 import { userInfo } from 'node:os';
-import { parseDurationMs } from '../config/field.ts';
+import { parseDurationMs } from '../config/value/quantity.ts';
 import { findRunDir } from '../config/run-dir.ts';
 import { runPaths } from '../kit/run-dir.ts';
 import { askKeeper, KeeperError } from '../ledger/ask.ts';

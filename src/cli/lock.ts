@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { parseDurationMs } from '../config/field.ts';
+import { parseDurationMs } from '../config/value/quantity.ts';
 import { parseAddress, sourceOf } from '../kit/address.ts';
 import { type Lock, type LockAnswer, type LockHow, MAX_REASON } from '../ledger/language.ts';
 import { LockError, lockable } from '../ledger/locks.ts';

@@ -3,7 +3,7 @@
  * says nothing about such a key: one fault, one message. Rules that ask the system are in outside.ts.
  */
 import { isPrivate, overlaps, type Prefix } from '../kit/address.ts';
-import type { Endpoint } from './field.ts';
+import type { Endpoint } from './value/net.ts';
 import type { Draft } from './read.ts';
 import type { schema } from './schema.ts';
 

@@ -9,7 +9,7 @@ import { constants, promises as fs } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { canonical } from '../kit/address.ts';
 import type { ConfigDraft, Tell } from './check.ts';
-import type { Endpoint } from './field.ts';
+import type { Endpoint } from './value/net.ts';
 
 /** What is left out is not checked. */
 export type Outside = {

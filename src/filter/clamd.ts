@@ -5,7 +5,7 @@
  * its own, which it says in words like those for a virus.
  */
 import { connect, type Socket } from 'node:net';
-import type { Service } from '../config/field.ts';
+import type { Service } from '../config/value/net.ts';
 import type { Class } from '../policy/classes.ts';
 import { Breaker } from './breaker.ts';
 import type { Filter, MakeFilter, Mail, Seen } from './filter.ts';

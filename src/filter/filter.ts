@@ -4,12 +4,13 @@
  * What a finding leads to, and what the filter's own failure or time-out leads to, is configuration (`actionOf`,
  * `failure`). docs/add-a-filter.md tells how to add one.
  */
-import type { Action, Config } from '../config/schema.ts';
+import type { Config } from '../config/schema.ts';
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
 import type { Threads } from '../kit/threads.ts';
 import type { Inquiry, InquiryAnswer } from '../ledger/inquiry.ts';
 import type { Class } from '../policy/classes.ts';
+import type { Action } from '../policy/decide.ts';
 import type { Finding, ServiceReport } from '../record/events.ts';
 import type { Call } from './call.ts';
 import type { Gate } from './gate.ts';

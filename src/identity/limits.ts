@@ -1,5 +1,5 @@
 /** The limits of a subscriber's settings as rules, made once: by the moment at which they are asked for. */
-import type { Limit } from '../config/field.ts';
+import type { Limit } from '../config/value/quantity.ts';
 import type { Network } from '../config/schema.ts';
 import type { Rule, Unit } from '../policy/limits.ts';
 

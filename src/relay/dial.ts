@@ -4,7 +4,7 @@
  * One deadline for all of it. After STARTTLS everything is new: parser, EHLO, capabilities (RFC 3207 section 4.2).
  * Never in clear where TLS was asked for, and no password but over a certificate that was checked.
  */
-import type { Endpoint } from '../config/field.ts';
+import type { Endpoint } from '../config/value/net.ts';
 import { connectTcp } from '../kit/tcp-open.ts';
 import type { Class } from '../policy/classes.ts';
 import { noCapabilities, parseCapabilities } from '../smtp/capabilities.ts';

@@ -1,5 +1,5 @@
 /** What is remembered of one configured server: whether it takes connections, since when, and what it offers. */
-import type { Endpoint } from '../config/field.ts';
+import type { Endpoint } from '../config/value/net.ts';
 import type { Class } from '../policy/classes.ts';
 import type { Capabilities } from '../smtp/capabilities.ts';
 import type { Extension } from '../smtp/transaction.ts';

@@ -2,23 +2,26 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import * as field from '../../../src/config/field.ts';
+import { camel, type Field, listOf, optional } from '../../../src/config/field.ts';
+import { endpoint, hostName, interfaceName, prefix, service } from '../../../src/config/value/net.ts';
+import { boolean, choice, countOrAuto, integer, path, text } from '../../../src/config/value/plain.ts';
+import { durationMs, perSecond, sizeBytes } from '../../../src/config/value/quantity.ts';
 import { seed } from '../../kit/tier.ts';
 
 const spec = { doc: 'doc' };
 
-function takes<T>(of: field.Field<T>, pairs: readonly (readonly [unknown, unknown])[]): void {
+function takes<T>(of: Field<T>, pairs: readonly (readonly [unknown, unknown])[]): void {
   for (const [raw, value] of pairs) assert.deepEqual(of.parse(raw), { value }, JSON.stringify(raw));
 }
 
-function refuses<T>(of: field.Field<T>, values: readonly unknown[]): void {
+function refuses<T>(of: Field<T>, values: readonly unknown[]): void {
   for (const raw of values) assert.deepEqual(of.parse(raw), { expected: of.type }, String(raw));
 }
 
 const noField = [undefined, null, {}, [], true, Number.NaN, new Date(0), 10n ** 20n];
 
 test('a duration is a number with its unit, within its bounds, both included', () => {
-  const of = field.durationMs({ ...spec, min: '100ms', max: '1h' });
+  const of = durationMs({ ...spec, min: '100ms', max: '1h' });
   takes(of, [
     ['100ms', 100],
     ['30s', 30_000],
@@ -42,14 +45,14 @@ test('a duration is a number with its unit, within its bounds, both included', (
     '1h30m',
     ...noField,
   ]);
-  takes(field.durationMs({ ...spec, max: '3650d' }), [
+  takes(durationMs({ ...spec, max: '3650d' }), [
     ['0s', 0],
     ['32d', 2_764_800_000],
   ]);
 });
 
 test('a size is a number with its binary unit, at least one byte', () => {
-  const of = field.sizeBytes({ ...spec, max: '1GiB' });
+  const of = sizeBytes({ ...spec, max: '1GiB' });
   takes(of, [
     ['1B', 1],
     ['256KiB', 262_144],
@@ -60,7 +63,7 @@ test('a size is a number with its binary unit, at least one byte', () => {
 });
 
 test('a quantity is taken exactly when it is within its bounds', () => {
-  const of = field.sizeBytes({ ...spec, min: '1KiB', max: '1MiB' });
+  const of = sizeBytes({ ...spec, min: '1KiB', max: '1MiB' });
   const units = { B: 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
   fc.assert(
     fc.property(fc.nat(3000), fc.constantFrom(...(Object.keys(units) as (keyof typeof units)[])), (count, unit) => {
@@ -72,7 +75,7 @@ test('a quantity is taken exactly when it is within its bounds', () => {
 });
 
 test('a rate is per second once read', () => {
-  const of = field.perSecond(spec);
+  const of = perSecond(spec);
   takes(of, [
     ['50/s', 50],
     ['600/m', 10],
@@ -84,13 +87,13 @@ test('a rate is per second once read', () => {
 });
 
 test('an integer is whole and within its bounds; a big one of TOML is not', () => {
-  const of = field.integer({ ...spec, min: 1024, max: 65535 });
+  const of = integer({ ...spec, min: 1024, max: 65535 });
   takes(of, [
     [1024, 1024],
     [65535, 65535],
   ]);
   refuses(of, [1023, 65536, 2525.5, '2525', Number.POSITIVE_INFINITY, ...noField]);
-  const workers = field.countOrAuto({ ...spec, max: 64 });
+  const workers = countOrAuto({ ...spec, max: 64 });
   takes(workers, [
     ['auto', 'auto'],
     [1, 1],
@@ -100,14 +103,14 @@ test('an integer is whole and within its bounds; a big one of TOML is not', () =
 });
 
 test('a choice is one of its words, as they are written', () => {
-  const of = field.choice(['closed', 'open'], spec);
+  const of = choice(['closed', 'open'], spec);
   takes(of, [['open', 'open']]);
   refuses(of, ['Open', 'open ', '', 'toString', ...noField]);
-  refuses(field.boolean(spec), ['true', 1, undefined]);
+  refuses(boolean(spec), ['true', 1, undefined]);
 });
 
 test('a text has no controls and turns nothing around', () => {
-  const of = field.text(spec);
+  const of = text(spec);
   takes(of, [
     ['gw1', 'gw1'],
     ['Grüße an ünser Netz', 'Grüße an ünser Netz'],
@@ -117,13 +120,13 @@ test('a text has no controls and turns nothing around', () => {
 });
 
 test('a path is absolute', () => {
-  const of = field.path(spec);
+  const of = path(spec);
   takes(of, [['/var/lib/postern', '/var/lib/postern']]);
   refuses(of, ['var/lib', '~/x', '', '/a\u0000b', '/a\nb', `/${'x'.repeat(5000)}`, ...noField]);
 });
 
 test('a host name is fully qualified', () => {
-  const of = field.hostName(spec);
+  const of = hostName(spec);
   takes(of, [
     ['gw1.example.net', 'gw1.example.net'],
     ['GW-1.Example.NET', 'GW-1.Example.NET'],
@@ -144,7 +147,7 @@ test('a host name is fully qualified', () => {
 });
 
 test('an interface name means nothing to iptables and ip but itself', () => {
-  const of = field.interfaceName(spec);
+  const of = interfaceName(spec);
   takes(of, [
     ['lan0', 'lan0'],
     ['eth0.100', 'eth0.100'],
@@ -172,7 +175,7 @@ test('an interface name means nothing to iptables and ip but itself', () => {
 });
 
 test('an endpoint has one spelling', () => {
-  const of = field.endpoint(spec);
+  const of = endpoint(spec);
   const end = (host: string, port: number, isAddress: boolean, text: string) => ({ host, port, isAddress, text });
   takes(of, [
     ['smtp.example.net:587', end('smtp.example.net', 587, false, 'smtp.example.net:587')],
@@ -203,14 +206,14 @@ test('an endpoint has one spelling', () => {
 });
 
 test('an endpoint to listen on is an address', () => {
-  const of = field.endpoint({ ...spec, addressOnly: true });
+  const of = endpoint({ ...spec, addressOnly: true });
   assert.ok('value' in of.parse('127.0.0.1:8025'));
   assert.ok('value' in of.parse('[::]:8025'));
   refuses(of, ['localhost:8025', 'gw1.example.net:8025', '8025', 8025, '*:8025']);
 });
 
 test('a list is read element by element and is as long as it has to be', () => {
-  const of = field.listOf(field.interfaceName, { ...spec, min: 1 });
+  const of = listOf(interfaceName, { ...spec, min: 1 });
   takes(of, [
     [
       ['lan0', 'lan1'],
@@ -218,22 +221,22 @@ test('a list is read element by element and is as long as it has to be', () => {
     ],
   ]);
   refuses(of, [[], 'lan0', ['lan0', 1], [['lan0']], {}, undefined]);
-  takes(field.listOf(field.prefix, { ...spec, default: [] }), [[[], []]]);
+  takes(listOf(prefix, { ...spec, default: [] }), [[[], []]]);
 });
 
 test('an optional field without default is not required, and a default makes a field not required', () => {
-  assert.equal(field.path(spec).required, true);
-  assert.equal(field.optional(field.path(spec)).required, false);
-  assert.equal(field.path({ ...spec, default: '/x' }).required, false);
+  assert.equal(path(spec).required, true);
+  assert.equal(optional(path(spec)).required, false);
+  assert.equal(path({ ...spec, default: '/x' }).required, false);
 });
 
 test('keys become names of code', () => {
-  assert.equal(field.camel('max_connections'), 'maxConnections');
-  assert.equal(field.camel('name'), 'name');
+  assert.equal(camel('max_connections'), 'maxConnections');
+  assert.equal(camel('name'), 'name');
 });
 
 test('a service is the path of a socket, or an address or a name with a port', () => {
-  const of = field.service(spec);
+  const of = service(spec);
   takes(of, [
     ['/run/clamav/clamd.ctl', { text: '/run/clamav/clamd.ctl', path: '/run/clamav/clamd.ctl' }],
     ['127.0.0.1:3310', { text: '127.0.0.1:3310', host: '127.0.0.1', port: 3310 }],

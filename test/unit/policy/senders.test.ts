@@ -1,7 +1,7 @@
 /** Which sender addresses may be used, and bounces. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { senderPattern } from '../../../src/config/field.ts';
+import { senderPattern } from '../../../src/config/value/mail.ts';
 import { decideSender, isPermitted, type SenderPattern } from '../../../src/policy/senders.ts';
 
 const field = senderPattern({ doc: '' });

@@ -1,0 +1,148 @@
+/** `[[network]]`, and the settings that a subscriber has from it. */
+import { list, listOf, optional } from '../field.ts';
+import { identityRule, mailAddress, senderPattern } from '../value/mail.ts';
+import { prefix } from '../value/net.ts';
+import { choice, decimal, integer, text } from '../value/plain.ts';
+import { durationMs, limit, limits, sizeLimit } from '../value/quantity.ts';
+import { NAME, NAME_TYPE } from './words.ts';
+
+/** What a network has; a subscriber may have all but the first three otherwise. */
+export const networkFields = {
+  name: text({
+    doc: 'The name in log, metrics and kernel sets.',
+    example: 'customers',
+    pattern: /^[a-z][a-z0-9-]{0,15}$/,
+    type: 'a name of a-z, 0-9 and "-", a letter first, at most 16',
+  }),
+  prefixes: listOf(prefix, {
+    doc: 'Sources that belong to it.',
+    example: ['198.51.100.0/24', '2001:db8:1::/48'],
+    min: 1,
+  }),
+  mode: choice(['exempt', 'observe', 'enforce', 'smarthost-only', 'block'], {
+    doc: '"exempt": not intercepted. "observe": everything is judged, nothing of ours refused. "enforce". "smarthost-only": port 25 is refused, 587 and 465 are free. "block": port 25 is refused.',
+    default: 'enforce',
+  }),
+  egress: choice(['smarthost', 'preserve'], {
+    doc: 'How mail goes on. "smarthost": to `smarthost.servers`. "preserve": to the server that the host had called, from the host\'s own address; both directions have to cross this machine ("postern doctor").',
+    default: 'smarthost',
+  }),
+  trace: choice(['show', 'hide'], {
+    doc: 'Whether a Received line of ours is put on top of each message. "hide" only with egress "preserve".',
+    default: 'show',
+  }),
+  fail: choice(['closed', 'open'], {
+    doc: 'When no worker answers: "closed" refuses, "open" lets this network\'s connections through.',
+    default: 'closed',
+  }),
+  refuse: choice(['reset', 'drop'], { doc: 'How the kernel refuses.', default: 'reset' }),
+  ipv6_prefix: integer({
+    doc: 'IPv6: how many bits of an address are one subscriber where none is configured. A host has at least a /64 to choose from, a line often a /56.',
+    default: 64,
+    min: 32,
+    max: 64,
+  }),
+  max_connections: integer({
+    doc: 'Concurrent, per subscriber: a configured one with all its addresses together, else a source address (IPv6: per `ipv6_prefix`).',
+    default: 200,
+    min: 1,
+    max: 100000,
+  }),
+  content: choice(['full', 'blind'], {
+    doc: 'With "blind" no filter looks at a message: none reads a byte of it. What stands before the message, envelope and rates, is judged as ever, and Received lines are counted to break loops.',
+    default: 'full',
+  }),
+  score_tag: optional(
+    decimal({
+      doc: "Sum of all findings' scores at which a message is marked; 1 is certainty.",
+      example: 0.6,
+      max: 100,
+    }),
+  ),
+  score_defer: optional(decimal({ doc: 'The sum at which it is put off.', example: 0.8, max: 100 })),
+  score_reject: optional(decimal({ doc: 'The sum at which it is refused.', example: 0.9, max: 100 })),
+  limit_connections: limits(limit, {
+    doc: 'New connections of one subscriber, "5/minute": an element for each period. Over it 421. Minutes and hours fill evenly, longer periods are those of the calendar in UTC.',
+    example: ['60/minute'],
+  }),
+  limit_messages: limits(limit, {
+    doc: 'Messages that the far side took; over it 451 to each recipient.',
+    example: ['300/hour', '5000/week'],
+  }),
+  limit_recipients: limits(limit, { doc: 'Recipients that the far side took.', example: ['2000/day'] }),
+  limit_bytes: limits(sizeLimit, { doc: 'Octets of messages that the far side took.', example: ['1GiB/day'] }),
+  limit_domains: limits(limit, {
+    doc: 'Different domains of recipients, in periods of the calendar.',
+    example: ['200/hour'],
+  }),
+  limit_senders: limits(limit, {
+    doc: 'Different sender addresses, in periods of the calendar. The null sender is none.',
+    example: ['20/hour'],
+  }),
+  limit_unknown: limits(limit, {
+    doc: 'Recipients that the far side did not know (550, 551 or 553, with 5.1.x where it says more).',
+    example: ['50/day'],
+  }),
+  identity: listOf(identityRule, {
+    doc: 'Who it is behind a subscriber: the first of these that finds something. "sender" is the envelope\'s, "header NAME" a whole value, "header NAME PATTERN" what the one group catches (RE2, linear time).',
+    default: [],
+    example: ['header X-AuthUser', 'header X-PHP-Originating-Script ^(.*?)\\(', 'sender'],
+  }),
+  identity_limit_messages: limits(limit, {
+    doc: 'The same for each identity, beside the limits of its subscriber: known, and refused, when the message is there.',
+    example: ['50/hour'],
+  }),
+  identity_limit_recipients: limits(limit, { doc: 'Recipients that the far side took.', example: ['200/day'] }),
+  identity_limit_bytes: limits(sizeLimit, { doc: 'Octets of its messages.', example: ['100MiB/day'] }),
+  identity_limit_domains: limits(limit, {
+    doc: "Different domains of its messages' recipients.",
+    example: ['50/hour'],
+  }),
+  identity_limit_senders: limits(limit, { doc: 'Different sender addresses.', example: ['3/hour'] }),
+  identity_limit_unknown: limits(limit, {
+    doc: 'Recipients that the far side did not know, of transactions with a message.',
+    example: ['10/day'],
+  }),
+  senders: listOf(senderPattern, {
+    doc: 'Sender addresses that these hosts may use in MAIL; none is any. The null sender is always allowed.',
+    default: [],
+    example: ['*@example.com', '*@*.example.com', 'shop@example.net'],
+  }),
+  bounce_recipients: integer({
+    doc: 'Recipients of one message with the null sender: a bounce has one.',
+    default: 1,
+    min: 1,
+    max: 100000,
+  }),
+  messages_per_connection: integer({
+    doc: 'Messages over one connection, then 421 at the next MAIL; 0 is without end.',
+    default: 0,
+    min: 0,
+    max: 100000,
+  }),
+  slow_from: integer({
+    doc: 'Percent of a limit from which on each recipient is answered later, by slow_by; 0 is never.',
+    default: 0,
+    min: 0,
+    max: 100,
+  }),
+  slow_by: durationMs({ doc: 'How much later.', default: '5s', min: '10ms', max: '60s' }),
+  log: choice(['full', 'hash', 'none'], {
+    doc: 'Addresses of mail in journal and log: as they are, as a keyed hash, or not at all.',
+    default: 'full',
+  }),
+  contact: optional(mailAddress({ doc: 'Who is to be told of what these hosts do.', example: 'abuse@example.net' })),
+  tenant: optional(
+    text({
+      doc: 'To whom these hosts belong: several subscribers may have one tenant.',
+      example: 'example-hosting',
+      pattern: NAME,
+      type: NAME_TYPE,
+    }),
+  ),
+} as const;
+
+export const network = list(
+  'A named set of prefixes with one mode and one set of settings. Prefixes of two networks may not overlap.',
+  networkFields,
+);
