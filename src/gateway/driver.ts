@@ -18,9 +18,10 @@ import { hasAccepted, type Recipient, type Transaction } from '../smtp/transacti
 import { BodyReader } from '../wire/body.ts';
 import { LineReader } from '../wire/lines.ts';
 import { SpooledBody } from '../wire/spool.ts';
-import { secureServer } from '../wire/starttls.ts';
-import type { Rooms } from './rooms.ts';
 import { FarSide } from './far-side.ts';
+import { Handshake } from './handshake.ts';
+import { factorOf, Patience } from './patience.ts';
+import type { Rooms } from './rooms.ts';
 import { messageWay, noteFar, recipientWay } from './way.ts';
 import { type Origin, refusedArrival, type Whose, Work } from './work.ts';
 
@@ -35,12 +36,6 @@ const MAX_WAITING_BYTES = 64 * 1024;
  */
 const TURN_COMMANDS = 100;
 const SEGMENT_BYTES = 64 * 1024;
-/** After our last word the host may still be sending; reading it a while lets it see the reply instead of a reset. */
-const LINGER_MS = 2000;
-/** Under pressure every deadline is a fifth of what is configured. */
-const PRESSED = 0.2;
-/** A body's rate counts after this. */
-const RATE_GRACE_MS = 30_000;
 
 export class Connection implements Receiver {
   readonly #rooms: Rooms;
@@ -51,8 +46,8 @@ export class Connection implements Receiver {
   readonly #lines = new LineReader(MAX_COMMAND_BYTES);
   readonly #id: string;
   readonly #atMs: number;
-  /** its 220 is said: `due` until that is out, then since when the handshake goes on */
-  #handshake: 'due' | number | undefined;
+  readonly #handshake: Handshake;
+  readonly #patience: Patience;
   readonly #startMs: number;
   readonly #onEnd: (connection: Connection) => void;
   #out: Buffer[] = [];
@@ -76,11 +71,6 @@ export class Connection implements Receiver {
   #feeding = false;
   /** it has had its turn of the loop */
   #resting = false;
-  #waitsSinceMs: number;
-  /** the beginning, or the end of the last transaction */
-  #idleSinceMs: number;
-  #bodySinceMs = 0;
-  #unreadSinceMs: number | undefined;
   #overLimit: Class | undefined;
 
   constructor(rooms: Rooms, socket: ByteSocket, arrival: Arrival, whose: Whose, onEnd: (c: Connection) => void) {
@@ -90,9 +80,9 @@ export class Connection implements Receiver {
     this.#onEnd = onEnd;
     this.#atMs = rooms.clock.nowMs();
     this.#startMs = rooms.clock.monotonicMs();
-    this.#waitsSinceMs = this.#startMs;
-    this.#idleSinceMs = this.#startMs;
     this.#id = newId(this.#atMs);
+    this.#patience = new Patience(rooms.clock);
+    this.#handshake = new Handshake(rooms, this.#id);
     this.#origin = {
       ...whose,
       session: this.#id,
@@ -143,9 +133,9 @@ export class Connection implements Receiver {
   };
 
   readonly #onDrain = (): void => {
-    this.#unreadSinceMs = undefined;
+    this.#patience.unread(false);
     this.#feed();
-    if (this.#handshake === 'due') this.#shakeHands();
+    if (this.#handshake.isDue) this.#shakeHands();
   };
 
   readonly #onGone = (): void => this.#leave();
@@ -169,7 +159,7 @@ export class Connection implements Receiver {
     const far = new FarSide(farSession(this.#arrival, config), {
       answered: (slot, reply, offer) => {
         if (this.#isOver()) return;
-        this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
+        this.#patience.spoken();
         if (slot.passedOn?.verb === 'MAIL') this.#noteFar();
         this.#step({ kind: 'answer', slot, reply, ...(offer && { offer }) });
         this.#feed();
@@ -228,37 +218,26 @@ export class Connection implements Receiver {
     return this.#arrival.source;
   }
 
-  /** Called about every 250 ms: whatever has taken too long, measured from its beginning and not from its last byte. */
+  /** Called about every 250 ms. */
   checkDeadlines(nowMs: number, pressed: boolean): void {
     const { limits, tls } = this.#rooms.config;
-    const factor = pressed ? PRESSED : 1;
-    if (typeof this.#handshake === 'number') {
-      if (nowMs - this.#handshake > tls.handshakeTimeout * factor)
+    if (this.#handshake.isUnderWay) {
+      if (this.#handshake.isLate(nowMs, tls.handshakeTimeout * factorOf(pressed)))
         this.#noTls('timeout', 'the handshake took too long');
       return;
     }
-    if (this.#closing) {
-      // Under pressure the descriptor is worth more than a refusal that is surely read.
-      const lingerMs = pressed ? 0 : LINGER_MS;
-      if (nowMs - this.#waitsSinceMs > lingerMs && this.#socket.writableLength === 0) this.#socket.destroy();
-      else if (nowMs - this.#waitsSinceMs > limits.writeTimeout * factor) this.#socket.destroy();
-      return;
-    }
-    if (this.#unreadSinceMs !== undefined && nowMs - this.#unreadSinceMs > limits.writeTimeout * factor) {
-      // It does not read, so there is no one to tell; but it is recorded.
-      this.#step({ kind: 'stop', class: 'limit.time' });
-      this.#socket.destroy();
-      return;
-    }
-    if (this.#body) {
-      const tookMs = nowMs - this.#bodySinceMs;
-      const slow = tookMs > RATE_GRACE_MS && this.#body.receivedBytes < (tookMs / 1000) * limits.dataRate;
-      if (slow || tookMs > limits.dataTimeout * factor) this.stop('limit.time');
-    } else if (this.#isHostsTurn() && nowMs - this.#waitsSinceMs > limits.commandTimeout * factor) {
-      this.stop('limit.time');
-    } else if (this.#isHostsTurn() && nowMs - this.#idleSinceMs > limits.idleTimeout * factor) {
-      this.stop('limit.time');
-    }
+    const moment = {
+      isClosing: this.#closing,
+      isHostsTurn: this.#isHostsTurn(),
+      bodyBytes: this.#body?.receivedBytes,
+      unreadBytes: this.#socket.writableLength,
+    };
+    const late = this.#patience.late(moment, limits, nowMs, pressed);
+    if (late === undefined) return;
+    if (late === 'told') return this.stop('limit.time');
+    // It does not read, so there is no one to tell; but it is recorded.
+    if (late === 'deaf') this.#step({ kind: 'stop', class: 'limit.time' });
+    this.#socket.destroy();
   }
 
   #data(chunk: Buffer): void {
@@ -315,7 +294,7 @@ export class Connection implements Receiver {
     const isUnread = this.#socket.writableLength > MAX_WAITING_BYTES;
     this.#far?.hold(isUnread);
     const full = isUnread || this.#lines.pendingBytes > MAX_PENDING_BYTES;
-    if (full || this.#resting || this.#handshake === 'due') this.#socket.pause();
+    if (full || this.#resting || this.#handshake.isDue) this.#socket.pause();
     else if (this.#socket.isPaused()) this.#socket.resume();
   }
 
@@ -334,7 +313,7 @@ export class Connection implements Receiver {
       if (this.#ended && !this.#session.isAsking) this.#step({ kind: 'gone' });
       return false;
     }
-    this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
+    this.#patience.spoken();
     this.#step(typeof line === 'string' ? { kind: 'line', line } : { kind: 'line-fault', fault: line.fault });
     return true;
   }
@@ -384,7 +363,7 @@ export class Connection implements Receiver {
     work.inFlight = false;
     this.#isJudging = false;
     work.outcome = outcome;
-    this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
+    this.#patience.spoken();
     if (this.#isOver()) {
       // The host went away meanwhile; what became of its message is recorded all the same.
       this.#finish(work, 'session.gone');
@@ -420,7 +399,7 @@ export class Connection implements Receiver {
         return this.#startBody();
       case 'secure':
         // What comes now is for TLS to read.
-        this.#handshake = 'due';
+        this.#handshake.due();
         this.#socket.pause();
         return;
       case 'end':
@@ -447,10 +426,10 @@ export class Connection implements Receiver {
       answer = refusal('error.internal', work.transaction.id, this.#rooms.config.gateway.helpUrl);
     }
     // The first recipient that stands makes it a message; what is only begun is no use of a session.
-    if (answer.code < 300 && !hasAccepted(work.transaction)) this.#idleSinceMs = this.#rooms.clock.monotonicMs();
+    if (answer.code < 300 && !hasAccepted(work.transaction)) this.#patience.used();
     work.recipientClasses[slot.recipientIndex] = answer.class ?? 'accepted.clean';
     if (this.#isOver() || this.#work !== work) return;
-    this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
+    this.#patience.spoken();
     this.#step({ kind: 'recipient', slot, reply: answer });
     this.#feed();
   }
@@ -468,7 +447,7 @@ export class Connection implements Receiver {
     const { limits } = this.#rooms.config;
     const spool = new SpooledBody(this.#rooms.budget, limits.bodyMemory, this.#rooms.spoolDir);
     this.#body = new BodyReader(spool, { maxLineBytes: limits.bodyLine, maxSizeBytes: limits.messageSize });
-    this.#bodySinceMs = this.#rooms.clock.monotonicMs();
+    this.#patience.bodyBegins();
     this.#work?.relay?.bodyBegins();
   }
 
@@ -482,7 +461,7 @@ export class Connection implements Receiver {
       this.#body = undefined;
     }
     this.#work = undefined;
-    if (hasAccepted(work.transaction)) this.#idleSinceMs = this.#rooms.clock.monotonicMs();
+    if (hasAccepted(work.transaction)) this.#patience.used();
     if (answer) work.outcome = answer;
     work.relay?.abandon();
     if (!work.inFlight) this.#finish(work, why);
@@ -503,34 +482,28 @@ export class Connection implements Receiver {
     this.#out = [];
     this.#outBytes = 0;
     if (this.#gone || !this.#socket.writable) return;
-    if (!this.#socket.write(bytes)) this.#unreadSinceMs ??= this.#rooms.clock.monotonicMs();
+    if (!this.#socket.write(bytes)) this.#patience.unread(true);
     if (this.#closing) this.#endSocket();
-    else if (this.#handshake === 'due' && !this.#socket.writableNeedDrain) this.#shakeHands();
+    else if (this.#handshake.isDue && !this.#socket.writableNeedDrain) this.#shakeHands();
   }
 
   /** The 220 is out and nothing of the host's was read behind its STARTTLS. */
   #shakeHands(): void {
-    const { tls, clock } = this.#rooms;
     const socket = this.#socket;
     socket.off('data', this.#onData);
     socket.off('end', this.#onEnded);
     socket.off('drain', this.#onDrain);
     socket.off('error', this.#onGone);
     socket.off('close', this.#onGone);
-    this.#handshake = clock.monotonicMs();
-    this.#socket = secureServer(socket, {
-      context: tls.contextOf(this.#arrival.destination),
-      contextFor: (name) => tls.contextFor(name),
+    this.#socket = this.#handshake.begin(socket, this.#arrival.destination, {
       secured: (facts) => this.#secured(facts),
       failed: (cause, detail) => this.#noTls(cause, detail),
     });
   }
 
   #secured(facts: TlsFacts): void {
-    this.#handshake = undefined;
     this.#origin = { ...this.#origin, tls: facts };
-    this.#rooms.counts.handshake(facts.isResumed ? 'resumed' : 'done');
-    this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
+    this.#patience.spoken();
     this.#step({ kind: 'secured' });
     this.#listen();
     this.#socket.resume();
@@ -539,25 +512,21 @@ export class Connection implements Receiver {
   /** The handshake has failed, or TLS has later: nothing can be said any more. */
   #noTls(cause: TlsCause, detail: string): void {
     if (this.#gone) return;
-    if (this.#handshake !== undefined) {
-      const { log, counts } = this.#rooms;
-      counts.handshake(this.#closing ? 'stopped' : cause);
-      log.write('info', 'tls.handshake', { session: this.#id, cause, detail });
-      if (!this.#closing) this.#recordRefusal(classOfFailure(cause), cause);
-    }
+    const wasHandshake = this.#handshake.failed(cause, detail, this.#closing);
+    if (wasHandshake && !this.#closing) this.#recordRefusal(classOfFailure(cause), cause);
     this.#leave();
   }
 
   #close(byQuit: boolean): void {
     if (this.#closing) return;
     this.#closing = true;
-    if (typeof this.#handshake === 'number') {
+    if (this.#handshake.isUnderWay) {
       this.#socket.destroy();
       return;
     }
     // Octets behind a QUIT are left unread too: closing over them would reset the connection and lose the 221.
     this.#mayHangUp = byQuit && this.#lines.pendingBytes === 0;
-    this.#waitsSinceMs = this.#rooms.clock.monotonicMs();
+    this.#patience.spoken();
     const refused = this.#session.lastRefusal;
     if (this.#transactions === 0 && refused !== undefined) this.#recordRefusal(refused);
     else if (refused === undefined && turnedAway(this.#session)) {

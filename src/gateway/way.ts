@@ -48,7 +48,7 @@ export async function recipientWay(rooms: Rooms, work: Work, recipient: Recipien
   work.wouldBe ??= wouldBe;
   if (verdict.kind !== 'accept') return refused(rooms, work, verdict.class, lockText(rooms));
   const { transaction } = work;
-  const sender = decideSender(work.origin.network, transaction.from.path, recipientsBefore(work, recipient));
+  const sender = decideSender(work.origin.network, transaction.from.path, () => recipientsBefore(work, recipient));
   if (sender) {
     work.wouldBe ??= sender.wouldBe;
     if (sender.verdict.kind !== 'accept') return refused(rooms, work, sender.verdict.class);

@@ -3,6 +3,7 @@
  * removed without a configuration.
  */
 import type { Family } from '../kit/address.ts';
+import { OWN_MARK_BITS } from '../kit/own-mark.ts';
 
 export const FAMILIES = [4, 6] as const satisfies readonly Family[];
 
@@ -17,7 +18,7 @@ export const MARK = {
   proxy: '0x1000000/0xf000000',
   letThrough: '0x2000000/0xf000000',
   refuse: '0x3000000/0xf000000',
-  own: '0x4000000/0xf000000',
+  own: `0x${OWN_MARK_BITS.toString(16)}/0xf000000`,
   none: '0x0/0xf000000',
 } as const;
 

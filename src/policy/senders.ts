@@ -29,11 +29,11 @@ export type SenderRules = {
   readonly bounceRecipients: number;
 };
 
-/** Of one more recipient, behind so many that were asked about; undefined when there is nothing against it. */
-export function decideSender(rules: SenderRules, path: string, recipientsBefore: number): Decision | undefined {
+/** Of one more recipient; how many were asked about before is asked of a bounce alone. Undefined: nothing is against it. */
+export function decideSender(rules: SenderRules, path: string, recipientsBefore: () => number): Decision | undefined {
   if (!isPermitted(rules.senders, path))
     return applyMode({ kind: 'reject', class: 'sender.not-permitted' }, rules.mode);
-  if (path === '<>' && recipientsBefore >= rules.bounceRecipients)
+  if (path === '<>' && recipientsBefore() >= rules.bounceRecipients)
     return applyMode({ kind: 'reject', class: 'sender.bounce' }, rules.mode);
   return undefined;
 }

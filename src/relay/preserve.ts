@@ -7,6 +7,7 @@
  */
 import type { Config } from '../config/schema.ts';
 import type { End } from '../kit/sockaddr.ts';
+import { OWN_MARK_BITS } from '../kit/own-mark.ts';
 import type { ByteSocket } from '../kit/tcp.ts';
 import { connectFrom } from '../kit/tcp-open.ts';
 import type { Class } from '../policy/classes.ts';
@@ -22,10 +23,7 @@ import { type FarConnection, PreservedTransaction } from './preserved-transactio
 import type { AnsweredTransaction, Counters, FarHello, FarReply, FarSession, MailFrom } from './relay.ts';
 import { sendMsFor } from './smarthost.ts';
 import { startTls } from './start-tls.ts';
-import { type Answer, type Fault, type Step, Upstream } from './upstream.ts';
-
-/** Packets of these connections carry it (guard/names.ts, MARK.own), so that the kernel knows them when they come back. */
-export const OWN_MARK_BITS = 0x4000000;
+import { type Answer, type Fault, LINE_BREAK, type Step, Upstream } from './upstream.ts';
 
 export type PreserveOptions = {
   /** to the server; rejects with `signal`'s reason when that is aborted */
@@ -33,10 +31,6 @@ export type PreserveOptions = {
   readonly connectMs: number;
   readonly maxSizeBytes: number;
 } & FarConnection['options'];
-
-// What would end a command line. The session core lets none of these through; here they would become commands.
-// biome-ignore lint: control characters are the point
-const LINE_BREAK = /[\r\n\0]/;
 
 const QUIT = 'QUIT';
 const STARTTLS = 'STARTTLS';
@@ -171,7 +165,7 @@ export class PreservedSession implements FarSession, FarConnection {
 
   async say(line: string): Promise<FarReply> {
     if (line === QUIT) this.#hasQuit = true;
-    return this.passOn(await this.ask(line, line.toUpperCase() === 'RSET' ? 'rset' : 'other'));
+    return this.passOn(await this.ask(line, line === 'RSET' ? 'rset' : 'other'));
   }
 
   begin(from: MailFrom): AnsweredTransaction {

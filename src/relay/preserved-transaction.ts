@@ -109,12 +109,9 @@ export class PreservedTransaction implements AnsweredTransaction {
     if (this.#state !== 'sending') this.#state = 'over';
   }
 
+  /** Whoever refuses it is left (`Upstream`). */
   #reset(): void {
-    void this.#far.ask('RSET', 'rset').then((answer) => {
-      if (answer.kind === 'reply' && answer.code >= 400) {
-        this.#far.upstream?.poison('upstream.garbage', `RSET was answered with ${answer.code}`);
-      }
-    });
+    void this.#far.ask('RSET', 'rset');
   }
 
   #failure(of: Class, detail: string): FarReply {

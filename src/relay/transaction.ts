@@ -17,7 +17,7 @@ import { DOTTED, type Frame, isChunk, lastChunk, pieces } from './frame.ts';
 import type { Lease, Pool } from './pool.ts';
 import type { Counters, FarReply, MailFrom, Recipient, RelayTransaction } from './relay.ts';
 import type { Server } from './server.ts';
-import type { Answer, Fault, Step, Upstream } from './upstream.ts';
+import { type Answer, type Fault, LINE_BREAK, type Step, type Upstream } from './upstream.ts';
 
 export type TransactionOptions = {
   readonly source: string;
@@ -40,9 +40,6 @@ type Opened = { readonly kind: 'open'; readonly lease: Lease; readonly data: Ans
 
 const NONE: ReadonlySet<Server> = new Set();
 const DATA: Command = { line: 'DATA', step: 'data' };
-// What would end a command line. The session core lets none of these through; here they would become commands.
-// biome-ignore lint: control characters are the point
-const LINE_BREAK = /[\r\n\0]/;
 
 export class SmarthostTransaction implements RelayTransaction {
   readonly #options: TransactionOptions;

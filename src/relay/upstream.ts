@@ -58,6 +58,10 @@ const GOOD: Readonly<Record<Step, (code: number) => boolean>> = {
   other: (code) => code < 300,
 };
 
+/** What would end a command line. The session core lets none of these through; here they would become commands. */
+// biome-ignore lint: control characters are the point
+export const LINE_BREAK = /[\r\n\0]/;
+
 type Question = {
   readonly step: Step;
   readonly timeoutMs: number;

@@ -27,12 +27,17 @@ export function reply(code: number, ...lines: string[]): Reply {
   const key = `${code} ${lines.join('\n')}`;
   let found = made.get(key);
   if (!found) {
-    const last = lines.length - 1;
-    const text = lines.map((line, i) => `${code}${i === last ? ' ' : '-'}${line}`.slice(0, MAX_LINE - 2)).join('\r\n');
     if (made.size >= MAX_MADE) made.clear();
-    made.set(key, (found = { code, bytes: Buffer.from(`${text}\r\n`, 'latin1') }));
+    made.set(key, (found = replyOnce(code, lines)));
   }
   return found;
+}
+
+/** The same for lines that are one host's alone; they may be a server's, printable. */
+export function replyOnce(code: number, lines: readonly string[]): Reply {
+  const last = lines.length - 1;
+  const text = lines.map((line, i) => `${code}${i === last ? ' ' : '-'}${line}`.slice(0, MAX_LINE - 2)).join('\r\n');
+  return { code, bytes: Buffer.from(`${text}\r\n`, 'latin1') };
 }
 
 /** `text` stands in the place of the class's own, `note` behind it: when to try again. */
@@ -47,7 +52,8 @@ export type How = {
  * A refusal of our own: `550 5.7.1 Text [spam.gtube id=0ABC... https://.../spam.gtube]`.
  *
  * `as` overrules the class's own severity where configuration does: a class that is 5xx by nature deferred, or the
- * reverse. A 421 closes the connection, and a 4yz that does is 421 (RFC 5321 section 3.8). The id and the URL are never cut: the text is.
+ * reverse. A 421 closes the connection, and a 4yz that does is 421 (RFC 5321 section 3.8). The id and the URL are never
+ * cut: the text is.
  */
 export function refusal(of: Class, id: string, helpUrl: string, how: How = {}): Reply {
   const entry = entryOf(of);

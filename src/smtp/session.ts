@@ -11,7 +11,7 @@
 import type { Class } from '../policy/classes.ts';
 import { type Capabilities, isStartTls, noCapabilities, type Offer } from './capabilities.ts';
 import { type Command, isOtherProtocol, parseCommand, type Verb } from './command.ts';
-import { type How, type Reply, refusal, reply } from './reply.ts';
+import { type How, type Reply, refusal, reply, replyOnce } from './reply.ts';
 import type { Recipient, Transaction } from './transaction.ts';
 import type { Dialog, PassedOn, SessionOptions } from './verb/dialog.ts';
 import { data } from './verb/data.ts';
@@ -274,8 +274,9 @@ export class Session implements Dialog {
       this.offered = offer?.capabilities ?? noCapabilities;
     }
     if (!isGood && verb === 'MAIL') this.#refusedMail = answer;
-    if (offer)
-      this.#answered(slot, reply(answer.code, ...offer.lines.filter((line) => !this.isEncrypted || !isStartTls(line))));
+    // Inside TLS it is not offered again.
+    const lines = this.isEncrypted ? offer?.lines.filter((line) => !isStartTls(line)) : offer?.lines;
+    if (lines) this.#answered(slot, replyOnce(answer.code, lines));
     else this.#answered(slot, verb === 'QUIT' ? { ...answer, close: true } : answer);
   }
 

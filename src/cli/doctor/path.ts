@@ -5,10 +5,10 @@
 import type { Config } from '../../config/schema.ts';
 import { canonicalOf, parseAddress, type Prefix } from '../../kit/address.ts';
 import { asFileUser } from '../../kit/native-socket.ts';
+import { OWN_MARK_BITS } from '../../kit/own-mark.ts';
 import { connectFrom, connectTo } from '../../kit/tcp-open.ts';
 import type { TcpSocket } from '../../kit/tcp.ts';
 import { userOf } from '../../kit/users.ts';
-import { OWN_MARK_BITS } from '../../relay/preserve.ts';
 import type { Finding } from './finding.ts';
 
 const TRY_MS = 3000;

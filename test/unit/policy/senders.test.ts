@@ -36,7 +36,7 @@ for (const bad of ['', 'a', '@a.example', '*', '*@*', 'a*@a.example', '*@a', '<a
 
 test('a bounce to so many and no more; in mode "observe" it passes and is noted', () => {
   const rules = { mode: 'enforce', senders: patterns('*@a.example'), bounceRecipients: 2 };
-  const of = (path: string, before: number, mode = 'enforce') => decideSender({ ...rules, mode }, path, before);
+  const of = (path: string, before: number, mode = 'enforce') => decideSender({ ...rules, mode }, path, () => before);
   assert.deepEqual([of('<>', 0), of('<>', 1), of('<x@a.example>', 99)], [undefined, undefined, undefined]);
   assert.equal(of('<>', 2)?.verdict.class, 'sender.bounce');
   assert.equal(of('<x@b.example>', 0)?.verdict.class, 'sender.not-permitted');
