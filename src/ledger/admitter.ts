@@ -93,7 +93,7 @@ export class Admitter {
     if (this.#released.length === 0) this.#say({ kind: 'returned', of: 'connections', recall });
   }
 
-  /** To be called each SWEEP_MS: what was not needed since the call before goes back. */
+  /** To be called now and then: what was not needed since the call before goes back. */
   sweep(): void {
     this.#giveBack(this.#holdings.sweep());
     for (const source of this.#tight.keys()) this.#isTight(source);

@@ -60,6 +60,8 @@ export type LedgerOptions = LedgerSettings & {
   readonly worker: number;
   readonly clock: Clock;
   readonly log: Log;
+  /** after how long credit that is not used goes back: once or twice this */
+  readonly sweepMs?: number;
 };
 
 export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledger {
@@ -118,7 +120,7 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
     admitter.sweep();
     purse.sweep();
   };
-  const timers = [setInterval(flush, FLUSH_MS), setInterval(sweep, SWEEP_MS)];
+  const timers = [setInterval(flush, FLUSH_MS), setInterval(sweep, options.sweepMs ?? SWEEP_MS)];
   const stopTimers = (): void => timers.forEach((timer) => clearInterval(timer));
   signal.addEventListener('abort', stopTimers, { once: true });
 

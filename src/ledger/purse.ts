@@ -2,7 +2,7 @@
  * What a worker may still count of each limit without asking: leases that the keeper granted beyond what was asked for.
  *
  * Far from a limit one question serves many messages; near it each asks, since what is given beyond the need is a part of
- * what is left. What is not used for a second or two goes back, and at once what the keeper recalls. While the keeper is
+ * what is left. What is not used for a while goes back, and at once what the keeper recalls. While the keeper is
  * away `gateway.keeper_failure` says what happens, and what was counted without it is told when it is back.
  */
 import type { Clock } from '../kit/clock.ts';
@@ -130,7 +130,7 @@ export class Purse {
     if (this.#back.length === 0) this.#say({ kind: 'returned', of: 'limits', recall });
   }
 
-  /** To be called each second: what was not used since the call before goes back. */
+  /** To be called now and then: what was not used since the call before goes back. */
   sweep(): void {
     const nowMs = this.#clock.nowMs();
     for (const [subject, rules] of this.#held) {

@@ -12,6 +12,9 @@ import { checkToKeeper, type FromKeeper, type Lock, type ToKeeper } from '../../
 import { inbox, type Inbox, until } from '../../kit/wait.ts';
 import { attempt, counts } from './sample.ts';
 
+/** long beside what a busy machine keeps a timer waiting */
+const SWEEP_MS = 500;
+
 let dir: string;
 let path: string;
 let stop: AbortController;
@@ -144,9 +147,9 @@ test('what a connection was admitted serves the next of its source at once, with
   assert.equal(k.admission.connections, 3);
 });
 
-test('what is not used goes back after a second or two, all in one message; what is used does not', async () => {
+test('what is not used goes back in a while, all in one message; what is used does not', async () => {
   const k = await keeper();
-  const l = ledger();
+  const l = ledger({ sweepMs: SWEEP_MS });
   await l.ready;
   for (let i = 0; i < 3; i++) await l.admit('198.51.100.7', 9);
   for (let i = 0; i < 2; i++) await l.admit('192.0.2.1', 9);
@@ -158,10 +161,8 @@ test('what is not used goes back after a second or two, all in one message; what
   const now = setInterval(() => {
     assert.equal(l.admit('192.0.2.1', 9), 'ok');
     l.release('192.0.2.1');
-  }, 20);
-  const began = performance.now();
+  }, 1);
   const { sources } = await next(k.got, 'release');
-  assert.ok(performance.now() - began > 900);
   assert.deepEqual(sources, [
     { source: '198.51.100.7', count: 2 },
     { source: '192.0.2.1', count: 1 },
@@ -223,7 +224,7 @@ test('without a keeper and with keeper_failure = "defer" the answer is away', as
 test('a keeper that is silent costs 250 ms, and a late answer is put right', async () => {
   const k = await keeper();
   k.answers = false;
-  const l = ledger({ workers: 1 });
+  const l = ledger({ workers: 1, sweepMs: SWEEP_MS });
   await l.ready;
   const start = performance.now();
   const answers = await Promise.all([
@@ -258,7 +259,7 @@ test('a keeper that is silent costs 250 ms, and a late answer is put right', asy
 test('a late yes for a connection that was refused is given back', async () => {
   const k = await keeper();
   k.answers = false;
-  const l = ledger({ keeperFailure: 'defer' });
+  const l = ledger({ keeperFailure: 'defer', sweepMs: SWEEP_MS });
   await l.ready;
   assert.equal(await l.admit('198.51.100.7', 2), 'away');
   const [ask] = (await next(k.got, 'admit')).asks;
