@@ -20,7 +20,7 @@ export function configMarkdown(): string {
     'Besides the values themselves, these are checked:',
     [...rules.map(({ doc }) => doc), ...subscriberDocs, ...outsideDocs].map((doc) => `- ${doc}`).join('\n'),
     '## What a reload changes',
-    `SIGHUP loads the file again. When anything in it is wrong, all of the old configuration stays, and the log and a metric say so. These keys need a restart; until then they keep their old value, and the log says so: ${restartKeys.map((key) => `\`${key}\``).join(', ')}. Under \`postern run\` a change to the first four refuses the whole reload, so that a role that crashes never starts with half of a change.`,
+    `SIGHUP loads the file again. When anything in it is wrong, all of the old configuration stays, and the log and a metric say so. These keys need a restart; until then they keep their old value, and the log says so: ${restartKeys.map((key) => `\`${key}\``).join(', ')}. Under \`postern run\` a change to the first four refuses the whole reload, so that a role that crashes never starts with half of a change. A reload that brings the first \`egress = "preserve"\` is refused, too: workers need a right for it that they are started with.`,
   ];
   return `${parts.join('\n\n')}\n`;
 }

@@ -1,8 +1,9 @@
 /**
- * What a role does on SIGHUP: load the file again; valid → the role gets the new configuration, invalid → the old one
- * stays and every error is logged. Never throws, never ends a process.
+ * What a role does on SIGHUP: load the file again; valid → the role gets the new configuration, invalid or not to be had
+ * without a restart → the old one stays and every error is logged. Never throws, never ends a process.
  */
 import type { Log } from '../kit/log.ts';
+import { egressNeedsRestart } from './egress.ts';
 import { loadConfig } from './load.ts';
 import type { Outside } from './outside.ts';
 import type { Config } from './schema.ts';
@@ -53,6 +54,13 @@ export function createReloader(
         log.write('error', 'config.invalid', { file, line, key, value, expected });
       }
       log.write('error', 'config.kept', { errors: result.errors.length });
+      return;
+    }
+    const refused = egressNeedsRestart(config, result.config);
+    if (refused !== undefined) {
+      errors++;
+      log.write('error', 'config.refused', { error: refused });
+      log.write('error', 'config.kept', { errors: 1 });
       return;
     }
     const next = keepRunning(config, result.config, log);

@@ -42,12 +42,16 @@ export function mangleTable(config: Config, family: Family): Table {
   const { inside, port } = config.intercept;
   const groups = groupsOf(config).filter(({ prefixes }) => setMembers(prefixes, family).length > 0);
   const preserve = keepsSource(config);
+  const icmp = family === 4 ? 'icmp' : 'ipv6-icmp';
   const from = preserve ? `${TO_25} -g` : '-g';
   return {
     name: 'mangle',
     jumps: [
-      { from: 'PREROUTING', rule: `${preserve ? TO_OR_FROM_25 : TO_25} -j ${CHAIN.prerouting}` },
-      ...(preserve ? [{ from: 'OUTPUT', rule: `${TO_25} -j ${CHAIN.own}` }] : []),
+      {
+        from: 'PREROUTING',
+        rules: (preserve ? [TO_OR_FROM_25, `-p ${icmp}`] : [TO_25]).map((match) => `${match} -j ${CHAIN.prerouting}`),
+      },
+      ...(preserve ? [{ from: 'OUTPUT', rules: [`${TO_25} -j ${CHAIN.own}`] }] : []),
     ],
     chains: [
       {
@@ -58,7 +62,13 @@ export function mangleTable(config: Config, family: Family): Table {
           `${NO_SYN} -m socket --transparent -m connmark ! --mark ${MARK.letThrough} -g ${CHAIN.divert}`,
           // Where a host and a worker have chosen the same port by chance, one entry tracks two connections, and takes
           // packets of either for invalid; those have no connection mark.
-          ...(preserve ? [`${NO_SYN} -m socket --transparent -m conntrack --ctstate INVALID -g ${CHAIN.divert}`] : []),
+          ...(preserve
+            ? [
+                `${NO_SYN} -m socket --transparent -m conntrack --ctstate INVALID -g ${CHAIN.divert}`,
+                // What a router says of a worker's packet is the worker's: not reachable, or too large (RFC 1191, 8201).
+                `-p ${icmp} -m socket --transparent -m connmark ! --mark ${MARK.letThrough} -g ${CHAIN.divert}`,
+              ]
+            : []),
           ...inside.map((name) => `-i ${name} ${from} ${CHAIN.mail}`),
         ],
       },
@@ -179,9 +189,9 @@ export function filterTable({ intercept: { inside, port } }: Config, workerUid: 
   return {
     name: 'filter',
     jumps: [
-      { from: 'INPUT', rule: `-p tcp -j ${CHAIN.input}` },
-      { from: 'FORWARD', rule: `${TO_25} -j ${CHAIN.forward}` },
-      { from: 'OUTPUT', rule: `${TO_25} -j ${CHAIN.output}` },
+      { from: 'INPUT', rules: [`-p tcp -j ${CHAIN.input}`] },
+      { from: 'FORWARD', rules: [`${TO_25} -j ${CHAIN.forward}`] },
+      { from: 'OUTPUT', rules: [`${TO_25} -j ${CHAIN.output}`] },
     ],
     chains: [
       {

@@ -9,7 +9,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { keepsSource } from '../config/egress.ts';
+import { egressNeedsRestart, keepsSource } from '../config/egress.ts';
 import { loadConfig } from '../config/load.ts';
 import { system } from '../config/outside.ts';
 import type { Config } from '../config/schema.ts';
@@ -66,6 +66,7 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
 
 class Supervisor {
   readonly #options: SuperviseOptions;
+  readonly #first: Config;
   #config: Config;
   readonly #program: Program;
   readonly #out: LineSink;
@@ -81,6 +82,7 @@ class Supervisor {
 
   constructor(options: SuperviseOptions, config: Config, sinks: { readonly out: LineSink; readonly err: LineSink }) {
     this.#options = options;
+    this.#first = config;
     this.#config = config;
     this.#program = { ...options.program, runDir: config.gateway.runDir, keepsSource: keepsSource(config) };
     this.#out = sinks.out;
@@ -242,10 +244,8 @@ class Supervisor {
     const errors = keys
       .filter(([, was, is]) => was !== is)
       .map(([key, was, is]) => `${key} = ${is}: was ${was}, and changes only with a restart; nothing was reloaded`);
-    // A worker that runs cannot be given a capability.
-    if (keepsSource(next) && !this.#program.keepsSource)
-      errors.push('egress = "preserve": the first network to have it needs a restart; nothing was reloaded');
-    return errors;
+    const egress = egressNeedsRestart(this.#first, next);
+    return egress === undefined ? errors : [...errors, egress];
   }
 
   /** Workers first, so that what they still say is recorded; the rules stay. */

@@ -240,6 +240,44 @@ describe('systemd', { skip }, () => {
     configure();
   });
 
+  test('the first egress = "preserve" is refused at a reload, and whoever reloads is told; with a restart it is there', async () => {
+    const preserve = (text: string): string => `${text}egress = "preserve"\n`;
+    const kept = await machine.ask('cat', '/var/cache/postern/postern.toml');
+    configure(preserve);
+    const reload = await machine.run('systemctl', 'reload', 'postern-guard');
+    assert.notEqual(reload.code, 0);
+    const said = await machine.ask('journalctl', '-b', '-o', 'cat', '-u', 'postern*', '-g', 'needs a restart');
+    const lines = said.split('\n');
+    assert.ok(
+      lines.includes(
+        'egress = "preserve": the first network or subscriber to have it needs a restart; nothing was reloaded',
+      ),
+    );
+    await until(
+      'refused by all',
+      async () => {
+        const { stdout } = await machine.run('journalctl', '-b', '-o', 'cat', '-u', 'postern*', '-g', 'config.refused');
+        return stdout.split('\n').filter((line) => line.startsWith('{')).length === 4;
+      },
+      60_000,
+    );
+    assert.equal(await machine.ask('cat', '/var/cache/postern/postern.toml'), kept);
+
+    await machine.ask('systemctl', 'daemon-reload');
+    await machine.ask('systemctl', 'restart', 'postern.target');
+    await until(
+      'intercepting',
+      async () => /Intercepting: yes/.test((await machine.run('postern', 'status')).stdout),
+      60_000,
+    );
+    const status = `/proc/${await mainPid('postern-worker@1')}/status`;
+    assert.match(await machine.ask('grep', '-h', 'CapEff', status), /0000000000002000$/);
+    await machine.ask('systemctl', 'reload', 'postern-guard');
+    assert.match(await machine.ask('cat', '/var/cache/postern/postern.toml'), /preserve/);
+    configure();
+    await machine.ask('systemctl', 'reload', 'postern-guard');
+  });
+
   test('while the file is wrong, a role that has to start takes the last one that was right', async () => {
     configure((text) => text.slice(0, text.indexOf('servers')));
     for (const unit of ['postern-guard', 'postern-keeper', 'postern-worker@1']) {

@@ -96,6 +96,32 @@ test('keys that need a restart keep their value, and the log says so each time; 
   assert.equal(reload.errors, 0);
 });
 
+test('the first network or subscriber with egress = "preserve" needs a restart: the reload is refused', async () => {
+  const preserve = 'egress = "preserve"\n';
+  const one = '[[subscriber]]\nname = "web"\nprefixes = ["198.51.100.17"]\n';
+  const log = new MemoryLog();
+  let applied = 0;
+  const reload = createReloader(file, await running(), log, () => void applied++);
+  for (const next of [`${goodToml}${preserve}`, `${goodToml}${one}${preserve}`]) {
+    writeFileSync(file, next);
+    await reload();
+  }
+  assert.deepEqual([applied, reload.errors], [0, 2]);
+  assert.deepEqual(log.events.slice(0, 2), ['error config.refused', 'error config.kept']);
+  assert.match(
+    String(log.lines[0]?.[2]?.['error']),
+    /^egress = "preserve": the first network or subscriber .* restart/,
+  );
+
+  // Whoever was started with it has what it needs, also when it was gone for a while.
+  const kept = createReloader(file, await running(`${goodToml}${preserve}`), log, () => void applied++);
+  for (const next of [goodToml, `${goodToml}${one}${preserve}`]) {
+    writeFileSync(file, next);
+    await kept();
+  }
+  assert.deepEqual([applied, kept.errors], [2, 0]);
+});
+
 test('what cannot be applied counts as an error and leaves the next reload possible', async () => {
   const log = new MemoryLog();
   let fail = true;
