@@ -51,8 +51,8 @@ function learnSpelling(desired: DesiredState, kernel: KernelState, spelling: Spe
     for (const { name, chains, jumps } of desired.families[family].tables) {
       const printed = (chain: string): string[] => (tables.get(name)?.get(chain) ?? []).map(({ rule }) => rule);
       for (const chain of chains) spelling.learn(`${family} ${name} ${chain.name}`, chain.rules, printed(chain.name));
-      for (const { from, rule } of jumps)
-        spelling.learn(`${family} ${name} ${from} jump`, [rule], printed(from).slice(0, 1));
+      for (const { from, rules } of jumps)
+        spelling.learn(`${family} ${name} ${from} jump`, rules, printed(from).slice(0, rules.length));
     }
   }
 }

@@ -29,6 +29,11 @@ const CHAIN = {
 const TO_25 = '-p tcp -m tcp --dport 25';
 /** to it, and what servers answer to workers that call them from a host's address */
 const TO_OR_FROM_25 = '-p tcp -m multiport --ports 25';
+/** what a router says of a packet: no way there, or too large (RFC 1191, RFC 8201); no redirects, no pings */
+const UNREACHABLE: Readonly<Record<Family, readonly string[]>> = {
+  4: ['-p icmp -m icmp --icmp-type 3'],
+  6: ['-p ipv6-icmp -m icmp6 --icmpv6-type 1', '-p ipv6-icmp -m icmp6 --icmpv6-type 2'],
+};
 const SYN = '--tcp-flags FIN,SYN,RST,ACK SYN';
 const NO_SYN = `-p tcp -m tcp ! ${SYN}`;
 const REJECT = '-j REJECT --reject-with tcp-reset';
@@ -42,14 +47,15 @@ export function mangleTable(config: Config, family: Family): Table {
   const { inside, port } = config.intercept;
   const groups = groupsOf(config).filter(({ prefixes }) => setMembers(prefixes, family).length > 0);
   const preserve = keepsSource(config);
-  const icmp = family === 4 ? 'icmp' : 'ipv6-icmp';
   const from = preserve ? `${TO_25} -g` : '-g';
   return {
     name: 'mangle',
     jumps: [
       {
         from: 'PREROUTING',
-        rules: (preserve ? [TO_OR_FROM_25, `-p ${icmp}`] : [TO_25]).map((match) => `${match} -j ${CHAIN.prerouting}`),
+        rules: (preserve ? [TO_OR_FROM_25, ...UNREACHABLE[family]] : [TO_25]).map(
+          (match) => `${match} -j ${CHAIN.prerouting}`,
+        ),
       },
       ...(preserve ? [{ from: 'OUTPUT', rules: [`${TO_25} -j ${CHAIN.own}`] }] : []),
     ],
@@ -65,8 +71,9 @@ export function mangleTable(config: Config, family: Family): Table {
           ...(preserve
             ? [
                 `${NO_SYN} -m socket --transparent -m conntrack --ctstate INVALID -g ${CHAIN.divert}`,
-                // What a router says of a worker's packet is the worker's: not reachable, or too large (RFC 1191, 8201).
-                `-p ${icmp} -m socket --transparent -m connmark ! --mark ${MARK.letThrough} -g ${CHAIN.divert}`,
+                // What a router says of a worker's packet is the worker's, whose kernel compares the sequence number that
+                // it quotes (RFC 5927), as a host's would.
+                `-p ${family === 4 ? 'icmp' : 'ipv6-icmp'} -m socket --transparent -m connmark ! --mark ${MARK.letThrough} -g ${CHAIN.divert}`,
               ]
             : []),
           ...inside.map((name) => `-i ${name} ${from} ${CHAIN.mail}`),

@@ -157,12 +157,11 @@ function tableEdit(table: Table, has: KernelTable, family: Family, spelling: Spe
   for (const [from, rules] of foreign) {
     const wanted = table.jumps.find((jump) => jump.from === from);
     const ours = rules.map(({ rule }) => rule).filter((rule) => leadsToUs(rule));
-    const first = rules[0]?.rule;
     const isRight =
       wanted &&
-      ours.length === 1 &&
-      first === ours[0] &&
-      spelling.same(`${family} ${table.name} ${from} jump`, [wanted.rule], ours);
+      ours.length === wanted.rules.length &&
+      ours.every((rule, i) => rule === rules[i]?.rule) &&
+      spelling.same(`${family} ${table.name} ${from} jump`, wanted.rules, ours);
     if (isRight) continue;
     removedJumps.push(...ours.map((rule) => ({ from, rule })));
     if (wanted) jumps.push(wanted);

@@ -11,8 +11,8 @@ export type Chain = {
 
 export type Table = {
   readonly name: 'mangle' | 'filter';
-  /** rules that stand first in the kernel's own chains */
-  readonly jumps: readonly { readonly from: string; readonly rule: string }[];
+  /** rules that stand first, and in this order, in the kernel's own chains */
+  readonly jumps: readonly { readonly from: string; readonly rules: readonly string[] }[];
   readonly chains: readonly Chain[];
 };
 

@@ -23,7 +23,7 @@ export function renderTable(edit: TableEdit): string {
     ...edit.chains.map(({ name }) => `:${name} - [0:0]`),
     ...edit.chains.flatMap(({ name, about, rules }) => [`# ${about}`, ...rules.map((rule) => `-A ${name} ${rule}`)]),
     ...edit.removedJumps.map(({ from, rule }) => `-D ${from} ${rule}`),
-    ...edit.jumps.map(({ from, rule }) => `-I ${from} 1 ${rule}`),
+    ...edit.jumps.flatMap(({ from, rules }) => rules.map((rule, i) => `-I ${from} ${i + 1} ${rule}`)),
     ...edit.removedChains.map((name) => `-F ${name}`),
     ...edit.removedChains.map((name) => `-X ${name}`),
     'COMMIT',

@@ -20,7 +20,9 @@ const MAIL = fileURLToPath(new URL('../kit/mail-main.ts', import.meta.url));
 const NAMES = fileURLToPath(new URL('../interop/dns.ts', import.meta.url));
 const CLIENT = new URL('../kit/client.ts', import.meta.url).href;
 const HOST = PLACES.hosts[0];
-const TABLES = { network: 'egress = "preserve"', more: '[preserve]\nconnect_timeout = "1s"\nreply_timeout = "3s"' };
+// Longer than a SYN's first repetition: an error that comes while connect(2) still runs, as it can on one machine, makes
+// the kernel wait for the next.
+const TABLES = { network: 'egress = "preserve"', more: '[preserve]\nconnect_timeout = "2s"\nreply_timeout = "3s"' };
 const FAMILIES = [
   ['v4', PLACES.direct.v4],
   ['v6', PLACES.direct.v6],
@@ -123,6 +125,22 @@ describe('preserve', { skip: needsRoot, timeout: 300_000 }, () => {
     const missing = await swaks('203.0.113.77');
     assert.match(missing.stdout, /^<\*\* 421 4\.4\.\d .*\[upstream\.(down|timeout) id=/m);
   });
+
+  for (const [family, to] of FAMILIES) {
+    test(`a router's "unreachable" reaches the worker that called, over ${family}: 421 upstream.down`, async () => {
+      const { internet } = whole.network;
+      const [iptables, how] =
+        family === 'v4' ? ['iptables', 'icmp-host-unreachable'] : ['ip6tables', 'icmp6-addr-unreachable'];
+      const rule = ['INPUT', '-p', 'tcp', '--dport', '25', '-d', to, '-j', 'REJECT', '--reject-with', how];
+      await internet.run(iptables, ['-I', ...rule]);
+      try {
+        const refused = await swaks(to);
+        assert.match(refused.stdout, /^<\*\* 421 4\.4\.1 .*\[upstream\.down id=/m);
+      } finally {
+        await internet.run(iptables, ['-D', ...rule]);
+      }
+    });
+  }
 
   test('our own connection that a router sends back inside is dropped and counted, and no loop arises', async () => {
     const { gateway, inside } = whole.network;

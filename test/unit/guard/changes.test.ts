@@ -86,6 +86,27 @@ test('a jump that is not first, not there, doubled or changed is put right; the 
   assert.deepEqual(difference(withChain(there, [4, 'filter', 'FORWARD'], () => [jump, foreign])), []);
 });
 
+test('several jumps of one chain: all of them first and in their order, else all are put anew', async () => {
+  const plan = await planOf(oneNetwork('customers', ['198.51.100.0/24'], 'egress = "preserve"'));
+  const kernel = kernelWith(plan);
+  const prerouting = [4, 'mangle', 'PREROUTING'] as const;
+  assert.deepEqual(difference(kernel, plan), []);
+  for (const change of [
+    (jumps: readonly string[]) => jumps.toReversed(),
+    (jumps: readonly string[]) => jumps.toSpliced(1, 0, '-j ACCEPT'),
+    (jumps: readonly string[]) => jumps.slice(0, 1),
+  ]) {
+    const { text } = only(difference(withChain(kernel, prerouting, change), plan));
+    assert.deepEqual(
+      [...text.matchAll(/^-I PREROUTING (\d) -p (\w+)/gm)].map(([, at, protocol]) => [at, protocol]),
+      [
+        ['1', 'tcp'],
+        ['2', 'icmp'],
+      ],
+    );
+  }
+});
+
 test('a foreign chain that leads into one of ours is freed of it', () => {
   const { text } = only(
     difference(withChain(there, [4, 'filter', 'ADMIN'], () => ['-j POSTERN-FORWARD', '-j RETURN'])),

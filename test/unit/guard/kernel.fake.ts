@@ -46,7 +46,7 @@ export function saved(tables: readonly Table[], packets = 0): string {
         `*${name}`,
         ...jumps.map(({ from }) => `:${from} ACCEPT [0:0]`),
         ...chains.map((chain) => `:${chain.name} - [0:0]`),
-        ...jumps.map(({ from, rule }) => `[${packets}:0] -A ${from} ${rule}`),
+        ...jumps.flatMap(({ from, rules }) => rules.map((rule) => `[${packets}:0] -A ${from} ${rule}`)),
         ...chains.flatMap((chain) => chain.rules.map((rule) => `[${packets}:0] -A ${chain.name} ${rule}`)),
         'COMMIT\n',
       ].join('\n'),
