@@ -3,6 +3,7 @@ import type { Class } from '../policy/classes.ts';
 import { contentReader, withContent } from './content.ts';
 import type { Filter, MakeFilter, Seen } from './filter.ts';
 import type { Attachment } from './inspect.ts';
+import { isNested } from './archive/list.ts';
 import { extensionOf } from './kind.ts';
 
 type Sub = 'executable' | 'disguised' | 'macro' | 'encrypted' | 'limits' | 'unread';
@@ -43,6 +44,8 @@ export const attachments = ((config, deps): Filter<'body'> | undefined => {
       if (file.isDisguised) see('disguised', `${name}: ${file.kind}`);
       if (runs !== undefined) see('executable', runs);
       else if (file.kind === 'executable' || file.kind === 'shortcut') see('executable', `${name}: ${file.kind}`);
+      // Called an archive, and none that is known.
+      if (file.kind === 'unknown' && file.names.some(isNested)) see('unread', name);
       if (file.hasMacros) see('macro', name);
       for (const fault of file.archive?.faults ?? []) see(ARCHIVE_FAULTS[fault], `${name}: ${fault}`);
       for (const entry of file.archive?.entries ?? []) {

@@ -38,6 +38,7 @@ export type Content = {
 const MAX_TEXT = 256 * 1024;
 const MAX_TEXT_BYTES = 1024 * 1024;
 const MAX_URLS = 500;
+/** Of a longer name the end, where the extension is. */
 const MAX_NAME = 1000;
 /** In text: up to a blank or what people put around addresses. Bounded, so that it takes one pass. */
 const URL_IN_TEXT = /\b(?:https?:\/\/|www\.)[^\s<>"'`\\^{|}]{3,2000}/gi;
@@ -72,7 +73,7 @@ export function inspect(bytes: Buffer, limits: Limits, isQuick: boolean): Conten
 }
 
 function attachmentOf(bytes: Buffer, part: Part, budget: Budget | undefined): Attachment | typeof TOO_MUCH {
-  const names = part.names.map((name) => name.slice(0, MAX_NAME));
+  const names = part.names.map((name) => name.slice(-MAX_NAME));
   const { from, to, encoding, type } = part;
   const encodedBytes = to - from;
   // Four octets of base64 are three, and lines end in two.
@@ -90,7 +91,7 @@ function attachmentOf(bytes: Buffer, part: Part, budget: Budget | undefined): At
   // The stream that holds macros, by its name in the directory of an OLE file (UTF-16).
   if (kind === 'office')
     return { ...facts, sizeBytes: whole.length, hasMacros: whole.includes(VBA), archive: undefined };
-  const listing: Listing = listArchive(whole, kind, names.at(-1) ?? '', budget);
+  const listing: Listing = listArchive(whole, kind, names, budget);
   return {
     ...facts,
     sizeBytes: whole.length,

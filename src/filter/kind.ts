@@ -76,9 +76,10 @@ const HARMLESS = new Set(
 
 /** The last extension, lower case, without what Windows drops from the end of a name. */
 export function extensionOf(name: string): string {
-  const base = name.replace(/[\s.\0]+$/, '');
-  const dot = base.lastIndexOf('.');
-  return dot < 0 ? '' : base.slice(dot + 1).toLowerCase();
+  let end = name.length;
+  while (end > 0 && /[\s.\0]/.test(name[end - 1] as string)) end--;
+  const dot = name.lastIndexOf('.', end - 1);
+  return dot < 0 || end === 0 ? '' : name.slice(dot + 1, end).toLowerCase();
 }
 
 /** A program under a name of something else. */

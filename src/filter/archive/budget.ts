@@ -11,7 +11,7 @@ export class Budget {
   entries = 10_000;
   inflateBytes = 100 * 1024 * 1024;
   /** entries of which the beginning is unpacked to see what they are */
-  peeks = 200;
+  peeks = 2000;
   static readonly maxRatio = 100;
   static readonly maxLevels = 3;
 }

@@ -20,16 +20,21 @@ export type Entry = {
 export type Listing = { readonly entries: Entry[]; readonly faults: Set<ArchiveFault>; hasMacros: boolean };
 
 const ARCHIVES = new Set<Kind>(['zip', 'rar', '7z', 'gzip', 'bzip2', 'xz', 'tar', 'cabinet', 'disk-image']);
-/** Archives by another name whose parts are no files for anybody to run. */
+/** Archives by another name, which no program unpacks: their parts are no files for anybody to run. */
 const OFFICE = /^(?:doc|dot|xls|xlt|xla|ppt|pot|pps|vsd)[xm]$|^xlsb$|^od[tspg]$/;
+
+function isOffice(name: string): boolean {
+  return OFFICE.test(extensionOf(name));
+}
 
 export function isArchive(kind: Kind): boolean {
   return ARCHIVES.has(kind);
 }
 
-export function listArchive(bytes: Buffer, kind: Kind, name: string, budget: Budget): Listing {
+/** `names` are those by which readers may know it. */
+export function listArchive(bytes: Buffer, kind: Kind, names: readonly string[], budget: Budget): Listing {
   const listing: Listing = { entries: [], faults: new Set(), hasMacros: false };
-  look(listing, bytes, kind, name, budget, 1);
+  look(listing, bytes, kind, names.find((name) => !isOffice(name)) ?? names[0] ?? '', budget, 1);
   return listing;
 }
 
@@ -43,50 +48,49 @@ function look(listing: Listing, bytes: Buffer, kind: Kind, name: string, budget:
   if (kind === 'rar') return names(listing, listRar(bytes), budget, level);
   if (kind !== 'gzip') return void listing.faults.add('unread');
   const inner = gunzip(bytes, budget);
-  if (inner === undefined) return void listing.faults.add('bomb');
+  if (inner === 'bomb') return void listing.faults.add('bomb');
+  if (!inner) return void listing.faults.add('unread');
   // The tar in a tar.gz is no level of its own, for nobody sees it.
-  single(
-    listing,
-    inner,
-    name.replace(/\.gz$|(?<=\.t)gz$/i, (end) => (end === 'gz' ? 'ar' : '')),
-    budget,
-    level,
-  );
+  if (kindOf(inner) === 'tar') return lookInTar(listing, inner, budget, level);
+  single(listing, inner, name.replace(/\.gz$/i, ''), budget, level);
 }
 
 function lookInZip(listing: Listing, bytes: Buffer, name: string, budget: Budget, level: number): void {
   const zip = listZip(bytes, budget);
   for (const fault of zip.faults) listing.faults.add(fault);
-  const isOffice = OFFICE.test(extensionOf(name)) || zip.entries.some((entry) => entry.name === '[Content_Types].xml');
+  const isDocument = isOffice(name);
   for (const entry of zip.entries) {
     if (/(?:^|\/)vbaProject\.bin$/i.test(entry.name)) listing.hasMacros = true;
-    if (isOffice) continue;
+    if (isDocument) continue;
     const isSkipped = entry.isEncrypted || zip.faults.has('bomb');
     const inner = isSkipped ? undefined : inflateEntry(bytes, entry, budget, isNested(entry.name));
     if (inner === 'bomb') listing.faults.add('bomb');
     const kind = Buffer.isBuffer(inner) ? kindOf(inner) : undefined;
-    listing.entries.push({ name: entry.name, level, kind });
+    if (!isSkipped) unreadIf(listing, entry.name, kind);
+    listing.entries.push({ name: shortened(entry.name), level, kind });
     if (kind !== undefined && isArchive(kind) && Buffer.isBuffer(inner)) {
       // Only its beginning was looked at: it did not call itself an archive.
       const whole = isNested(entry.name) ? inner : inflateEntry(bytes, entry, budget, true);
       if (whole === 'bomb') listing.faults.add('bomb');
-      else if (whole) look(listing, whole, kind, entry.name, budget, level + 1);
+      else if (!whole) listing.faults.add('unread');
+      else look(listing, whole, kind, entry.name, budget, level + 1);
     }
   }
 }
 
 function lookInTar(listing: Listing, bytes: Buffer, budget: Budget, level: number): void {
-  for (const { name, content } of listTar(bytes)) {
+  for (const entry of listTar(bytes)) {
+    if (entry === 'unread') return void listing.faults.add('unread');
     if (--budget.entries < 0) return void listing.faults.add('bomb');
-    single(listing, content, name, budget, level);
+    single(listing, entry.content, entry.name, budget, level);
   }
 }
 
 /** One file that is no list itself. */
 function single(listing: Listing, bytes: Buffer, name: string, budget: Budget, level: number): void {
   const kind = kindOf(bytes);
-  if (kind === 'tar') return lookInTar(listing, bytes, budget, level);
-  listing.entries.push({ name, level, kind });
+  unreadIf(listing, name, kind);
+  listing.entries.push({ name: shortened(name), level, kind });
   if (isArchive(kind)) look(listing, bytes, kind, name, budget, level + 1);
 }
 
@@ -100,12 +104,23 @@ function names(
   if (found.isEncrypted) listing.faults.add('encrypted');
   for (const name of found.names) {
     if (--budget.entries < 0) return void listing.faults.add('bomb');
-    listing.entries.push({ name, level, kind: undefined });
+    listing.entries.push({ name: shortened(name), level, kind: undefined });
     // Nothing is unpacked here, so what is in it stays unseen.
-    if (isNested(name)) listing.faults.add('unread');
+    unreadIf(listing, name, undefined);
   }
 }
 
+/** An archive by its name that is none to us, or was not looked at. */
+function unreadIf(listing: Listing, name: string, kind: Kind | undefined): void {
+  if ((kind === undefined || kind === 'unknown') && isNested(name)) listing.faults.add('unread');
+}
+
+/** Its end, where the extension is. */
+function shortened(name: string): string {
+  return name.slice(-MAX_NAME);
+}
+
+const MAX_NAME = 500;
 const NESTED = /\.(?:zip|jar|7z|rar|tar|tgz|gz|bz2|tbz2?|xz|txz|cab|iso|img|arj|lzh|ace)$/i;
 
 /** Whether a name is an archive's. */

@@ -8,6 +8,8 @@ export type Names = {
 };
 
 const MAX_NAMES = 10_001;
+/** Longer names no program packs (2,048 characters). */
+const MAX_NAME_BYTES = 8192;
 
 export function listRar(bytes: Buffer): Names {
   return bytes[6] === 1 ? version5(bytes) : version4(bytes);
@@ -20,7 +22,7 @@ function version4(bytes: Buffer): Names {
     const type = bytes[at + 2];
     const flags = bytes.readUInt16LE(at + 3);
     const headBytes = bytes.readUInt16LE(at + 5);
-    if (headBytes < 7) return { names, fault: 'unread', isEncrypted };
+    if (headBytes < 7 || at + headBytes > bytes.length) return { names, fault: 'unread', isEncrypted };
     // The main header says that all others are encrypted.
     if (type === 0x73 && (flags & 0x80) !== 0) return { names, fault: undefined, isEncrypted: true };
     if (type === 0x7b) break;
@@ -32,6 +34,7 @@ function version4(bytes: Buffer): Names {
     if (type === 0x74) {
       if ((flags & 0x04) !== 0) isEncrypted = true;
       const nameBytes = bytes.readUInt16LE(at + 26);
+      if (nameBytes > MAX_NAME_BYTES || nameBytes > headBytes) return { names, fault: 'unread', isEncrypted };
       const from = at + 32 + ((flags & 0x100) !== 0 ? 8 : 0);
       // A Unicode name stands behind the plain one and a zero.
       const name = bytes.subarray(from, from + nameBytes);
@@ -52,10 +55,12 @@ function version5(bytes: Buffer): Names {
     const begin = cursor.at;
     const type = vint(bytes, cursor);
     const flags = vint(bytes, cursor);
-    if (headBytes === undefined || type === undefined || flags === undefined) break;
-    if (headBytes === 0) return { names, fault: 'unread', isEncrypted };
+    if (!headBytes || type === undefined || flags === undefined) return { names, fault: 'unread', isEncrypted };
+    const end = begin + headBytes;
     const extraBytes = (flags & 1) !== 0 ? (vint(bytes, cursor) ?? 0) : 0;
     const dataBytes = (flags & 2) !== 0 ? (vint(bytes, cursor) ?? 0) : 0;
+    // What is extra is the end of the header.
+    if (end > bytes.length || extraBytes > end - cursor.at) return { names, fault: 'unread', isEncrypted };
     if (type === 4) return { names, fault: undefined, isEncrypted: true };
     if (type === 5) break;
     if (type === 2) {
@@ -66,10 +71,11 @@ function version5(bytes: Buffer): Names {
       vint(bytes, cursor);
       vint(bytes, cursor);
       const nameBytes = vint(bytes, cursor) ?? 0;
-      names.push(bytes.toString('utf8', cursor.at, Math.min(bytes.length, cursor.at + Math.min(nameBytes, 2000))));
-      if (extraBytes > 0 && hasEncryption(bytes, begin + headBytes - extraBytes, begin + headBytes)) isEncrypted = true;
+      if (nameBytes > MAX_NAME_BYTES || nameBytes > end - cursor.at) return { names, fault: 'unread', isEncrypted };
+      names.push(bytes.toString('utf8', cursor.at, cursor.at + nameBytes));
+      if (extraBytes > 0 && hasEncryption(bytes, end - extraBytes, end)) isEncrypted = true;
     }
-    at = begin + headBytes + dataBytes;
+    at = end + dataBytes;
   }
   return { names, fault: undefined, isEncrypted };
 }

@@ -1,17 +1,25 @@
 /** Names and contents of a tar file (POSIX ustar, with the long names of GNU and pax). */
 
 const BLOCK = 512;
+/** Longer names no system can unpack. */
+const MAX_NAME_BYTES = 4096;
 
-export function* listTar(bytes: Buffer): Generator<{ readonly name: string; readonly content: Buffer }, void, void> {
+/** Ends with `unread` where a header cannot be read: what comes behind it is not known. */
+export function* listTar(
+  bytes: Buffer,
+): Generator<{ readonly name: string; readonly content: Buffer } | 'unread', void, void> {
   let longName: string | undefined;
   for (let at = 0; at + BLOCK <= bytes.length; ) {
     if (bytes[at] === 0) return;
-    const sizeBytes = octal(bytes, at + 124, 12);
-    if (sizeBytes === undefined) return;
+    const sizeBytes = sizeAt(bytes, at + 124, 12);
+    if (sizeBytes === undefined) {
+      yield 'unread';
+      return;
+    }
     const type = String.fromCharCode(bytes[at + 156] ?? 0);
     const content = bytes.subarray(at + BLOCK, at + BLOCK + sizeBytes);
-    if (type === 'L') longName = zeroEnded(content, 0, content.length);
-    else if (type === 'x') longName = /\d+ path=([^\n]*)\n/.exec(content.toString('utf8', 0, 4096))?.[1] ?? longName;
+    if (type === 'L') longName = zeroEnded(content, 0, MAX_NAME_BYTES);
+    else if (type === 'x') longName = paxPath(content) ?? longName;
     else {
       const prefix = bytes.toString('latin1', at + 257, at + 262) === 'ustar' ? zeroEnded(bytes, at + 345, 155) : '';
       const name = longName ?? (prefix === '' ? '' : `${prefix}/`) + zeroEnded(bytes, at, 100);
@@ -22,13 +30,20 @@ export function* listTar(bytes: Buffer): Generator<{ readonly name: string; read
   }
 }
 
-function zeroEnded(bytes: Buffer, from: number, most: number): string {
-  const zero = bytes.indexOf(0, from);
-  return bytes.toString('utf8', from, zero < 0 ? from + most : Math.min(zero, from + most));
+/** Records are `LENGTH KEY=VALUE` and a line end. */
+function paxPath(content: Buffer): string | undefined {
+  return /(?:^|\n)\d{1,9} path=([^\n]*)\n/.exec(content.toString('utf8', 0, 2 * MAX_NAME_BYTES))?.[1];
 }
 
-/** A size; undefined when it is none. */
-function octal(bytes: Buffer, from: number, length: number): number | undefined {
+function zeroEnded(bytes: Buffer, from: number, most: number): string {
+  const field = bytes.subarray(from, from + most);
+  const zero = field.indexOf(0);
+  return field.toString('utf8', 0, zero < 0 ? field.length : zero);
+}
+
+/** In octal digits, or in binary where the first bit is set; undefined when it is neither. */
+function sizeAt(bytes: Buffer, from: number, length: number): number | undefined {
+  if (((bytes[from] as number) & 0x80) !== 0) return bytes.readUIntBE(from + length - 6, 6);
   const text = bytes
     .toString('latin1', from, from + length)
     .replace(/[\0 ]+$/, '')

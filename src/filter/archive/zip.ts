@@ -82,14 +82,10 @@ export function inflateEntry(
   );
 }
 
-/** The content of a gzip file. Undefined when it goes past the budget. */
-export function gunzip(bytes: Buffer, budget: Budget): Buffer | undefined {
+/** The content of a gzip file; undefined when it is none. */
+export function gunzip(bytes: Buffer, budget: Budget): Buffer | 'bomb' | undefined {
   const most = Math.min(budget.inflateBytes, bytes.length * Budget.maxRatio + 1024);
-  const content = spend(budget, most, () =>
-    gunzipSync(bytes, { maxOutputLength: most, finishFlush: constants.Z_SYNC_FLUSH }),
-  );
-  if (content === 'bomb') return undefined;
-  return content ?? Buffer.alloc(0);
+  return spend(budget, most, () => gunzipSync(bytes, { maxOutputLength: most, finishFlush: constants.Z_SYNC_FLUSH }));
 }
 
 function spend(budget: Budget, most: number, inflate: () => Buffer): Buffer | 'bomb' | undefined {
@@ -99,8 +95,8 @@ function spend(budget: Budget, most: number, inflate: () => Buffer): Buffer | 'b
     budget.inflateBytes -= content.length;
     return content;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_BUFFER_TOO_LARGE') return undefined;
+    // A fault at the very end has cost as much as the whole.
     budget.inflateBytes -= most;
-    return 'bomb';
+    return (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE' ? 'bomb' : undefined;
   }
 }

@@ -10,6 +10,24 @@ const EXE = Buffer.from('MZ\x90\0 this is a program', 'latin1');
 const classesOf = async (text: string): Promise<string[]> => (await lookAt(filters, mailOf(text))).classes;
 const zip = (name: string, content: Buffer | string): Buffer => zipOf([{ name, content }]);
 
+/** All entries say that they are packed so. */
+function methodOf(method: number, zipped: Buffer): Buffer {
+  const at = zipped.indexOf('PK\x01\x02');
+  zipped.writeUInt16LE(method, at + 10);
+  return zipped;
+}
+
+function sizeOf(digits: string, tar: Buffer): Buffer {
+  tar.write(digits, 124);
+  return tar;
+}
+
+function tars(levels: number): Buffer {
+  let tar = tarOf([{ name: 'a.txt', content: 'x' }]);
+  for (let level = 1; level < levels; level++) tar = tarOf([{ name: 'b.tar', content: tar }]);
+  return tar;
+}
+
 describe('a file that runs', () => {
   const cases: readonly [string, string][] = [
     ['by its name', named('setup.EXE', 'x')],
@@ -39,6 +57,22 @@ describe('a file that runs', () => {
     ['in a gz', named('x.exe.gz', gzipSync('x'))],
     ['in a rar 4', named('x.rar', rarOf(4, 'a.exe'))],
     ['in a rar 5', named('x.rar', rarOf(5, 'a.exe'))],
+    [
+      'in a zip that has what is in Office files',
+      named(
+        'a.zip',
+        zipOf([
+          { name: '[Content_Types].xml', content: 'x' },
+          { name: 'a.exe', content: 'x' },
+        ]),
+      ),
+    ],
+    [
+      'in a zip, behind a name of a document',
+      withFile('Content-Type: a/b; name=a.zip\r\nContent-Disposition: attachment; filename=a.docx', zip('a.exe', 'x')),
+    ],
+    ['behind a long name', named(`${'a'.repeat(3000)}.exe`, 'x')],
+    ['behind a long name in a tar', named('x.tar', tarOf([{ name: `${'a'.repeat(90)}.exe`, content: '' }]))],
     [
       'in a message in the message',
       named('m', `From: a\r\n\r\n`)
@@ -76,6 +110,21 @@ describe('other things that are said of a file', () => {
       named('a.7z', Buffer.from("7z\xbc\xaf'\x1c", 'latin1')),
       ['attachment.unread'],
     ],
+    ['a file called an archive that is none', named('a.ace', 'x'), ['attachment.unread']],
+    [
+      'an archive in a zip that is packed in another way',
+      named('a.zip', methodOf(12, zip('b.zip', 'x'))),
+      ['attachment.unread'],
+    ],
+    ['a damaged archive in a zip', named('a.zip', zip('b.zip', 'x')), ['attachment.unread']],
+    ['a damaged gz', named('a.gz', '\x1f\x8b\x08'), ['attachment.unread']],
+    [
+      'a tar with a size that is none',
+      named('a.tar', sizeOf('99999999999', tarOf([{ name: 'a', content: 'x' }]))),
+      ['attachment.unread'],
+    ],
+    ['a tar in a tar in a tar in a tar', named('a.tar', tars(4)), ['attachment.limits']],
+    ['a rar that ends in a header', named('a.rar', rarOf(5, 'a.txt').subarray(0, -3)), ['attachment.unread']],
     ['a damaged zip', named('a.zip', 'PK\x03\x04 and no end'), ['attachment.unread']],
     [
       'a piece of a message',

@@ -132,6 +132,18 @@ hostile('39: a wrong extension', () => named('a.jpg', zipOf([{ name: 'a.exe', co
   'attachment.executable',
 ]);
 
+hostile(
+  '39: a zip with names of blanks, each 60 kB long',
+  () => named('a.zip', zipOf(Array.from({ length: 20 }, () => ({ name: `${' '.repeat(60_000)}x`, content: '' })))),
+  [],
+);
+hostile('39: a rar 4 whose names lie over one another', () => named('a.rar', namesOverNames()), ['attachment.unread']);
+hostile('39: a rar 5 whose headers begin where the file does', () => named('a.rar', extraOverExtra()), [
+  'attachment.unread',
+]);
+hostile('39: a tar without a zero', () => named('a.tar', tarBlocks('0', 0)), ['attachment.limits']);
+hostile('39: a tar of extended headers that are all digits', () => named('a.tar', tarBlocks('x', 4096)), []);
+
 hostile('40: 10 MB of nested tables', () => html('<table><tr><td>'.repeat(700_000)), []);
 hostile('40: a million attributes', () => html(`<p ${'a=b '.repeat(1_000_000)}>x`), []);
 hostile('40: a million beginnings of everything', () => html('<!--<a href="<style></<\'<p title='.repeat(300_000)), []);
@@ -150,6 +162,43 @@ hostile('40: 64 KiB of what may be addresses, on the loop', () => `${HEAD}\r\n${
 
 function html(text: string, encoding = '8bit'): string {
   return `${HEAD}Content-Type: text/html\r\nContent-Transfer-Encoding: ${encoding}\r\n\r\n${text}\r\n`;
+}
+
+/** Each of 20,000 headers says that its name is 64 kB long. */
+function namesOverNames(): Buffer {
+  const head = Buffer.alloc(32);
+  head[2] = 0x74;
+  head.writeUInt16LE(0x8000, 3);
+  head.writeUInt16LE(32, 5);
+  head.writeUInt16LE(65_535, 26);
+  const filler = Buffer.alloc(65_535, 'a');
+  return Buffer.concat([Buffer.from('Rar!\x1a\x07\0', 'latin1'), ...Array<Buffer>(20_000).fill(head), filler]);
+}
+
+/** Each of 9,000 headers says that what is extra in it is as long as all that was before, in which records have two octets. */
+function extraOverExtra(): Buffer {
+  const start = Buffer.from('Rar!\x1a\x07\x01\0', 'latin1');
+  const before = Buffer.alloc(4 << 20);
+  for (let at = 0; at < before.length; at += 2) before.writeUInt16LE(0x0201, at);
+  const vint4 = (value: number): number[] => [0, 7, 14, 21].map((n) => ((value >> n) & 0x7f) | (n < 21 ? 0x80 : 0));
+  // A service header that has `before` as its data, then the files.
+  const skip = [0, 0, 0, 0, 6, 3, 2, ...vint4(before.length)];
+  const heads: number[] = [];
+  const headBytes = 13;
+  for (let i = 0; i < 9000; i++) {
+    const extra = before.length + heads.length + headBytes;
+    heads.push(0, 0, 0, 0, headBytes, 2, 1, ...vint4(extra), 0, 0, 0, 0, 1, 0);
+  }
+  return Buffer.concat([start, Buffer.from(skip), before, Buffer.from(heads)]);
+}
+
+/** 12 MB of headers in which no octet is zero. */
+function tarBlocks(type: string, sizeBytes: number): Buffer {
+  const block = Buffer.alloc(512 + sizeBytes, '1');
+  block.write(sizeBytes.toString(8).padStart(12, '0'), 124);
+  block.write(type, 156);
+  block.write('ustar', 257);
+  return Buffer.concat(Array<Buffer>(Math.floor((12 << 20) / block.length)).fill(block));
 }
 
 let millionEntries: Buffer | undefined;
