@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { checkPaths, type Outcome, type Try } from '../../../src/cli/doctor/path.ts';
+import type { Config } from '../../../src/config/schema.ts';
+import { parsePrefix } from '../../../src/kit/address.ts';
+
+const SERVERS = ['192.0.2.25', '2001:db8::25'];
+
+/** So many /24 that keep their addresses, each said by a subscriber, too, and one IPv6 prefix. */
+function configOf(count: number): Pick<Config, 'network' | 'subscriber'> {
+  const prefixes = Array.from({ length: count }, (_, i) => parsePrefix(`10.${i >> 8}.${i & 255}.0/24`));
+  const keeping = { egress: 'preserve', prefixes: [...prefixes, parsePrefix('2001:db8:1::/48')] };
+  const other = { egress: 'smarthost', prefixes: [parsePrefix('198.51.100.0/24')] };
+  return { network: [keeping, other], subscriber: [keeping] } as unknown as Pick<Config, 'network' | 'subscriber'>;
+}
+
+/** Answers as told, and counts what was asked, and how much of it at once. */
+function fakeTry(answer: (server: string, source?: string) => Outcome) {
+  const asked: (string | undefined)[] = [];
+  let open = 0;
+  let most = 0;
+  const call: Try = async (server, source) => {
+    asked.push(source);
+    most = Math.max(most, ++open);
+    await new Promise(setImmediate);
+    open--;
+    return answer(server, source);
+  };
+  return { call, asked, most: () => most };
+}
+
+test('each prefix is tried once with each server of its family, and this machine itself once for each server', async () => {
+  const { call, asked, most } = fakeTry(() => 'connected');
+  const found = await checkPaths(configOf(100), SERVERS, call);
+  assert.equal(found.length, 101);
+  assert.ok(found.every(({ check, state }) => check === 'path' && state === 'ok'));
+  assert.equal(asked.filter((source) => source === undefined).length, 2);
+  assert.equal(new Set(asked).size, 102);
+  assert.ok(most() <= 8, `${most()} connections at once`);
+});
+
+test('what was not tried when the time was over is said', async () => {
+  const { call } = fakeTry(() => 'silent');
+  const found = await checkPaths(configOf(100), SERVERS, call, 0);
+  assert.equal(found.length, 9);
+  assert.deepEqual([found.at(-1)?.state, found.at(-1)?.text], ['unknown', '93 of 101 paths were not tried']);
+});
+
+test('only silence is an asymmetric path; a refused connection has crossed in both directions', async () => {
+  const stateOf = async (kept: Outcome, own: Outcome = 'connected'): Promise<string> => {
+    const { call } = fakeTry((_, source) => (source === undefined ? own : kept));
+    const [found] = await checkPaths(configOf(1), ['192.0.2.25'], call);
+    return `${found?.state}: ${found?.text}`;
+  };
+  assert.match(await stateOf('silent'), /^fault: .*asymmetric path/);
+  assert.match(await stateOf('refused'), /^ok: both directions between 10\.0\.0\.254 and .*, which refuses/);
+  assert.match(await stateOf('refused', 'refused'), /^ok: /);
+  assert.match(await stateOf({ error: 'connect EHOSTUNREACH' }), /^fault: .* there is no way: connect EHOSTUNREACH$/);
+  assert.match(await stateOf('connected', 'silent'), /^unknown: .* no answer within 3 s$/);
+});
