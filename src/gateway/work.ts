@@ -4,7 +4,7 @@ import type { FilterResult } from '../filter/run.ts';
 import type { Sender } from '../identity/senders.ts';
 import type { Arrival } from '../intercept/arrival.ts';
 import type { Class } from '../policy/classes.ts';
-import type { Decision, Judged } from '../policy/decide.ts';
+import { type Decision, type Judged, pointsOf } from '../policy/decide.ts';
 import type { TlsFacts } from '../policy/tls.ts';
 import { type Verdict, verdictOf } from '../policy/verdict.ts';
 import type { Attempt } from '../record/events.ts';
@@ -78,6 +78,7 @@ export class Work {
   /** `why` is the end that the session saw when there was no answer to a message. */
   toAttempt(helo: string | undefined, esmtp: boolean, why: Class, nowMs: number): Attempt {
     const { class: decided, verdict } = this.#decision(why);
+    const points = pointsOf(this.judged);
     return {
       ...attemptBase(this.origin, this.transaction.id, this.atMs, helo, esmtp),
       identity: this.identity === undefined ? undefined : readable(this.identity),
@@ -91,6 +92,7 @@ export class Work {
       verdict,
       class: decided,
       wouldBe: this.wouldBe,
+      ...(points && { points }),
       reply: this.outcome ? textOf(this.outcome) : '',
       upstream: this.upstream,
       upstreamReply: this.upstreamReply,

@@ -4,6 +4,7 @@
  * Only attempts count, and an attempt needs a connection that was accepted: a forged SYN locks nobody. In mode "observe"
  * nothing of ours is refused, so nobody is locked for what he does there.
  */
+import type { Class } from '../policy/classes.ts';
 import type { Attempt } from '../record/events.ts';
 
 export type LockRule = {
@@ -44,12 +45,13 @@ export class LockRules<R extends LockRule> {
 
   /** What is to be locked because of this attempt. `subject`: whom it counts for. */
   seen(
-    attempt: Pick<Attempt, 'class' | 'id' | 'identity' | 'network' | 'mode' | 'at'>,
+    attempt: Pick<Attempt, 'class' | 'points' | 'id' | 'identity' | 'network' | 'mode' | 'at'>,
     subject: string,
   ): LockWish<R>[] {
     if (this.#rules.length === 0 || attempt.mode === 'observe') return [];
+    const counted = attempt.points ? [attempt.class, ...attempt.points] : [attempt.class];
     return this.#rules.flatMap((rule) => {
-      if (!rule.classes.some((one) => attempt.class === one || attempt.class.startsWith(`${one}.`))) return [];
+      if (!rule.classes.some((one) => counted.some((of) => isOf(of, one)))) return [];
       if (rule.networks.length > 0 && !rule.networks.includes(attempt.network)) return [];
       const identity = rule.lock === 'identity' ? attempt.identity : undefined;
       const key = `${rule.name} ${subject} ${identity ?? ''}`;
@@ -69,4 +71,8 @@ export class LockRules<R extends LockRule> {
       return [];
     });
   }
+}
+
+function isOf(of: Class, one: string): boolean {
+  return of === one || of.startsWith(`${one}.`);
 }

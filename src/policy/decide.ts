@@ -4,7 +4,7 @@
 import type { Class } from './classes.ts';
 import { type Verdict, verdictOf } from './verdict.ts';
 
-export type Action = 'ignore' | 'tag' | 'defer' | 'reject';
+export type Action = 'ignore' | 'lock-points' | 'tag' | 'defer' | 'reject';
 
 /** A finding, or a filter's failure, with the action that configuration gives it. */
 export type Judged = {
@@ -34,7 +34,7 @@ export type Decision = {
 const ACCEPT: Verdict = { kind: 'accept', class: 'accepted.clean' };
 const NO_TAGS: readonly Class[] = [];
 const ACCEPTED: Decision = { verdict: ACCEPT, wouldBe: undefined, tags: NO_TAGS };
-const SEVERITY: Readonly<Record<Action, number>> = { ignore: 0, tag: 1, defer: 2, reject: 3 };
+const SEVERITY: Readonly<Record<Action, number>> = { ignore: 0, 'lock-points': 0, tag: 1, defer: 2, reject: 3 };
 
 /** Mode "observe" judges everything and refuses nothing of ours. */
 export function applyMode(verdict: Verdict, mode: string): Decision {
@@ -69,11 +69,17 @@ export function decideFound(judged: readonly Judged[], network: Thresholds): Dec
   const all = [...judged, { class: 'spam.score' as const, action: actionOfScore(score, network) }];
   let worst: { readonly class: Class; readonly action: Action } | undefined;
   for (const one of all) if (SEVERITY[one.action] > SEVERITY[worst?.action ?? 'ignore']) worst = one;
-  if (!worst || worst.action === 'ignore') return ACCEPTED;
+  if (!worst || worst.action === 'ignore' || worst.action === 'lock-points') return ACCEPTED;
   if (worst.action !== 'tag') return applyMode({ kind: worst.action, class: worst.class }, network.mode);
   if (network.mode === 'observe') return ACCEPTED;
   const tags = new Set(all.filter(({ action }) => action === 'tag').map((one) => one.class));
   return { verdict: { kind: 'accept', class: 'accepted.tagged' }, wouldBe: undefined, tags: [...tags] };
+}
+
+/** Classes that count towards locks, whatever becomes of the message; undefined when there are none, as is nearly always so. */
+export function pointsOf(judged: readonly Judged[]): readonly Class[] | undefined {
+  if (!judged.some(({ action }) => action === 'lock-points')) return undefined;
+  return [...new Set(judged.filter(({ action }) => action === 'lock-points').map((one) => one.class))];
 }
 
 function actionOfScore(score: number, { scoreTag, scoreDefer, scoreReject }: Thresholds): Action {

@@ -49,6 +49,8 @@ export type Attempt = {
   readonly class: Class;
   /** in mode "observe": what "enforce" would have said */
   readonly wouldBe: Class | undefined;
+  /** what counts towards locks besides, if anything does; not kept in the journal */
+  readonly points?: readonly Class[];
   /** code and text of the final reply to the host, without id and URL */
   readonly reply: string;
   readonly egress: 'smarthost' | 'preserve';
@@ -236,6 +238,7 @@ const attempt: Shape<Attempt> = object<Attempt>({
   verdict: oneOf('accept', 'defer', 'reject'),
   class: aClass,
   wouldBe: maybe(aClass),
+  points: maybe(listOf(aClass, BOUNDS.findings)) as Shape<readonly Class[]>,
   reply: short,
   egress: oneOf('smarthost', 'preserve'),
   upstream: maybe(short),

@@ -29,6 +29,7 @@ export function writeLine(log: Log, a: Attempt): void {
     verdict: a.verdict,
     class: a.class,
     wouldBe: a.wouldBe,
+    points: a.points,
     reply: a.reply,
     egress: a.egress,
     upstream: a.upstream,

@@ -29,6 +29,10 @@ count = 3
 within = "10m"
 lock = "identity"
 for = "1h"
+[[rule]]
+name = "watched"
+header = "^x-authuser: carol$"
+action = "lock-points"
 `;
 
 describe('Shows 1: subscribers, limits, identities and locks', { skip: needsRoot }, () => {
@@ -94,6 +98,15 @@ describe('Shows 1: subscribers, limits, identities and locks', { skip: needsRoot
       history,
       /unlocked +bob at @app .*\n.* locked +bob at @app +reject +rule spam-run +3 of spam in 10 min/,
     );
+  });
+
+  test('findings that lead to lock-points refuse nothing, and then lock who made them', async () => {
+    assert.deepEqual(await told(mail(APP, { count: 3, user: 'carol' })), [{ 250: 3 }]);
+    while (!(await whole.gateway.postern('locks')).stdout.includes('carol at @app'));
+    assert.deepEqual(await told(mail(APP, { user: 'carol' }), mail(APP, { user: 'alice' })), [
+      { '550 locked.identity': 1 },
+      { 250: 1 },
+    ]);
   });
 
   test('effective names the level of each value', async () => {

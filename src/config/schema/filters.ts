@@ -15,7 +15,7 @@ import { rspamd } from './filters/rspamd.ts';
 import { urlDns, urls } from './filters/urls.ts';
 
 export const filters = table(
-  'What looks at a message. Filters report; what a finding or a failure leads to is said here: "ignore" only records it and adds its score, "tag" also puts a line "X-Postern-Tag: CLASS; id=ID" above the message, "defer" and "reject" refuse it.',
+  'What looks at a message. Filters report; what a finding or a failure leads to is said here: "ignore" only records it and adds its score, "tag" also puts a line "X-Postern-Tag: CLASS; id=ID" above the message, "defer" and "reject" refuse it, and "lock-points" lets it go and counts for each `[[lock_rule]]` that has the class, as if it had been refused for that.',
   {
     deadline: durationMs({
       doc: 'For all filters of one stage together: before the banner, at the first recipient, after the message.',

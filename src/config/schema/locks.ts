@@ -23,7 +23,7 @@ export const locks = table('Who may not send at present ("postern lock"), and wh
 });
 
 export const lockRule = list(
-  'An automatic lock: so many attempts of some classes in some time. Only what came over an accepted connection counts, and nothing in mode "observe".',
+  'An automatic lock: so many attempts of some classes in some time, or findings of these classes whose action is "lock-points". Only what came over an accepted connection counts, and nothing in mode "observe".',
   {
     name: text({ doc: 'Stands in the reason.', example: 'spam-run', pattern: NAME, type: NAME_TYPE }),
     classes: listOf(className, {

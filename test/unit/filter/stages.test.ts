@@ -102,6 +102,18 @@ describe('a filter of each stage', () => {
     );
   });
 
+  test('"lock-points" lets the message go, and the record says what counts', async () => {
+    const { attempts, relay } = await play(plant([], 'lock-points', 'connect', 'envelope', 'body'));
+    assert.equal(relay.messages.length, 1);
+    assert.deepEqual(
+      attempts.map((one) => [one.class, one.points]),
+      [
+        ['accepted.clean', ['spam.gtube']],
+        ['session.no-message', ['spam.gtube']],
+      ],
+    );
+  });
+
   test('mode "observe" refuses at no stage', async () => {
     const { attempts, relay } = await play(plant([], 'reject', 'connect', 'envelope', 'body'), 'mode = "observe"');
     assert.equal(relay.messages.length, 1);

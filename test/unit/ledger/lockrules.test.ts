@@ -10,7 +10,13 @@ const rule = (change: Partial<LockRule> = {}): LockRule => ({
   ...{ name: 'spam', classes: ['spam'], count: 3, within: 10 * MINUTE, lock: 'identity', networks: [] },
   ...change,
 });
-type Try = { readonly at: number; readonly class?: Class; readonly identity?: string; readonly mode?: string };
+type Try = {
+  readonly at: number;
+  readonly class?: Class;
+  readonly points?: readonly Class[];
+  readonly identity?: string;
+  readonly mode?: string;
+};
 
 /** At which of these the rule is fulfilled, and whom it names. */
 function fulfilled(
@@ -55,6 +61,13 @@ test('other subscribers, classes, networks and what is only observed do not coun
   assert.deepEqual(fulfilled(rules, tries), [[5, 'bob']]);
   const elsewhere = new LockRules([rule({ networks: ['servers'] })]);
   assert.deepEqual(fulfilled(elsewhere, tries), []);
+});
+
+test('findings that lead to lock-points count like refusals, each attempt once', () => {
+  const points = (at: number, ...of: Class[]): Try => ({ at, class: 'accepted.clean', points: of });
+  const tries = [points(1, 'spam.url', 'spam.campaign'), points(2, 'behaviour.helo'), { at: 3 }, points(4, 'spam.url')];
+  assert.deepEqual(fulfilled(new LockRules([rule()]), tries), [[3, 'bob']]);
+  assert.deepEqual(fulfilled(new LockRules([rule({ classes: ['spam.url'], count: 2 })]), tries), [[3, 'bob']]);
 });
 
 test('the ids of the attempts are the evidence, at most ten', () => {

@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Class } from '../../../src/policy/classes.ts';
-import { type Action, decideFound, decideRecipient, type Judged, type Thresholds } from '../../../src/policy/decide.ts';
+import {
+  type Action,
+  decideFound,
+  decideRecipient,
+  type Judged,
+  pointsOf,
+  type Thresholds,
+} from '../../../src/policy/decide.ts';
 
 const judged = (...all: readonly (readonly [Class, Action, number?])[]): Judged[] =>
   all.map(([class_, action, score = 0]) => ({ class: class_, action, score, by: 'x' }));
@@ -29,6 +36,17 @@ test('what is accepted carries each tag once; what is refused carries none', () 
   });
   assert.deepEqual(decideFound([...seen, ...judged(['error.filter', 'defer'])], network).tags, []);
   assert.deepEqual(decideFound(seen, { ...network, mode: 'observe' }).tags, [], 'observe leaves the message as it is');
+});
+
+test('"lock-points" lets a message go, and its classes count towards locks whatever becomes of the message', () => {
+  const seen = judged(['spam.campaign', 'lock-points', 0.7], ['spam.url', 'lock-points'], ['spam.url', 'lock-points']);
+  assert.equal(decideFound(seen, network).verdict.class, 'accepted.clean');
+  assert.deepEqual(pointsOf(seen), ['spam.campaign', 'spam.url']);
+  const refused = [...seen, ...judged(['spam.gtube', 'reject'])];
+  assert.equal(decideFound(refused, network).verdict.class, 'spam.gtube');
+  assert.deepEqual(pointsOf(refused), ['spam.campaign', 'spam.url']);
+  assert.equal(decideFound(seen, { ...network, scoreDefer: 0.7 }).verdict.class, 'spam.score');
+  assert.equal(pointsOf(judged(['spam.gtube', 'reject'])), undefined);
 });
 
 test('scores add up to the thresholds of the network, whatever each leads to by itself', () => {
