@@ -268,7 +268,9 @@ export class Session implements Dialog {
   #farAnswered(slot: Slot, answer: Reply, offer: Offer | undefined): void {
     const { verb, argument } = slot.passedOn as PassedOn;
     const isGood = answer.code < 400;
+    // Refused, it leaves the server in the state in which it was (RFC 5321 section 4.1.4).
     if (isGood && (verb === 'EHLO' || verb === 'HELO')) {
+      this.endTransaction('session.no-message');
       this.helo = argument;
       this.esmtp = verb === 'EHLO';
       this.offered = offer?.capabilities ?? noCapabilities;

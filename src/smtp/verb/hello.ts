@@ -6,8 +6,8 @@ import { noCapabilities } from '../capabilities.ts';
 export function hello(dialog: Dialog, argument: string, esmtp: boolean): void {
   // Hosts send underscores and bare addresses here; only what is no single word is refused.
   if (!/^[\x21-\x7e\x80-\xff]{1,255}$/.test(argument)) return dialog.refuse('protocol.argument');
-  dialog.endTransaction('session.no-message');
   if (dialog.options.isFarAnswering) return dialog.passOn({ verb: esmtp ? 'EHLO' : 'HELO', argument });
+  dialog.endTransaction('session.no-message');
   dialog.helo = argument;
   dialog.esmtp = esmtp;
   dialog.offered = esmtp ? dialog.options.offers() : noCapabilities;

@@ -201,6 +201,17 @@ describe('what the host hears', () => {
     assert.equal(refused.class, 'upstream.reply');
     assert.equal(refused.egress, 'preserve');
   });
+
+  test('an EHLO that the server refuses changes nothing (RFC 5321 section 4.1.4); one that it takes begins anew', async () => {
+    await start({ misbehave: ({ line }) => (line === 'EHLO bad' ? { reply: '501 5.5.4 not a name' } : undefined) });
+    const [hello, mail, rcpt] = ENVELOPE as [string, string, string];
+    const lines = [hello, mail, rcpt, 'EHLO bad', 'RCPT TO:<c@example.net>', 'DATA', `${MESSAGE}.`];
+    const heard = await dialog([...lines, mail, rcpt, hello, 'DATA', 'QUIT']);
+    assert.ok(heard.includes('501 5.5.4 not a name'));
+    assert.deepEqual(server.messages[0]?.recipients, ['<b@example.net>', '<c@example.net>']);
+    assert.match(heard.at(-2) ?? '', /^503 5\.5\.1 .*protocol\.sequence/);
+    assert.equal(server.messages.length, 1);
+  });
 });
 
 describe('the filter in between', () => {
