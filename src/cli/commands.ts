@@ -22,6 +22,10 @@ export const commands: Readonly<Record<string, Entry>> = {
   lock: { summary: 'stop an address or a prefix from sending', load: () => import('./lock.ts') },
   unlock: { summary: 'let it send again', load: () => import('./unlock.ts') },
   locks: { summary: 'list what is locked, by whom and why', load: () => import('./locks.ts') },
+  verifying: {
+    summary: 'list hosts that did not accept our certificate, and what is carried unread for them',
+    load: () => import('./verifying.ts'),
+  },
   ca: { summary: "print the certificate of the gateway's authority, or make another", load: () => import('./ca.ts') },
   top: { summary: 'show who sends most, or is refused most', load: () => import('./top.ts') },
   log: { summary: 'search the journal of attempts', load: () => import('./log.ts') },

@@ -1,7 +1,7 @@
 /** `postern limits`: how much of each limit is used. */
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../config/load.ts';
-import { identitySubject, type Limits } from '../identity/limits.ts';
+import { identitySubject, type Limits, opaqueLimitsOf } from '../identity/limits.ts';
 import { sendersOf, subjectOf } from '../identity/senders.ts';
 import { canonical } from '../kit/address.ts';
 import { safeJson } from '../kit/log.ts';
@@ -52,7 +52,8 @@ Examples: postern limits 198.51.100.17
     const subject = identity === undefined ? whose : identitySubject(whose, identity);
     const counts = (await ask('limits', values, { of: 'counters', subject }, io)) as readonly Count[] | undefined;
     if (counts === undefined) return 1;
-    const shown = withUnused(counts, rulesOf(sender.limits, identity !== undefined));
+    const opaque = identity === undefined ? Object.values(opaqueLimitsOf(sender.network)).flat() : [];
+    const shown = withUnused(counts, [...rulesOf(sender.limits, identity !== undefined), ...opaque]);
     if (values.json) for (const count of shown) io.out(safeJson({ subject, ...count }));
     else if (shown.length === 0) io.out(`${subject}: nothing is limited but max_connections`);
     else io.out(`${subject}\n\n${limitsTable(shown, Date.now())}`);
@@ -80,7 +81,8 @@ function limitsTable(counts: readonly Shown[], nowMs: number): string {
   return table(
     ['LIMIT', 'USED', 'OF', 'LEFT', 'FREE AGAIN'],
     counts.map(({ unit, period, limit, used, endsAt }) => {
-      const amount = (count: number): string => (unit === 'bytes' ? bytes(count) : String(count));
+      const amount = (count: number): string =>
+        unit === 'bytes' || unit === 'opaque-bytes' ? bytes(count) : String(count);
       const when = endsAt === undefined ? '' : `${time(endsAt)} (in ${age(endsAt - nowMs)})`;
       return [`${unit}/${period}`, amount(used), amount(limit), amount(Math.max(0, limit - used)), when];
     }),

@@ -13,7 +13,8 @@ export const command: Command = {
   summary: 'show who sends most, or is refused most',
   help: `Usage: postern top [--by WHAT] [--since TIME] [--class CLASS] [--limit N] [--json | --csv] [--config FILE | --run-dir DIR]
 
-Sums up the journal: attempts, how many were accepted, put off and refused, and how many were spam. Most attempts first.
+Sums up the journal: attempts, how many were accepted, put off and refused, how many were spam, and how many
+were connections carried unread (setting "verifying"). Most attempts first.
 
   --by WHAT       identity, subscriber (default; an address where none is configured), source, network, class or sender
   --since TIME    from then: ago such as 12h (default) or 3d, or a time such as 2026-11-23T14:05Z
@@ -47,16 +48,25 @@ Examples: postern top --by identity --since 12h --class spam
     if (values.json) for (const row of rows) io.out(safeJson(row));
     else if (values.csv) io.out([HEAD.join(','), ...rows.map((row) => cells(row).map(csvCell).join(','))].join('\n'));
     else if (rows.length > 0)
-      io.out(table([question.by.toUpperCase(), ...HEAD.slice(1).map((one) => one.toUpperCase())], rows.map(cells)));
+      io.out(
+        table([question.by.toUpperCase(), ...HEAD.slice(1).map((one) => one.toUpperCase())], rows.map(shownCells)),
+      );
     if (rows.length === 0) io.err('nothing found');
     return rows.length > 0 ? 0 : 1;
   },
 };
 
-const HEAD = ['who', 'attempts', 'accepted', 'deferred', 'rejected', 'spam', 'first', 'last'];
+const HEAD = ['who', 'attempts', 'accepted', 'deferred', 'rejected', 'spam', 'opaque', 'first', 'last'];
 
-function cells({ who, attempts, accepted, deferred, rejected, spam, first, last }: TopRow): string[] {
-  return [who, ...[attempts, accepted, deferred, rejected, spam].map(String), time(first), time(last)];
+/** For people the part of all attempts stands beside the count. */
+function shownCells(row: TopRow): string[] {
+  const { attempts, opaque } = row;
+  const share = opaque === 0 ? '0' : `${opaque} (${Math.ceil((100 * opaque) / attempts)}%)`;
+  return cells(row).with(HEAD.indexOf('opaque'), share);
+}
+
+function cells({ who, attempts, accepted, deferred, rejected, spam, opaque, first, last }: TopRow): string[] {
+  return [who, ...[attempts, accepted, deferred, rejected, spam, opaque].map(String), time(first), time(last)];
 }
 
 /** RFC 4180; a leading character that a spreadsheet would take for a formula is kept from it. */

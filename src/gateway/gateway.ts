@@ -6,14 +6,16 @@ import type { Network } from '../config/schema.ts';
 import { type Sender, subjectOf } from '../identity/senders.ts';
 import type { FilterResult } from '../filter/run.ts';
 import type { Arrival } from '../intercept/arrival.ts';
+import { endText } from '../kit/sockaddr.ts';
 import type { ByteSocket } from '../kit/tcp.ts';
 import type { Class } from '../policy/classes.ts';
 import type { Rule } from '../policy/limits.ts';
 import type { Refusal } from '../smtp/session.ts';
 import { isTaken, needsOf } from './counting.ts';
 import { Connection } from './driver.ts';
-import type { Rooms } from './rooms.ts';
 import { limitRefusal } from './over.ts';
+import { Passage } from './passage.ts';
+import type { Rooms } from './rooms.ts';
 import { connectWay } from './way.ts';
 
 const SWEEP_MS = 250;
@@ -25,7 +27,7 @@ const NOWHERE = 'unrouted';
 
 export class Gateway {
   readonly #rooms: Rooms;
-  readonly #connections = new Set<Connection>();
+  readonly #connections = new Set<Connection | Passage>();
   readonly #sweeper: NodeJS.Timeout;
   #whenIdle: (() => void) | undefined;
 
@@ -89,7 +91,10 @@ export class Gateway {
     const subject = subjectOf(sender, arrival.source);
     const whose = { ...sender, subject };
     let admitted = false;
-    const connection = new Connection(rooms, socket, arrival, whose, () => {
+    const server = endText({ address: arrival.destination, port: arrival.destinationPort });
+    const verifying = rooms.ledger.isVerifying(subject, server) ? network.verifying : 'intercept';
+    const Guest = verifying === 'pass' ? Passage : Connection;
+    const connection: Passage | Connection = new Guest(rooms, socket, arrival, whose, () => {
       this.#connections.delete(connection);
       rooms.counts.open--;
       if (admitted) rooms.ledger.release(subject);
@@ -98,7 +103,7 @@ export class Gateway {
     this.#connections.add(connection);
     rooms.counts.opened(network.name);
 
-    const refuse = this.#refusal(found?.network);
+    const refuse = this.#refusal(found?.network, connection instanceof Passage);
     if (refuse) return connection.open({ class: refuse }, undefined);
     const answer = await rooms.ledger.admit(subject, network.maxConnections);
     admitted = answer === 'ok';
@@ -113,9 +118,11 @@ export class Gateway {
     const rules = over === undefined ? whose.limits?.connection : undefined;
     const limited = rules && rules.length > 0 ? await this.#rateOf(subject, rules) : undefined;
     if (limited && network.mode !== 'observe') return connection.open(limited, undefined);
-    const observed = over ?? limited?.class;
+    const unwanted = verifying === 'refuse' ? 'tls.verifying' : undefined;
+    if (unwanted && network.mode !== 'observe') return connection.open({ class: unwanted }, undefined);
+    const observed = over ?? limited?.class ?? unwanted;
     const call = (overLimit: Class | undefined, seen?: FilterResult): void => {
-      if (network.egress === 'preserve') void connection.call(overLimit, seen);
+      if (connection instanceof Connection && network.egress === 'preserve') void connection.call(overLimit, seen);
       else connection.open(undefined, overLimit, seen);
     };
     if (rooms.filters.connect.length === 0) return call(observed);
@@ -132,13 +139,14 @@ export class Gateway {
   }
 
   /** What stands in place of the banner, decided without asking anybody. */
-  #refusal(network: Network | undefined): Class | undefined {
+  #refusal(network: Network | undefined, isPassage: boolean): Class | undefined {
     const rooms = this.#rooms;
     if (rooms.draining) return 'session.shutdown';
     if (rooms.descriptors.isFull) return 'limit.descriptors';
     if (!network) return 'network.none';
     if (network.mode === 'block') return 'network.block';
     if (network.mode === 'smarthost-only') return 'network.smarthost-only';
+    if (isPassage) return undefined;
     if (network.egress === 'preserve') return rooms.tls.isReady ? undefined : 'error.certificate';
     const offers = rooms.relay.offers();
     if (!offers) return 'upstream.none-yet';

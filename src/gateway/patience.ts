@@ -7,7 +7,7 @@ import type { Config } from '../config/schema.ts';
 import type { Clock } from '../kit/clock.ts';
 
 /** After our last word the host may still be sending; reading it a while lets it see the reply instead of a reset. */
-const LINGER_MS = 2000;
+export const LINGER_MS = 2000;
 /** Under pressure every deadline is a fifth of what is configured. */
 const PRESSED = 0.2;
 /** A body's rate counts after this. */

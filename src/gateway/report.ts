@@ -22,6 +22,7 @@ export function sessionReport(rooms: Rooms): () => SessionCounts {
       opened: rooms.counts.takeOpened(),
       open: rooms.counts.open,
       preserved: rooms.counts.preserved,
+      opaque: rooms.counts.opaque,
       upstream: rooms.relay.servers().map(({ server, up, connections, reason }) => ({
         server,
         up,

@@ -7,6 +7,8 @@ import type { Arrival } from '../intercept/arrival.ts';
 import type { Descriptors } from '../intercept/descriptors.ts';
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
+import type { End } from '../kit/sockaddr.ts';
+import type { ByteSocket } from '../kit/tcp.ts';
 import type { Threads } from '../kit/threads.ts';
 import type { Ledger } from '../ledger/client.ts';
 import type { TlsRules } from '../policy/require.ts';
@@ -24,6 +26,8 @@ export type Rooms = {
   tlsRules: TlsRules;
   /** a connection from the host's own address to the server it called */
   readonly farSession: (arrival: Arrival, config: Config) => FarSession;
+  /** a bare connection to it, from `source` or from this machine */
+  readonly farCall: (source: string | undefined, to: End, signal: AbortSignal) => Promise<ByteSocket>;
   readonly ledger: Ledger;
   readonly budget: SpoolBudget;
   /** a tmpfs where bodies too large for memory wait, in files without a name */
@@ -47,6 +51,8 @@ export class Counts {
   open = 0;
   /** connections to the servers that hosts have called */
   preserved = 0;
+  /** connections that are carried unread */
+  opaque = 0;
   #opened = new Map<string, number>();
   #handshakes = new Map<string, number>();
 

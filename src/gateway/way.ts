@@ -175,7 +175,7 @@ function identityLocked(rooms: Rooms, work: Work): Reply | undefined {
 }
 
 /** What the operator has those told who are locked. */
-function lockText({ config: { locks } }: Rooms): How {
+export function lockText({ config: { locks } }: Rooms): How {
   return locks.text === undefined ? {} : { text: locks.text };
 }
 

@@ -20,6 +20,17 @@ export type Limits = {
   readonly slowFrom: number;
 };
 
+/** Of a connection that is carried unread: `connection` when it begins, `bytes` as it goes on. */
+export function opaqueLimitsOf(network: Network): {
+  readonly connection: readonly Rule[];
+  readonly bytes: readonly Rule[];
+} {
+  return {
+    connection: rules('opaque', network.limitOpaque),
+    bytes: rules('opaque-bytes', network.limitOpaqueBytes),
+  };
+}
+
 /** Undefined when nothing is limited. */
 export function limitsOf(network: Network): Limits | undefined {
   const limits: Limits = {

@@ -20,6 +20,11 @@ export function toSockaddr(family: Family, address: string, port: number): Buffe
 
 export type End = { readonly address: string; readonly port: number };
 
+/** `192.0.2.1:25`, `[2001:db8::1]:25` */
+export function endText({ address, port }: End): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
 /** What the kernel has written; undefined for another family. The address is spelled canonically. */
 export function fromSockaddr(bytes: Buffer): End | undefined {
   const family = bytes[0];

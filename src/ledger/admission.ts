@@ -6,18 +6,28 @@
  * and one that comes back declares what it holds. Bounded by what workers can hold open, since only an accepted
  * connection is counted.
  */
+const OPAQUE = ' opaque';
+
+/** Under which a source's connections that are carried unread are counted. No source has a blank in it. */
+export function opaqueOf(source: string): string {
+  return source + OPAQUE;
+}
+
 export class Admission {
   readonly #total = new Map<string, number>();
   readonly #byHolder = new Map<object, Map<string, number>>();
 
+  /** What is carried unread is counted a second time, under `opaqueOf`: not here. */
   get connections(): number {
     let sum = 0;
-    for (const count of this.#total.values()) sum += count;
+    for (const [source, count] of this.#total) if (!source.endsWith(OPAQUE)) sum += count;
     return sum;
   }
 
   get sources(): number {
-    return this.#total.size;
+    let sum = 0;
+    for (const source of this.#total.keys()) if (!source.endsWith(OPAQUE)) sum++;
+    return sum;
   }
 
   /** One more of this source for this holder, if its total stays within `limit`. */

@@ -16,6 +16,7 @@ import { type Locked, type LockTable, lockTable } from './locktable.ts';
 import { Outbox } from './outbox.ts';
 import { Purse, type Taken } from './purse.ts';
 import type { Need } from './counters.ts';
+import { VerifyingTable } from './verifyingtable.ts';
 
 export type { Admission, LedgerSettings } from './admitter.ts';
 export type { Need } from './counters.ts';
@@ -42,6 +43,8 @@ export interface Ledger {
   lockOf(address: string, of?: Omit<Locked, 'address'>): Lock | undefined;
   /** The same for an identity behind it. */
   lockOfIdentity(identity: string, of: Locked): Lock | undefined;
+  /** Whether this subscriber has refused our certificate for this server (`203.0.113.25:25`), as far as is remembered. */
+  isVerifying(subject: string, server: string): boolean;
   /** Resolves when the locks have come from the keeper for the first time. */
   readonly ready: Promise<void>;
   /** What the keeper has seen of all workers; rejects when it does not say within 250 ms. */
@@ -66,6 +69,7 @@ export type LedgerOptions = LedgerSettings & {
 
 export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledger {
   let locks: LockTable = lockTable([]);
+  const verifying = new VerifyingTable();
   const { promise: ready, resolve: isReady } = Promise.withResolvers<void>();
   const outbox = new Outbox();
   const say = (message: ToKeeper): boolean => channel.send(message);
@@ -83,6 +87,8 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
     if (message.kind === 'locks') {
       locks = lockTable(message.locks);
       isReady();
+    } else if (message.kind === 'verifying') {
+      verifying.told(message.pairs, message.isWhole);
     } else if (message.kind === 'admitted') {
       for (const { ask, ok } of message.answers) admitter.answered(ask, ok);
     } else if (message.kind === 'informed') {
@@ -132,6 +138,7 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
     giveBack: (needs, atMs) => purse.giveBack(needs, atMs),
     lockOf: (address, of) => locks.find(address, options.clock.nowMs(), of),
     lockOfIdentity: (identity, of) => locks.findIdentity(identity, of, options.clock.nowMs()),
+    isVerifying: (subject, server) => verifying.has(subject, server, options.clock.nowMs()),
     inquire: (inquiry) => inquirer.ask(inquiry, channel.isUp()),
     record(event) {
       outbox.put(event);

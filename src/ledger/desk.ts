@@ -21,6 +21,7 @@ import {
   MAX_BATCH,
   MAX_TAKES,
   type TakenAnswer,
+  type VerifyingTold,
 } from './language.ts';
 import { Recalls } from './recalls.ts';
 
@@ -31,6 +32,7 @@ export type DeskOptions = {
   readonly log: Log;
   readonly nowMs: () => number;
   readonly locks: () => readonly Lock[];
+  readonly verifying: () => readonly VerifyingTold[];
   readonly limits: CounterFile;
   /** A worker was told that this is over its limit. */
   readonly onOver: (need: Need) => void;
@@ -52,6 +54,8 @@ export interface Desk {
   workers(): readonly Worker[];
   /** Tells workers and guard the locks as they are now, once for all changes of this turn of the loop. */
   tellLocks(): void;
+  /** Tells workers what has changed. */
+  tellVerifying(pairs: readonly VerifyingTold[]): void;
   readonly closed: Promise<void>;
 }
 
@@ -105,6 +109,7 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
       if (message.role === 'worker') {
         if (message.worker === undefined) return refuse('a worker without a number');
         workers.set(message.worker, { peer, since: options.nowMs() });
+        peer.send({ kind: 'verifying', isWhole: true, pairs: options.verifying() } satisfies FromKeeper);
         workerPeers.add(peer);
         recalls.joined();
         limitRecalls.joined();
@@ -260,6 +265,10 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
     },
     workers: () =>
       Array.from(workers, ([worker, { since }]) => ({ worker, since })).sort((a, b) => a.worker - b.worker),
+    tellVerifying(pairs) {
+      for (const peer of workerPeers)
+        if (!peer.send({ kind: 'verifying', isWhole: false, pairs } satisfies FromKeeper)) void peer.close();
+    },
     tellLocks() {
       if (telling) return;
       telling = true;

@@ -1,5 +1,5 @@
 /**
- * The language of the keeper's socket: one JSON object a line, version 4.
+ * The language of the keeper's socket: one JSON object a line, version 5.
  *
  * Workers send batches of events and ask for admission; the guard reports the kernel and is told of locks; the CLI asks
  * and gets one answer. A line that does not parse, is longer than 4 MiB, has another version or an unknown kind ends
@@ -13,7 +13,7 @@ import { PERIODS, type Rule, UNITS } from '../policy/limits.ts';
 import { isWorkerEvent, type WorkerEvent } from '../record/events.ts';
 import { type JournalState, type LogFilter, MAX_LOG_ROWS, TOP_BY, type TopQuestion } from '../record/query.ts';
 
-export const VERSION = 4;
+export const VERSION = 5;
 
 /** Where the keeper is found. */
 export function keeperSocket(runDir: string): string {
@@ -36,6 +36,22 @@ export type Lock = {
   /** ids of the attempts that led to it */
   readonly evidence?: readonly string[] | undefined;
 };
+
+/** A host that did not accept our certificate for the server that it called. */
+export type VerifyingPair = {
+  /** `subjectOf` */
+  readonly subject: string;
+  /** `203.0.113.25:25` */
+  readonly server: string;
+  readonly since: number;
+  readonly until: number;
+  /** connections of it that were carried unread since then, and their octets both ways */
+  readonly carried: number;
+  readonly bytes: number;
+};
+
+/** What workers have to know of one; `until` 0: forget it. */
+export type VerifyingTold = Pick<VerifyingPair, 'subject' | 'server' | 'until'>;
 
 /** What became of a lock, when, and by whom; `rule` is the automatic one that set it. */
 export type LockEvent = {
@@ -109,9 +125,10 @@ export type ToKeeper =
   /** the CLI's questions; each gets exactly one `answer` with the same `ask` */
   | { readonly kind: 'ask'; readonly ask: number; readonly question: Question };
 
-/** From the keeper. `locks` is sent whole after hello and on every change. */
+/** From the keeper. `locks` is sent whole after hello and on every change; `verifying` whole after hello, then each change. */
 export type FromKeeper =
   | { readonly kind: 'locks'; readonly locks: readonly Lock[] }
+  | { readonly kind: 'verifying'; readonly isWhole: boolean; readonly pairs: readonly VerifyingTold[] }
   | { readonly kind: 'admitted'; readonly answers: readonly { readonly ask: number; readonly ok: boolean }[] }
   /** give back what is not used of these sources, and for two seconds what ends of them; without sources: of all, once */
   | {
@@ -137,6 +154,10 @@ export type Question =
   | { readonly of: 'lock-history'; readonly limit: number }
   /** answered with a CaAnswer; `rotate` says who wants another authority from now on */
   | { readonly of: 'ca'; readonly rotate: string | undefined }
+  /** answered with a list of VerifyingPair */
+  | { readonly of: 'verifying' }
+  /** answered with the VerifyingPair that is remembered no more */
+  | { readonly of: 'verifying-forget'; readonly subject: string; readonly server: string; readonly who: string }
   /** answered with a list of TopRow */
   | { readonly of: 'top'; readonly question: TopQuestion }
   /** answered with a LogAnswer */
@@ -213,6 +234,7 @@ export const MAX_BATCH = 1000;
 export const MAX_TAKES = 100;
 export const MAX_NEEDS = 64;
 export const MAX_LOCKS = 10_000;
+export const MAX_PAIRS = 10_000;
 export const MAX_REASON = 200;
 /** more than a trunk has VLANs */
 export const MAX_INSIDE = 5000;
@@ -243,6 +265,15 @@ const lockKeys = {
 };
 const lock: Shape<Lock> = object<Lock>({ ...lockKeys, since: whole() });
 
+const pairKeys = { subject: source, server: source, until: whole() };
+const told: Shape<VerifyingTold> = object<VerifyingTold>(pairKeys);
+export const isVerifyingPair: Shape<VerifyingPair> = object<VerifyingPair>({
+  ...pairKeys,
+  since: whole(),
+  carried: whole(),
+  bytes: whole(),
+});
+
 const report: Shape<KernelReport> = object<KernelReport>({
   alive: yesNo,
   aliveSince: whole(),
@@ -266,6 +297,8 @@ const question: Shape<Question> = union<Question>('of', {
   unlock: object({ of: oneOf('unlock'), subject: source, identity, who: text(100) }),
   'lock-history': object({ of: oneOf('lock-history'), limit: whole(1, 10_000) }),
   ca: object({ of: oneOf('ca'), rotate: maybe(text(100)) }),
+  verifying: object({ of: oneOf('verifying') }),
+  'verifying-forget': object({ of: oneOf('verifying-forget'), subject: source, server: source, who: text(100) }),
   top: object({
     of: oneOf('top'),
     question: object<TopQuestion>({
@@ -342,6 +375,7 @@ const isOver = object<Extract<TakenAnswer, { ok: false }>>({
 });
 const isFromKeeper: Shape<FromKeeper> = union<Kinds<FromKeeper>>('kind', {
   locks: object({ kind: oneOf('locks'), locks: listOf(lock, MAX_LOCKS) }),
+  verifying: object({ kind: oneOf('verifying'), isWhole: yesNo, pairs: listOf(told, MAX_PAIRS) }),
   admitted: object({ kind: oneOf('admitted'), answers: listOf(object({ ask: whole(), ok: yesNo }), MAX_BATCH) }),
   informed: object({
     kind: oneOf('informed'),

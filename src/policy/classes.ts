@@ -136,6 +136,24 @@ export const classes = {
     text: 'The host did not accept our certificate',
     doc: 'The host verifies whom it sends to, and was shown the certificate of the gateway. The reply column says how it went: certificate, by an alert in the handshake; left, by a close in it; quit or closed, right after it and without a word inside TLS. Give it the authority (postern ca), or except its destination from interception.',
   },
+  'tls.opaque': {
+    code: 250,
+    detail: '0.0',
+    text: 'Carried end to end',
+    doc: 'A connection of a host that verifies, carried unread to the server that it called (setting "verifying"). The row has its octets; what was in it nobody here knows. "postern verifying" lists such hosts, "postern top" their share.',
+  },
+  'tls.verifying': {
+    code: 421,
+    detail: '7.5',
+    text: 'This gateway looks at mail, and your server does not accept its certificate; ask your network provider',
+    doc: 'verifying = "refuse": the host did not accept our certificate before, for the server that it calls. Give it the authority (postern ca), except its destination from interception, or set "pass".',
+  },
+  'tls.clear': {
+    code: 421,
+    detail: '7.5',
+    text: 'Only TLS is carried unread; try again',
+    doc: 'A host that had refused our certificate was let through unread, and began a message in clear. The connection was cut off before the server had the command, and the next one is intercepted. It may only pretend to verify: look at it with postern log --source ADDRESS.',
+  },
 
   'body.line-end': {
     code: 554,
@@ -459,6 +477,12 @@ export const classes = {
     detail: '7.0',
     text: 'Too many connections from this source in a short time',
     doc: 'limit_connections is reached. "postern limits ADDRESS" shows every count of the source and when it ends; raise the limit for a busy mail server.',
+  },
+  'limit.opaque': {
+    code: 421,
+    detail: '7.0',
+    text: 'Too much goes past this gateway from a server that does not accept its certificate',
+    doc: 'opaque_connections, limit_opaque or limit_opaque_bytes is reached: what is carried unread for a host that verifies is bounded. "postern limits ADDRESS" shows the counts. For a busy mail server give it the authority (postern ca), so that nothing has to be carried unread, or raise the limits.',
   },
   'limit.messages': {
     code: 451,

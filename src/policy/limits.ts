@@ -7,7 +7,11 @@
 import { monthOf } from '../kit/calendar.ts';
 import type { Class } from './classes.ts';
 
-export const UNITS = ['connections', 'messages', 'recipients', 'bytes', 'domains', 'senders', 'unknown'] as const;
+export const UNITS = [
+  ...(['connections', 'messages', 'recipients', 'bytes', 'domains', 'senders', 'unknown'] as const),
+  /** of what is carried unread: connections, and octets in both directions */
+  ...(['opaque', 'opaque-bytes'] as const),
+] as const;
 export type Unit = (typeof UNITS)[number];
 
 export const PERIODS = ['minute', 'hour', 'day', 'week', 'month'] as const;
@@ -28,6 +32,8 @@ export const limitClass: Readonly<Record<Unit, Class>> = {
   domains: 'limit.domains',
   senders: 'limit.senders',
   unknown: 'limit.unknown',
+  opaque: 'limit.opaque',
+  'opaque-bytes': 'limit.opaque',
 };
 
 /** Counts how many different ones there were. */

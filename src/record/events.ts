@@ -113,6 +113,8 @@ export type SessionCounts = {
   readonly open: number;
   /** connections to servers that hosts have called (egress "preserve"), now */
   readonly preserved: number;
+  /** connections that are carried unread, now */
+  readonly opaque: number;
   readonly upstream: readonly {
     readonly server: string;
     readonly up: boolean;
@@ -256,6 +258,7 @@ const sessions: Shape<SessionCounts> = object<SessionCounts>({
   opened: mapOf(whole(), 10_000),
   open: whole(),
   preserved: whole(),
+  opaque: whole(),
   upstream: listOf(
     object<SessionCounts['upstream'][number]>({
       server: text(300),

@@ -20,6 +20,8 @@ export type Sources = {
   readonly version: string;
   readonly intercepting: () => boolean;
   readonly locks: () => number;
+  /** hosts that are remembered to verify, each with a server */
+  readonly verifying: () => number;
   readonly journal: () => JournalState;
   /** when our own certificates end; undefined where there is none */
   readonly certificates: () => { readonly authority: number | undefined; readonly issuer: number | undefined };
@@ -84,6 +86,8 @@ export class Metrics {
   readonly #upgraded: Counter;
   readonly #downgrades: Counter;
   readonly #handshakes: Counter<'how'>;
+  readonly #opaque: Counter<'network'>;
+  readonly #opaqueBytes: Counter<'network'>;
   readonly #serviceCalls: Counter<'service' | 'outcome'>;
   readonly #serviceSeconds: Counter<'service'>;
   readonly #relay: Histogram;
@@ -238,6 +242,19 @@ export class Metrics {
     );
     asked('gauge', 'postern_workers_connected', 'Workers that the keeper hears from.', () => this.#workers.size);
     asked('gauge', 'postern_locks', 'Locks in force.', sources.locks);
+    asked(
+      'gauge',
+      'postern_verifying_pairs',
+      'Hosts that did not accept our certificate, each with the server that it called.',
+      sources.verifying,
+    );
+    asked('gauge', 'postern_opaque_connections', 'Connections that are carried unread now, over all workers.', () =>
+      this.#sum(({ opaque }) => opaque),
+    );
+    this.#opaque = counter('postern_opaque_total', 'Connections that were carried unread.', ['network']);
+    this.#opaqueBytes = counter('postern_opaque_bytes_total', 'Octets that were carried unread, both ways.', [
+      'network',
+    ]);
 
     asked('counter', 'postern_journal_rows_total', 'Attempts written to the journal.', () => sources.journal().written);
     asked(
@@ -292,7 +309,10 @@ export class Metrics {
     this.#networks = new Set(networks);
     this.#servers = servers;
     this.#interfaces = interfaces;
-    for (const network of networks) this.#sessions.inc({ network }, 0);
+    for (const network of networks) {
+      this.#sessions.inc({ network }, 0);
+      this.#opaque.inc({ network }, 0);
+    }
   }
 
   attempt(attempt: Attempt): void {
@@ -301,6 +321,10 @@ export class Metrics {
     if (!Object.hasOwn(classes, attempt.class)) return;
     this.#count(network, attempt);
     if (attempt.upstreamTls !== undefined) this.#legs(attempt.tls?.version ?? CLEAR, attempt.upstreamTls);
+    if (attempt.class === 'tls.opaque') {
+      this.#opaque.inc({ network });
+      this.#opaqueBytes.inc({ network }, attempt.sizeBytes);
+    }
     if (attempt.verdictMs !== undefined) this.#verdict.observe(attempt.verdictMs / 1000);
     if (attempt.relayMs !== undefined) this.#relay.observe(attempt.relayMs / 1000);
   }

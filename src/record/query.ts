@@ -44,6 +44,8 @@ export type TopRow = {
   readonly deferred: number;
   readonly rejected: number;
   readonly spam: number;
+  /** connections that were carried unread */
+  readonly opaque: number;
   /** milliseconds since 1970 */
   readonly first: number;
   readonly last: number;

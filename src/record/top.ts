@@ -24,7 +24,8 @@ export function top(path: string, { by, since, class: of, limit }: TopQuestion):
     const statement = database.prepare(
       `SELECT ${BY[by]} AS who, count(*) AS attempts, sum(verdict = 'accept') AS accepted,
          sum(verdict = 'defer') AS deferred, sum(verdict = 'reject') AS rejected,
-         sum(class >= 'spam.' AND class < 'spam/') AS spam, min(at) AS first, max(at) AS last
+         sum(class >= 'spam.' AND class < 'spam/') AS spam,
+         sum(class = 'tls.opaque') AS opaque, min(at) AS first, max(at) AS last
        FROM attempts
        WHERE n >= (SELECT coalesce(min(slice), 0) << ${SLICE_SHIFT} FROM slices WHERE last_at >= :since)
          AND at >= :since AND class >= :from AND class < :to

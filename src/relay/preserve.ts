@@ -6,7 +6,7 @@
  * other route and no second try: whatever fails here is the host's to retry.
  */
 import type { Config } from '../config/schema.ts';
-import type { End } from '../kit/sockaddr.ts';
+import { type End, endText } from '../kit/sockaddr.ts';
 import { OWN_MARK_BITS } from '../kit/own-mark.ts';
 import type { ByteSocket } from '../kit/tcp.ts';
 import { connectFrom } from '../kit/tcp-open.ts';
@@ -76,7 +76,7 @@ export class PreservedSession implements FarSession, FarConnection {
   constructor(to: End, options: PreserveOptions) {
     this.options = options;
     this.#to = to;
-    this.server = to.address.includes(':') ? `[${to.address}]:${to.port}` : `${to.address}:${to.port}`;
+    this.server = endText(to);
   }
 
   get upstream(): Upstream | undefined {

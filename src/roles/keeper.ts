@@ -10,6 +10,7 @@ import type { Config } from '../config/schema.ts';
 import { type Clock, systemClock } from '../kit/clock.ts';
 import { type Log, stdoutLog } from '../kit/log.ts';
 import { runPaths } from '../kit/run-dir.ts';
+import { endText } from '../kit/sockaddr.ts';
 import { Behaviours } from '../ledger/behaviours.ts';
 import { Campaigns, type CampaignSettings } from '../ledger/campaigns.ts';
 import { type Desk, type Held, openDesk } from '../ledger/desk.ts';
@@ -17,6 +18,7 @@ import type { Inquiry, InquiryAnswer } from '../ledger/inquiry.ts';
 import type { KernelReport, Question } from '../ledger/language.ts';
 import { CounterFile } from '../ledger/counterfile.ts';
 import { OverNotices } from '../ledger/notices.ts';
+import { Verifying } from '../ledger/verifying.ts';
 import type { Attempt, WorkerEvent } from '../record/events.ts';
 import { type Exporter, startExporter } from '../record/exporter.ts';
 import { type Journal, openJournal } from '../record/journal.ts';
@@ -96,6 +98,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
   const { locks, history, ...lockKeeping } = keeperLocks(stateDir, () => config, clock, log);
   const limits = new CounterFile(join(stateDir, 'counters.jsonl'), log, clock.nowMs());
   const notices = new OverNotices(log);
+  const verifying = new Verifying(join(stateDir, 'verifying.json'), clock, log, (told) => desk.tellVerifying(told));
   const privacy = new Privacy(join(stateDir, 'privacy.key'), log);
   const authority = new Authority({
     path: join(stateDir, 'ca.pem'),
@@ -109,6 +112,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
     version: VERSION,
     intercepting: () => status().intercepting,
     locks: () => locks.list().length,
+    verifying: () => verifying.size,
     journal: () => journal.state(),
     certificates: () => authority.endsMs,
     configErrors: () => ({ keeper: options.configErrors(), guard: seen?.report.configErrors ?? 0 }),
@@ -134,11 +138,21 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       if (config.filters.behaviour.enabled)
         behaviours.attempt(subjectOfAttempt(event, config), event, clock.monotonicMs());
       if (lockKeeping.seen(event)) desk.tellLocks();
+      noteVerifying(event);
       const attempt = privacy.apply(event, keeping(event));
       attempts.push(attempt);
       if (config.journal.lines === 'stdout') writeLine(log, attempt);
     }
     if (attempts.length > 0) journal.append(attempts);
+  };
+  /** Who refused our certificate is remembered, and who only pretended to is not. */
+  const noteVerifying = (attempt: Attempt): void => {
+    const { class: of, destination: address, destinationPort: port, sizeBytes } = attempt;
+    if (of !== 'tls.client-refused' && of !== 'tls.opaque' && of !== 'tls.clear') return;
+    const pair = { subject: subjectOfAttempt(attempt, config), server: endText({ address, port }) };
+    if (of === 'tls.client-refused') verifying.remember(pair, config.tls.verifyingFor);
+    else if (of === 'tls.opaque') verifying.carried(pair, sizeBytes);
+    else verifying.forget(pair);
   };
   const onKernel = (report: KernelReport): void => {
     seen = { report, atMs: clock.monotonicMs() };
@@ -195,6 +209,15 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         if (certificate === undefined) throw new Error('there is no authority; the log says why (ca.problem)');
         return { certificate };
       }
+      case 'verifying':
+        return verifying.list();
+      case 'verifying-forget': {
+        const { subject, server, who } = question;
+        const forgotten = verifying.forget({ subject, server });
+        if (!forgotten) throw new Error(`${subject} is not remembered for ${server}; "postern verifying" lists who is`);
+        log.write('info', 'verifying.forgotten', { subject, server, who });
+        return forgotten;
+      }
       case 'lock-history':
         return history.list(question.limit);
       case 'top':
@@ -217,6 +240,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         log,
         nowMs: () => clock.nowMs(),
         locks: () => locks.list(),
+        verifying: () => verifying.list().map(({ subject, server, until }) => ({ subject, server, until })),
         limits,
         onOver: (need) => notices.over(need, config.limits.noticeEvery),
         onEvents,
@@ -244,6 +268,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
     setInterval(() => {
       if (locks.tidy()) desk.tellLocks();
       limits.tidy(clock.nowMs());
+      verifying.tidy();
     }, TIDY_MS),
     setInterval(() => authority.tend(), TEND_MS),
   ];
@@ -265,6 +290,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       // What workers have said already is heard to its end; then it is written.
       await Promise.race([desk.closed, new Promise((resolve) => setTimeout(resolve, CLOSE_TIMEOUT_MS).unref())]);
       limits.close();
+      verifying.write();
       await journal.close();
       await exporter.close();
     },

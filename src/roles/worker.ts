@@ -20,6 +20,7 @@ import { stdoutLog } from '../kit/log.ts';
 import { runPaths } from '../kit/run-dir.ts';
 import { createLedger } from '../ledger/client.ts';
 import { type TlsRules, tlsRules } from '../policy/require.ts';
+import { callOriginal } from '../relay/original.ts';
 import { createPreserved } from '../relay/preserve.ts';
 import type { Counters } from '../relay/relay.ts';
 import { createSmarthost, noCounts, type SmarthostDeps } from '../relay/smarthost.ts';
@@ -122,6 +123,7 @@ function makeRooms(config: Config, index: number, egress: Egress, signal: AbortS
     tlsRules: tlsRulesOf(config),
     farSession: ({ source, destination, destinationPort }, now) =>
       createPreserved(source, { address: destination, port: destinationPort }, now, egress.counters),
+    farCall: callOriginal,
     ledger,
     inquire,
     budget: new SpoolBudget(limits.bodyTotal),
@@ -130,6 +132,7 @@ function makeRooms(config: Config, index: number, egress: Egress, signal: AbortS
       () =>
         counts.open +
         counts.preserved +
+        counts.opaque +
         rooms.budget.openFiles +
         rooms.relay.servers().reduce((sum, { connections }) => sum + connections, 0),
     ),

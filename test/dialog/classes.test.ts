@@ -27,6 +27,7 @@ const metrics = new Metrics({
   version: '0',
   intercepting: () => true,
   locks: () => 0,
+  verifying: () => 0,
   journal: () => journal.state(),
   certificates: () => ({ authority: undefined, issuer: undefined }),
   configErrors: () => ({ keeper: 0, guard: 0 }),

@@ -60,6 +60,7 @@ async function metricsOf(gateway: TestGateway): Promise<{ metrics: Metrics; repo
     version: '0',
     intercepting: () => true,
     locks: () => 0,
+    verifying: () => 0,
     journal: () => ({
       ok: true,
       problem: undefined,

@@ -79,6 +79,14 @@ export class FakeLedger implements Ledger {
   lockOfIdentity(identity: string): Lock | undefined {
     return this.locks.find((lock) => lock.identity === identity);
   }
+  /** `SUBJECT SERVER` of hosts that have refused our certificate */
+  readonly verifying = new Set<string>();
+  /** from where servers were called for what is carried unread; undefined is this machine */
+  readonly calledFrom: (string | undefined)[] = [];
+
+  isVerifying(subject: string, server: string): boolean {
+    return this.verifying.has(`${subject} ${server}`);
+  }
   record(event: WorkerEvent): void {
     this.events.push(event);
     for (const wake of this.#waiting.splice(0)) wake();
@@ -167,10 +175,14 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
       createPreserved(source, { address: destination, port: destinationPort }, now, noCounts(), (signal) =>
         connectTcp('127.0.0.1', options.originalPort ?? 0, signal),
       ),
+    farCall: (source, _to, signal) => {
+      ledger.calledFrom.push(source);
+      return connectTcp('127.0.0.1', options.originalPort ?? 0, signal);
+    },
     ledger,
     budget: new SpoolBudget(config.limits.bodyTotal),
     spoolDir,
-    descriptors: new Descriptors(() => counts.open + counts.preserved, options.descriptorLimit),
+    descriptors: new Descriptors(() => counts.open + counts.preserved + counts.opaque, options.descriptorLimit),
     filters: makeFilters(
       config,
       { log, clock, threads, inquire },

@@ -83,6 +83,24 @@ export const networkFields = {
     doc: 'Recipients that the far side did not know (550, 551 or 553, with 5.1.x where it says more).',
     example: ['50/day'],
   }),
+  verifying: choice(['pass', 'refuse', 'intercept'], {
+    doc: 'A host that did not accept our certificate for the server that it called, when it calls that server again within tls.verifying_for. "pass": carried end to end, unread, to the original server, over TLS alone; from the host\'s own address with egress "preserve", else from this machine\'s. "refuse": 421 that says why. "intercept": as any other.',
+    default: 'pass',
+  }),
+  opaque_connections: integer({
+    doc: 'Concurrent connections that are carried unread, per subscriber.',
+    default: 5,
+    min: 1,
+    max: 100000,
+  }),
+  limit_opaque: limits(limit, {
+    doc: 'New connections of one subscriber that are carried unread; over it 421.',
+    default: ['10/minute'],
+  }),
+  limit_opaque_bytes: limits(sizeLimit, {
+    doc: 'Octets carried unread, both ways together; over it the connection is cut off, and the next gets 421.',
+    default: ['200MiB/day'],
+  }),
   identity: listOf(identityRule, {
     doc: 'Who it is behind a subscriber: the first of these that finds something. "sender" is the envelope\'s, "header NAME" a whole value, "header NAME PATTERN" what the one group catches (RE2, linear time).',
     default: [],

@@ -24,5 +24,17 @@ export const tls = table('The TLS that hosts are offered, see docs/tls.md.', {
     default: [],
     example: ['example.com'],
   }),
+  verifying_for: durationMs({
+    doc: 'How long it is remembered that a host did not accept our certificate for a server ("verifying" of a network).',
+    default: '1d',
+    min: '1s',
+    max: '90d',
+  }),
+  opaque_timeout: durationMs({
+    doc: 'How long a connection may last that is carried unread. It ends before when nothing goes either way for limits.data_timeout.',
+    default: '30m',
+    min: '1s',
+    max: '1d',
+  }),
   handshake_timeout: durationMs({ doc: 'For a TLS handshake of a host.', default: '30s', min: '100ms', max: '5m' }),
 });

@@ -12,6 +12,7 @@ import { command as log } from '../../../src/cli/log.ts';
 import { command as status } from '../../../src/cli/status.ts';
 import { command as top } from '../../../src/cli/top.ts';
 import { command as unlock } from '../../../src/cli/unlock.ts';
+import { command as verifying } from '../../../src/cli/verifying.ts';
 import { newId } from '../../../src/kit/ids.ts';
 import { type Class, classes } from '../../../src/policy/classes.ts';
 import { hostile, RAW_CONTROL } from '../../kit/hostile.ts';
@@ -120,14 +121,43 @@ test('lock, locks --history, unlock of an identity', async () => {
   assert.match((await run(lock, '@nobody', '--reason', 'x')).err, /there is no @nobody in the configuration/);
 });
 
+test('who refuses our certificate is remembered, told to workers, counted, listed and forgotten', async () => {
+  const worker = s.worker(2);
+  await worker.ready;
+  assert.match((await run(verifying)).out, /^no host has refused/);
+  const [subject, server] = ['198.51.100.8', '203.0.113.25:25'];
+  const of = { at: Date.now(), source: subject, destination: '203.0.113.25', destinationPort: 25, sender: undefined };
+  assert.ok(!worker.isVerifying(subject, server));
+  worker.record(attempt({ ...of, class: 'tls.client-refused', verdict: 'defer' }));
+  await until(() => worker.isVerifying(subject, server), 'it is remembered');
+  worker.record(attempt({ ...of, class: 'tls.opaque', verdict: 'accept', sizeBytes: 3000 }));
+  while (!/^198\.51\.100\.8 +203\.0\.113\.25:25 .* 1 +2\.9 KiB$/m.test((await run(verifying)).out));
+  const listed = JSON.parse((await run(verifying, '--json')).out) as { since: number; until: number };
+  assert.equal(listed.until - listed.since, 86_400_000);
+  const shareIsShown = /^198\.51\.100\.8 +2 +1 +1 +0 +0 +1 \(50%\) /m;
+  while (!shareIsShown.test((await run(top)).out));
+  const later = s.worker(3);
+  await later.ready;
+  await until(() => later.isVerifying(subject, server), 'who comes later is told');
+  assert.equal((await run(verifying, '--forget', subject, server)).status, 0);
+  await until(() => !worker.isVerifying(subject, server), 'it is forgotten');
+  assert.match((await run(verifying, '--forget', subject, server)).err, /is not remembered for 203\.0\.113\.25:25/);
+  await assert.rejects(run(verifying, '--forget', subject), UsageError);
+  // One that only pretended to is intercepted again.
+  worker.record(attempt({ ...of, class: 'tls.client-refused', verdict: 'defer' }));
+  await until(() => worker.isVerifying(subject, server), 'it is remembered');
+  worker.record(attempt({ ...of, class: 'tls.clear', verdict: 'defer' }));
+  await until(() => !worker.isVerifying(subject, server), 'it is forgotten');
+});
+
 test('top sums up by what is asked for', async () => {
   const by = async (...args: string[]): Promise<string> => (await run(top, ...args)).out;
   assert.match(
     await by('--since', '7d'),
-    /^SUBSCRIBER +ATTEMPTS +ACCEPTED +DEFERRED +REJECTED +SPAM +FIRST +LAST\n198\.51\.100\.7 +\d+ +\d+ +0 +1 +1 /,
+    /^SUBSCRIBER +ATTEMPTS +ACCEPTED +DEFERRED +REJECTED +SPAM +OPAQUE +FIRST +LAST\n198\.51\.100\.7 +\d+ +\d+ +0 +1 +1 +0 /,
   );
   assert.match(await by('--by', 'class', '--since', '2h'), /^CLASS.*\nspam\.gtube +1 +0 +0 +1 +1 /);
-  assert.match(await by('--class', 'spam', '--csv'), /^who,attempts,.*\n198\.51\.100\.7,1,0,0,1,1,2/);
+  assert.match(await by('--class', 'spam', '--csv'), /^who,attempts,.*\n198\.51\.100\.7,1,0,0,1,1,0,2/);
   const [first] = (await by('--by', 'source', '--since', '7d', '--json')).split('\n');
   assert.equal((JSON.parse(String(first)) as { who: string }).who, '198.51.100.7');
   assert.deepEqual(await run(top, '--by', 'source', '--class', 'virus'), {
@@ -325,7 +355,7 @@ test('status: exit 1 while the guard is silent, 0 when it says all is well', asy
   assert.equal(before.status, 1);
   assert.match(before.out, /^Intercepting: NO: the guard has not reported yet/m);
   assert.match(before.out, /^ {2}! destination 192\.0\.2\.10\/32 is never intercepted$/m);
-  const guard = await s.speaker({ kind: 'hello', v: 4, role: 'guard' });
+  const guard = await s.speaker({ kind: 'hello', v: 5, role: 'guard' });
   guard.peer.send({ kind: 'kernel', report: kernelReport() });
   let now = await run(status, '--json');
   while (now.status !== 0) now = await run(status, '--json');

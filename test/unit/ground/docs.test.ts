@@ -13,6 +13,7 @@ test('docs/operate.md explains every metric with its labels, and no other', asyn
     version: '0',
     intercepting: () => true,
     locks: () => 0,
+    verifying: () => 0,
     journal: () => ({
       ok: true,
       problem: undefined,

@@ -10,8 +10,8 @@ const lock = { subject: '198.51.100.7/32', how: 'kernel', reason: 'spam', who: '
 const rule = { unit: 'messages', period: 'hour', limit: 30 } as const;
 
 const toKeeper: readonly ToKeeper[] = [
-  { kind: 'hello', v: 4, role: 'worker', worker: 3 },
-  { kind: 'hello', v: 4, role: 'guard' },
+  { kind: 'hello', v: 5, role: 'worker', worker: 3 },
+  { kind: 'hello', v: 5, role: 'guard' },
   { kind: 'events', batch: [attempt(), counts()] },
   {
     kind: 'events',

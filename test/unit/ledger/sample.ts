@@ -46,6 +46,7 @@ export function counts(change: Partial<SessionCounts> = {}): SessionCounts {
     opened: { customers: 1 },
     open: 1,
     preserved: 0,
+    opaque: 0,
     upstream: [],
     dropped: 0,
     ...change,

@@ -9,7 +9,8 @@ import { verdictOf } from '../../../src/policy/verdict.ts';
 const entries = Object.entries(classes) as [Class, ClassEntry][];
 
 /** A session that ended without a message has nothing to refuse. */
-const isSuccess = (name: string): boolean => name.startsWith('accepted.') || name === 'session.no-message';
+const isSuccess = (name: string): boolean =>
+  name.startsWith('accepted.') || ['session.no-message', 'tls.opaque'].includes(name);
 
 /** The codes that RFC 5321 section 4.2.3, RFC 1870 and RFC 7504 know for a refusal. */
 const REFUSALS = [421, 450, 451, 452, 500, 501, 502, 503, 504, 521, 550, 551, 552, 553, 554, 555, 556];
@@ -35,7 +36,7 @@ test('5xx stands only where a retry cannot help', () => {
     /^auth\.unknown$/,
     /^spam\.rspamd-(?:soft|greylist)$/,
     /^protocol\.(?:talks-first|errors|other)$/,
-    /^tls\.(?:handshake|client-refused|required|alone)$/,
+    /^tls\.(?:handshake|client-refused|verifying|clear|required|alone)$/,
   ];
   for (const [name, { code }] of entries) {
     if (isSuccess(name)) continue;

@@ -22,6 +22,7 @@ function metrics(change: Partial<Sources> = {}): Metrics {
     version: '0.1.0',
     intercepting: () => true,
     locks: () => 4,
+    verifying: () => 6,
     journal: () => journal,
     certificates: () => ({ authority: 1_800_000_000_999, issuer: undefined }),
     configErrors: () => ({ keeper: 1, guard: 2 }),

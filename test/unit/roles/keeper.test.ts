@@ -37,7 +37,7 @@ const lock = (subject: string, change: Partial<Lock> = {}): Omit<Lock, 'since'> 
 });
 const hello = (role: 'guard' | 'cli' | 'worker', worker?: number): Extract<ToKeeper, { kind: 'hello' }> => ({
   kind: 'hello',
-  v: 4,
+  v: 5,
   role,
   ...(worker !== undefined && { worker }),
 });
