@@ -121,35 +121,6 @@ test('lock, locks --history, unlock of an identity', async () => {
   assert.match((await run(lock, '@nobody', '--reason', 'x')).err, /there is no @nobody in the configuration/);
 });
 
-test('who refuses our certificate is remembered, told to workers, counted, listed and forgotten', async () => {
-  const worker = s.worker(2);
-  await worker.ready;
-  assert.match((await run(verifying)).out, /^no host has refused/);
-  const [subject, server] = ['198.51.100.8', '203.0.113.25:25'];
-  const of = { at: Date.now(), source: subject, destination: '203.0.113.25', destinationPort: 25, sender: undefined };
-  assert.ok(!worker.isVerifying(subject, server));
-  worker.record(attempt({ ...of, class: 'tls.client-refused', verdict: 'defer' }));
-  await until(() => worker.isVerifying(subject, server), 'it is remembered');
-  worker.record(attempt({ ...of, class: 'tls.opaque', verdict: 'accept', sizeBytes: 3000 }));
-  while (!/^198\.51\.100\.8 +203\.0\.113\.25:25 .* 1 +2\.9 KiB$/m.test((await run(verifying)).out));
-  const listed = JSON.parse((await run(verifying, '--json')).out) as { since: number; until: number };
-  assert.equal(listed.until - listed.since, 86_400_000);
-  const shareIsShown = /^198\.51\.100\.8 +2 +1 +1 +0 +0 +1 \(50%\) /m;
-  while (!shareIsShown.test((await run(top)).out));
-  const later = s.worker(3);
-  await later.ready;
-  await until(() => later.isVerifying(subject, server), 'who comes later is told');
-  assert.equal((await run(verifying, '--forget', subject, server)).status, 0);
-  await until(() => !worker.isVerifying(subject, server), 'it is forgotten');
-  assert.match((await run(verifying, '--forget', subject, server)).err, /is not remembered for 203\.0\.113\.25:25/);
-  await assert.rejects(run(verifying, '--forget', subject), UsageError);
-  // One that only pretended to is intercepted again.
-  worker.record(attempt({ ...of, class: 'tls.client-refused', verdict: 'defer' }));
-  await until(() => worker.isVerifying(subject, server), 'it is remembered');
-  worker.record(attempt({ ...of, class: 'tls.clear', verdict: 'defer' }));
-  await until(() => !worker.isVerifying(subject, server), 'it is forgotten');
-});
-
 test('top sums up by what is asked for', async () => {
   const by = async (...args: string[]): Promise<string> => (await run(top, ...args)).out;
   assert.match(
@@ -460,4 +431,35 @@ test('every command has help with an example, and takes no unknown option', asyn
     );
     await assert.rejects(run(command, '--no-such-option'), { code: 'ERR_PARSE_ARGS_UNKNOWN_OPTION' });
   }
+});
+
+test('who refuses our certificate is remembered, told to workers, counted, listed and forgotten', async () => {
+  const worker = s.worker(2);
+  await worker.ready;
+  assert.match((await run(verifying)).out, /^no host has refused/);
+  const [subject, server] = ['198.51.100.8', '203.0.113.25:25'];
+  const of = { at: Date.now(), source: subject, destination: '203.0.113.25', destinationPort: 25, sender: undefined };
+  const ends = (how: Class, verdict: 'accept' | 'defer', sizeBytes = 0): void =>
+    worker.record(attempt({ ...of, id: newId(Date.now()), class: how, verdict, sizeBytes }));
+  assert.ok(!worker.isVerifying(subject, server));
+  ends('tls.client-refused', 'defer');
+  await until(() => worker.isVerifying(subject, server), 'it is remembered');
+  ends('tls.opaque', 'accept', 3000);
+  while (!/^198\.51\.100\.8 +203\.0\.113\.25:25 .* 1 +2\.9 KiB$/m.test((await run(verifying)).out));
+  const listed = JSON.parse((await run(verifying, '--json')).out) as { since: number; until: number };
+  assert.equal(listed.until - listed.since, 86_400_000);
+  const shareIsShown = /^198\.51\.100\.8 +2 +1 +1 +0 +0 +1 \(50%\) /m;
+  while (!shareIsShown.test((await run(top)).out));
+  const later = s.worker(3);
+  await later.ready;
+  await until(() => later.isVerifying(subject, server), 'who comes later is told');
+  assert.equal((await run(verifying, '--forget', subject, server)).status, 0);
+  await until(() => !worker.isVerifying(subject, server), 'it is forgotten');
+  assert.match((await run(verifying, '--forget', subject, server)).err, /is not remembered for 203\.0\.113\.25:25/);
+  await assert.rejects(run(verifying, '--forget', subject), UsageError);
+  // One that only pretended to is intercepted again.
+  ends('tls.client-refused', 'defer');
+  await until(() => worker.isVerifying(subject, server), 'it is remembered');
+  ends('tls.clear', 'defer');
+  await until(() => !worker.isVerifying(subject, server), 'it is forgotten');
 });
