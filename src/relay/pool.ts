@@ -2,8 +2,9 @@
  * Connections to the servers: lent to one transaction at a time, kept while idle, and never more than the bound.
  *
  * Servers are tried in order. One that cannot be dialled is down: nobody waits for it, and it is probed after 1 s, then
- * less and less often, at least every 30 s. One that is up is asked every `refreshMs` what it offers. Whoever finds no
- * connection waits in line, for a bounded time in a line of bounded length, in which the sources take turns.
+ * less and less often, at least every 30 s, or each second while mail is turned away for it. One that is up is asked
+ * every `refreshMs` what it offers. Whoever finds no connection waits in line, for a bounded time in a line of bounded
+ * length, in which the sources take turns.
  */
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
@@ -186,7 +187,10 @@ export class Pool {
     const { want } = waiter;
     const now = this.#options.clock.monotonicMs();
     const candidates = this.#candidates(want, now);
-    if (candidates.length === 0) return this.#finish(waiter, this.#refusal(want));
+    if (candidates.length === 0) {
+      for (const server of this.#options.servers) if (server.isWorthAsking(now)) void this.#probe(server);
+      return this.#finish(waiter, this.#refusal(want));
+    }
     for (const server of candidates) {
       const upstream = want.isFresh ? undefined : takeIdle(server, want.needs);
       if (upstream) return this.#lend(waiter, server, upstream, true);
@@ -254,7 +258,7 @@ export class Pool {
         log.write('info', 'upstream.full', { server: server.name, detail: dialled.detail });
         server.noDialBeforeMs = clock.monotonicMs() + FULL_MS;
         this.#later(`full ${server.name}`, FULL_MS, () => this.#serve());
-      } else if (server.failed(dialled, clock.nowMs())) {
+      } else if (server.failed(dialled, clock.nowMs(), clock.monotonicMs())) {
         log.write('warn', 'upstream.down', { server: server.name, class: dialled.class, detail: dialled.detail });
         if (!server.isProbing) this.#probeIn(server, server.nextBackoffMs());
       }

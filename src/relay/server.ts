@@ -48,6 +48,7 @@ export class Server {
   dialling = 0;
   isProbing = false;
   isProbeDue = false;
+  #failedAtMs = 0;
   #backoffMs = FIRST_BACKOFF_MS;
   #suspicionMs = FIRST_BACKOFF_MS;
   #suspectUntilMs = 0;
@@ -82,9 +83,10 @@ export class Server {
   }
 
   /** True when it was not down before. */
-  failed(failure: { readonly class: Class; readonly detail: string }, nowMs: number): boolean {
+  failed(failure: { readonly class: Class; readonly detail: string }, nowMs: number, monotonicMs: number): boolean {
     const isNew = this.state !== 'down';
     this.revision++;
+    this.#failedAtMs = monotonicMs;
     if (isNew) this.sinceMs = nowMs;
     this.state = 'down';
     this.failure = failure;
@@ -96,6 +98,20 @@ export class Server {
     const now = this.#backoffMs;
     this.#backoffMs = Math.min(2 * now, MAX_BACKOFF_MS);
     return jittered(now);
+  }
+
+  /**
+   * It could not be reached, a second ago or longer: whoever is turned away for it has it asked again. What is down for
+   * its certificate or our password waits its turn, since neither mends itself, and passwords get locked.
+   */
+  isWorthAsking(monotonicMs: number): boolean {
+    const { state, isProbing, failure } = this;
+    return (
+      state === 'down' &&
+      !isProbing &&
+      failure?.class === 'upstream.down' &&
+      monotonicMs - this.#failedAtMs >= FIRST_BACKOFF_MS
+    );
   }
 
   isSuspect(monotonicMs: number): boolean {

@@ -1,6 +1,7 @@
 /** Reuse, poison, order of the servers, what is remembered of them, and the bounds. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { systemClock } from '../../../src/kit/clock.ts';
 import { deliver, fakeFor, finish, from, relayFor, said, to } from './setup.ts';
 import type { RelayTransaction } from '../../../src/relay/relay.ts';
 
@@ -95,6 +96,29 @@ test('a dead server is probed after about a second, and mail goes to it again', 
   const { final } = await deliver(relay);
   assert.equal(final && said(final), '250 2.0.0 taken as 1');
   assert.equal(first.messages.length, 1);
+});
+
+test('mail that is turned away has the server asked again, once a second however long it was down', async (t) => {
+  // No timer runs off: nothing but mail leads to a dial.
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  let nowMs = 0;
+  const fake = await fakeFor(t, { misbehave: () => 'rst' });
+  const { relay, untilLogged } = relayFor(t, [fake.endpoint], { clock: { ...systemClock, monotonicMs: () => nowMs } });
+  await relay.start();
+  for (const dials of [1, 2, 3]) {
+    for (let i = 0; i < 5; i++) {
+      const { recipients } = await deliver(relay);
+      assert.match(recipients.map(said).join(), /^upstream\.down: /);
+    }
+    await fake.until(() => fake.total === dials && fake.open === 0);
+    nowMs += 1000;
+  }
+  fake.misbehave = undefined;
+  await deliver(relay);
+  await untilLogged('upstream.up');
+  const { final } = await deliver(relay);
+  assert.equal(final && said(final), '250 2.0.0 taken as 1');
+  assert.equal(fake.total, 4);
 });
 
 test('all servers down: refused at once, with the reason of each', async (t) => {

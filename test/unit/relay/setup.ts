@@ -2,7 +2,7 @@
 import { tmpdir } from 'node:os';
 import type { TestContext } from 'node:test';
 import type { Config } from '../../../src/config/schema.ts';
-import { systemClock } from '../../../src/kit/clock.ts';
+import { type Clock, systemClock } from '../../../src/kit/clock.ts';
 import type { Log } from '../../../src/kit/log.ts';
 import type { Extension, FarReply, Relay, RelayTransaction } from '../../../src/relay/relay.ts';
 import { createSmarthost, type SmarthostDeps } from '../../../src/relay/smarthost.ts';
@@ -29,6 +29,7 @@ export type Settings = Partial<Config['smarthost']> & {
   readonly workerCount?: number;
   readonly sendMs?: number;
   readonly readPassword?: () => string;
+  readonly clock?: Clock;
 };
 
 export function relayFor(
@@ -45,10 +46,10 @@ export function relayFor(
       for (const watcher of watchers) watcher();
     },
   };
-  const { workerCount = 1, sendMs, readPassword, ...smarthost } = settings;
+  const { workerCount = 1, sendMs, readPassword, clock = systemClock, ...smarthost } = settings;
   const deps: SmarthostDeps = {
     log,
-    clock: systemClock,
+    clock,
     workerCount,
     ...(sendMs !== undefined && { sendMs }),
     ...(readPassword && { readPassword }),
