@@ -8,6 +8,8 @@ export type Checked = { readonly says: string; readonly wrong: readonly string[]
 
 /** How long the guard may take to report its counters, and the keeper to write its journal. */
 const SOON_MS = 6_000;
+/** Each worker looks for a server that is down by itself, after 1, 2, 4 s and so on. */
+const BACK_MS = 20_000;
 const POLL_MS = 100;
 
 const MUST_BE_REFUSED = ['unrouted', 'block', 'smarthost-only'] as const;
@@ -48,6 +50,20 @@ export async function checkAll(lab: Lab, outcomes: readonly Outcome[], signal: A
         );
       }),
     },
+    {
+      says: 'every worker has found the smarthost again',
+      wrong: await soon(
+        signal,
+        async () => {
+          const upstream = (await lab.gateway.status())?.upstream ?? [];
+          if (upstream.length === 0) return ['the status tells of no server'];
+          return upstream
+            .filter(({ up, of }) => up < of)
+            .map(({ server, up, of }) => `${server} is up for ${up} of ${of} workers`);
+        },
+        BACK_MS,
+      ),
+    },
   ];
 }
 
@@ -59,8 +75,12 @@ export async function metrics(lab: Lab): Promise<string> {
 }
 
 /** What is wrong in the end: tried again until nothing is, or the time is up. */
-async function soon(signal: AbortSignal, look: () => Promise<string[]>): Promise<string[]> {
-  const deadline = performance.now() + SOON_MS;
+async function soon(
+  signal: AbortSignal,
+  look: () => Promise<string[]>,
+  deadlineMs: number = SOON_MS,
+): Promise<string[]> {
+  const deadline = performance.now() + deadlineMs;
   for (;;) {
     const wrong = await look();
     if (wrong.length === 0 || performance.now() > deadline) return wrong;

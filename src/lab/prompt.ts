@@ -28,7 +28,7 @@ type Action = {
 
 const SPACES = ['inside', 'gateway', 'internet'] as const;
 const ROLES = ['worker', 'keeper', 'guard'] as const;
-const ARRIVAL_MS = 1_500;
+const ARRIVAL_MS = 5_000;
 const REASON = "from the lab's prompt";
 
 /** Every address that a host inside can send from. */

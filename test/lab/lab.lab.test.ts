@@ -48,10 +48,10 @@ function startLab(...args: string[]): Lab {
       for (const look of watchers) look();
     });
   }
-  const ended = once(child, 'close', { signal: AbortSignal.timeout(LONG_MS) }).then(([code]) => ({
-    code: code as number | null,
-    said,
-  }));
+  const ended = once(child, 'close', { signal: AbortSignal.timeout(LONG_MS) }).then(
+    ([code]) => ({ code: code as number | null, said }),
+    () => Promise.reject(new Error(`the lab goes on after ${LONG_MS / 1000} s, and has said: ${said}`)),
+  );
   const until = (pattern: RegExp): Promise<void> =>
     new Promise((resolve, reject) => {
       const look = (): void => {
