@@ -413,7 +413,7 @@ export const classes = {
     code: 550,
     detail: '7.1',
     text: 'The message has an archive of a kind that is not carried',
-    doc: 'An archive that is not looked into (7z, bz2, xz, cab, disk images) or is damaged, and filters.attachments.unread is not "ignore".',
+    doc: 'An archive that is not looked into (xz, cab, disk images, an archive in a rar or 7z file) or is damaged, and filters.attachments.unread is not "ignore".',
     quarantine: true,
   },
   'virus.found': {

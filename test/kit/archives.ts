@@ -80,6 +80,42 @@ export function rarOf(version: 4 | 5, name: string, isEncrypted = false): Buffer
   ]);
 }
 
+const packed = (base64: string): Buffer => Buffer.from(base64, 'base64');
+
+/** Made by 7-Zip 26.02: setup.exe, readme.txt and dir/b.js; setup.exe; readme.txt. */
+export const SEVEN_ZIPS = {
+  packedHeader: packed(
+    'N3q8ryccAATYhKJDmQAAAAAAAAAiAAAAAAAAACkJRB8BABB4aGVsbG8KTVogcHJvZ3JhbQAAAIEzB64Pz0tvjAfIQ39Bsfr95GF56XUfgLP+B2jWGwFmUO9C6EgjSHnoEbdnJlbbdgN3gW7ugb0eYU+xpDBRVRvScX3wbXKQqb9szj0qaMmFYlTmSweKgbMqD7xs3lsTgBBIUffkuOlAVSF1R5Wvf3G9sswlOc+CE3+yWlXR5x4AAAAXBhUBCYCEAAcLAQABIwMBAQVdABAAAAyAvgoBKC/wyQAA',
+  ),
+  plainHeader: packed(
+    'N3q8ryccAASuRD7rDgAAAAAAAABaAAAAAAAAABsqiYcBAAlNWiBwcm9ncmFtAAEEBgABCQ4ABwsBAAEhIQEADAoACAoBIuVFmQAABQEZDAAAAAAAAAAAAAAAABEVAHMAZQB0AHUAcAAuAGUAeABlAAAAFAoBAEhvSi7kfN0BFQYBACCApIEAAA==',
+  ),
+  copied: packed(
+    'N3q8ryccAASyiYjYCgAAAAAAAABKAAAAAAAAAB2h9HBNWiBwcm9ncmFtAQQGAAEJCgAHCwEAAQEADAoACAoBIuVFmQAABQERFQBzAGUAdAB1AHAALgBlAHgAZQAAABQKAQBIb0ou5HzdARUGAQAggKSBAAA=',
+  ),
+  paper: packed(
+    'N3q8ryccAAR0ljjICgAAAAAAAABiAAAAAAAAANA1n6UBAAVoZWxsbwoAAQQGAAEJCgAHCwEAASEhAQAMBgAICgEgMDo2AAAFARkMAAAAAAAAAAAAAAAAERcAcgBlAGEAZABtAGUALgB0AHgAdAAAABkEAAAAABQKAQBIb0ou5HzdARUGAQAggKSBAAA=',
+  ),
+  withPassword: packed(
+    'N3q8ryccAAT22Td6EAAAAAAAAAByAAAAAAAAAJ5rITJaiv9Ge2+Fn98RZLS6MEwNAQQGAAEJEAAHCwEAAiQG8QcBElMPn1RRhWw6IZ3weQmQ/uhtWCEhAQABAAwKBgAICgEgMDo2AAAFARkBABEXAHIAZQBhAGQAbQBlAC4AdAB4AHQAAAAZBAAAAAAUCgEASG9KLuR83QEVBgEAIICkgQAA',
+  ),
+  withSecretNames: packed(
+    'N3q8ryccAAQ+z9mkgAAAAAAAAAAuAAAAAAAAAIr+V5yFAj3Xi9lY1JlhnmBYqu9xafzhm1BxCTSr0mqVPwmMPQrZIdxhnk+JPB4REwsaq2wfXPwYC7uA2tb/Rs2fqEBzlokRrj0CCXtg/d89lwB3ipgReneZMh2h8z0UF6axl/EuKqOSalK4JTWNBgcVRiSv8x9lh72EEktrQXOn//aBJBcGEAEJcAAHCwEAASQG8QcBElMPwOMHLj9co2HRSokGxrLcNQxqCgHI+CdkAAA=',
+  ),
+};
+
+/** Made by bzip2 1.0.8: a program; a tar with a.txt and b.vbs; 64 MB of zeros; nothing. */
+export const BUNZIPS = {
+  zeros: packed(
+    'QlpoOTFBWSZTWQ4J4t8BX45AAMAAAAggADCATUZCoCWpCoCXMUFZJlNZFwkgoACKo8EAwABAAAAIIAAwzAUppqhJIbAiSQ8XckU4UJALGuUe',
+  ),
+  nothing: packed('QlpoORdyRThQkAAAAAA='),
+  program: packed('QlpoOTFBWSZTWZoRDFIAAAHXoEAAQAAAAgAQIILQAEAAIAAiAaGQgGmmhQNARE0UvF3JFOFCQmhEMUg='),
+  tar: packed(
+    'QlpoOTFBWSZTWSx0lCIAAKN7kMkAAEJAAX+AAAhwAJ9ABAAACCAAkoKqpmmpgAaA0BUlJtIaGmjRkNNTfa7FZfA/KwkE72suUfGjuswONJC5FSa7ZsbENWDNSNPSrPKpep1e1WoclKBFFmqQON1M5HhJoxSmiddvJq3ZZJD+LuSKcKEgWOkoRA==',
+  ),
+};
+
 /** Lines of base64 as a part's body has them; of something large one line, to save time. */
 export function base64(content: Buffer | string): string {
   const line = Buffer.from(content as string).toString('base64');

@@ -10,6 +10,8 @@ export type ArchiveFault = 'bomb' | 'deep' | 'unread' | 'encrypted';
 export class Budget {
   entries = 10_000;
   inflateBytes = 100 * 1024 * 1024;
+  /** of bzip2, which takes ten times as long */
+  bunzipBytes = 8 * 1024 * 1024;
   /** entries of which the beginning is unpacked to see what they are */
   peeks = 2000;
   static readonly maxRatio = 100;

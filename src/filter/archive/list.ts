@@ -6,7 +6,9 @@
  */
 import { extensionOf, type Kind, kindOf } from '../kind.ts';
 import { type ArchiveFault, Budget } from './budget.ts';
-import { listRar } from './rar.ts';
+import { bunzip2 } from './bzip2.ts';
+import { listRar, type Names } from './rar.ts';
+import { listSevenZip } from './seven-zip.ts';
 import { listTar } from './tar.ts';
 import { gunzip, inflateEntry, listZip } from './zip.ts';
 
@@ -46,13 +48,22 @@ function look(listing: Listing, bytes: Buffer, kind: Kind, name: string, budget:
   if (kind === 'zip') return lookInZip(listing, bytes, name, budget, level);
   if (kind === 'tar') return lookInTar(listing, bytes, budget, level);
   if (kind === 'rar') return names(listing, listRar(bytes), budget, level);
-  if (kind !== 'gzip') return void listing.faults.add('unread');
-  const inner = gunzip(bytes, budget);
+  if (kind === '7z') return names(listing, listSevenZip(bytes, budget), budget, level);
+  const inner = kind === 'gzip' ? gunzip(bytes, budget) : kind === 'bzip2' ? bunzip(listing, bytes, budget) : undefined;
   if (inner === 'bomb') return void listing.faults.add('bomb');
   if (!inner) return void listing.faults.add('unread');
   // The tar in a tar.gz is no level of its own, for nobody sees it.
   if (kindOf(inner) === 'tar') return lookInTar(listing, inner, budget, level);
-  single(listing, inner, name.replace(/\.gz$/i, ''), budget, level);
+  single(listing, inner, name.replace(/\.(?:gz|bz2)$/i, ''), budget, level);
+}
+
+/** As much as there is time for; what is behind it has not been read. */
+function bunzip(listing: Listing, bytes: Buffer, budget: Budget): Buffer | 'bomb' {
+  const { content, isWhole, spentBytes } = bunzip2(bytes, budget.bunzipBytes);
+  budget.bunzipBytes -= spentBytes;
+  if (content.length > 1024 * 1024 && content.length > bytes.length * Budget.maxRatio) return 'bomb';
+  if (!isWhole) listing.faults.add('unread');
+  return content;
 }
 
 function lookInZip(listing: Listing, bytes: Buffer, name: string, budget: Budget, level: number): void {
@@ -94,12 +105,7 @@ function single(listing: Listing, bytes: Buffer, name: string, budget: Budget, l
   if (isArchive(kind)) look(listing, bytes, kind, name, budget, level + 1);
 }
 
-function names(
-  listing: Listing,
-  found: { readonly names: readonly string[]; readonly fault: ArchiveFault | undefined; readonly isEncrypted: boolean },
-  budget: Budget,
-  level: number,
-): void {
+function names(listing: Listing, found: Names, budget: Budget, level: number): void {
   if (found.fault) listing.faults.add(found.fault);
   if (found.isEncrypted) listing.faults.add('encrypted');
   for (const name of found.names) {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { named, rarOf, tarOf, withFile, zipOf } from '../../kit/archives.ts';
+import { BUNZIPS, named, rarOf, SEVEN_ZIPS, tarOf, withFile, zipOf } from '../../kit/archives.ts';
 import { filtersOf, lookAt, mailOf, messageOf } from '../../kit/mail.ts';
 
 const filters = await filtersOf('attachments.enabled = true');
@@ -55,6 +55,11 @@ describe('a file that runs', () => {
       ),
     ],
     ['in a gz', named('x.exe.gz', gzipSync('x'))],
+    ['in a bz2', named('x.bz2', BUNZIPS.program)],
+    ['in a tar.bz2', named('x.tar.bz2', BUNZIPS.tar)],
+    ['in a 7z with a packed header', named('x.7z', SEVEN_ZIPS.packedHeader)],
+    ['in a 7z with a plain header', named('x.7z', SEVEN_ZIPS.plainHeader)],
+    ['in a 7z that packs nothing', named('x.7z', SEVEN_ZIPS.copied)],
     ['in a rar 4', named('x.rar', rarOf(4, 'a.exe'))],
     ['in a rar 5', named('x.rar', rarOf(5, 'a.exe'))],
     [
@@ -105,11 +110,11 @@ describe('other things that are said of a file', () => {
     ],
     ['a rar 4 with a password', named('a.rar', rarOf(4, 'a.txt', true)), ['attachment.encrypted']],
     ['a rar 5 with a password', named('a.rar', rarOf(5, 'a.txt', true)), ['attachment.encrypted']],
-    [
-      'an archive that is not looked into',
-      named('a.7z', Buffer.from("7z\xbc\xaf'\x1c", 'latin1')),
-      ['attachment.unread'],
-    ],
+    ['an archive that is not looked into', named('a.xz', Buffer.from('\xfd7zXZ\0', 'latin1')), ['attachment.unread']],
+    ['a damaged 7z', named('a.7z', Buffer.from("7z\xbc\xaf'\x1c", 'latin1')), ['attachment.unread']],
+    ['a 7z with a password for its files', named('a.7z', SEVEN_ZIPS.withPassword), ['attachment.encrypted']],
+    ['a 7z with a password for its names', named('a.7z', SEVEN_ZIPS.withSecretNames), ['attachment.encrypted']],
+    ['a damaged bz2', named('a.bz2', BUNZIPS.program.subarray(0, -20)), ['attachment.unread']],
     ['a file called an archive that is none', named('a.ace', 'x'), ['attachment.unread']],
     [
       'an archive in a zip that is packed in another way',
@@ -165,6 +170,7 @@ describe('nothing is said of', () => {
         ]),
       ),
     ],
+    ['a 7z with papers', named('a.7z', SEVEN_ZIPS.paper)],
     ['an extension in the middle', named('a.exe.txt', 'x')],
     ['a signature', withFile('Content-Type: application/pgp-signature; name=signature.asc', 'x')],
   ];

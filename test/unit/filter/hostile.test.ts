@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { crc32, deflateRawSync, gzipSync } from 'node:zlib';
-import { named, type ZipFile, zipOf } from '../../kit/archives.ts';
+import { BUNZIPS, named, SEVEN_ZIPS, type ZipFile, zipOf } from '../../kit/archives.ts';
 import { filtersOf, lookAt, mailOf } from '../../kit/mail.ts';
 
 const MAX_MS = 1000;
@@ -141,6 +141,18 @@ hostile('39: a rar 4 whose names lie over one another', () => named('a.rar', nam
 hostile('39: a rar 5 whose headers begin where the file does', () => named('a.rar', extraOverExtra()), [
   'attachment.unread',
 ]);
+hostile('39: 64 MB of zeros in a bz2', () => named('a.bz2', BUNZIPS.zeros), ['attachment.limits']);
+hostile(
+  '39: a million empty streams of bz2',
+  () => named('a.bz2', Buffer.concat(Array<Buffer>(1_000_000).fill(BUNZIPS.nothing))),
+  ['attachment.unread'],
+);
+hostile('39: 200,000 blocks of bz2', () => named('a.bz2', manyBlocks()), [
+  'attachment.unread',
+  'attachment.executable',
+]);
+hostile('39: a 7z whose header says that it is 4 GB', () => named('a.7z', largeHeader()), ['attachment.unread']);
+hostile('39: twenty 7z files in a message', () => sevenZips(20), ['attachment.encrypted']);
 hostile('39: a tar without a zero', () => named('a.tar', tarBlocks('0', 0)), ['attachment.limits']);
 hostile('39: a tar of extended headers that are all digits', () => named('a.tar', tarBlocks('x', 4096)), []);
 
@@ -190,6 +202,30 @@ function extraOverExtra(): Buffer {
     heads.push(0, 0, 0, 0, headBytes, 2, 1, ...vint4(extra), 0, 0, 0, 0, 1, 0);
   }
   return Buffer.concat([start, Buffer.from(skip), before, Buffer.from(heads)]);
+}
+
+/** The same block of one file, over and over. */
+function manyBlocks(): Buffer {
+  return Buffer.concat(Array<Buffer>(200_000).fill(BUNZIPS.program));
+}
+
+function largeHeader(): Buffer {
+  const bytes = Buffer.from(SEVEN_ZIPS.packedHeader);
+  // The size of what is packed stands before the end of the last coder's properties.
+  const at = bytes.lastIndexOf(Buffer.from([0x0c, 0x80, 0xbe]));
+  assert.ok(at > 0);
+  return Buffer.concat([
+    bytes.subarray(0, at + 1),
+    Buffer.from([0xf0, 0xff, 0xff, 0xff, 0xff]),
+    bytes.subarray(at + 3),
+  ]);
+}
+
+function sevenZips(files: number): string {
+  const one = named('a.7z', SEVEN_ZIPS.withSecretNames);
+  const head = one.slice(0, one.indexOf('--b\r\nContent-Disp'));
+  const part = one.slice(one.lastIndexOf('--b\r\n'));
+  return head + part.replace('--b--\r\n', '').repeat(files);
 }
 
 /** 12 MB of headers in which no octet is zero. */

@@ -4,7 +4,7 @@ import { boolean, choice, text } from '../../value/plain.ts';
 import { ACTIONS } from '../words.ts';
 
 export const attachments = table(
-  'Files in a message, by their names (as they stand, and decoded after RFC 2231 and 2047), by what they really are, and by what is listed in zip, rar, tar and gz files to three levels. Nothing is unpacked but archives in archives, and the beginnings of 2,000 files, in at most 100 MiB and 10,000 entries a message.',
+  'Files in a message, by their names (as they stand, and decoded after RFC 2231 and 2047), by what they really are, and by what is listed in zip, rar, 7z, tar, gz and bz2 files to three levels. Nothing is unpacked but archives in zip, tar, gz and bz2 files, and the beginnings of 2,000 files, in at most 100 MiB (of bz2 8 MiB) and 10,000 entries a message.',
   {
     enabled: boolean({ doc: 'Whether it looks at all.', default: false }),
     extensions: listOf(text, {
@@ -26,7 +26,7 @@ export const attachments = table(
       default: 'reject',
     }),
     unread: choice(ACTIONS, {
-      doc: 'An archive that is not looked into: 7z, bz2, xz, cab, disk images, damaged ones, and what is only called an archive.',
+      doc: 'An archive that is not looked into: xz, cab, disk images, damaged ones, archives in rar and 7z files, and what is only called an archive.',
       default: 'ignore',
     }),
     failure: choice(ACTIONS, { doc: 'When the filter fails or is late.', default: 'defer' }),
