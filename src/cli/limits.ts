@@ -79,7 +79,7 @@ function rulesOf(limits: Limits | undefined, ofIdentity: boolean): readonly Rule
 
 function limitsTable(counts: readonly Shown[], nowMs: number): string {
   return table(
-    ['LIMIT', 'USED', 'OF', 'LEFT', 'FREE AGAIN'],
+    ['LIMIT', 'USED', 'OF', 'LEFT', 'ALL FREE AGAIN'],
     counts.map(({ unit, period, limit, used, endsAt }) => {
       const amount = (count: number): string =>
         unit === 'bytes' || unit === 'opaque-bytes' ? bytes(count) : String(count);

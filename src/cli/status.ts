@@ -55,15 +55,7 @@ export function statusText(status: Status, colours: boolean): string {
     ),
     status.subscribers > 0 ? `Subscribers configured: ${status.subscribers}\n` : '',
     workers(status),
-    table(
-      ['SERVER', 'STATE', 'CONNECTIONS', 'REASON'],
-      status.upstream.map(({ server, up, of, connections, reason }) => [
-        server,
-        of === 0 ? 'not known yet' : up === of ? 'up' : up === 0 ? 'DOWN' : `up for ${up} of ${of} workers`,
-        String(connections),
-        reason ?? '',
-      ]),
-    ),
+    servers(status),
     services(status),
     kernel(status),
     `Locks: ${status.locks}${status.locks > 0 ? ' ("postern locks" lists them)' : ''}\n${journal(status, loud)}` +
@@ -108,6 +100,19 @@ function workers({ workers: { configured, connected }, sessionsOpen, held }: Sta
   return (
     `Workers: ${connected.length} of ${configured}${list === '' ? '' : `: ${list}`}\n` +
     `Sessions open: ${sessionsOpen}; counted connections: ${held.connections} from ${counted(held.sources, 'source', 'sources')}\n`
+  );
+}
+
+function servers({ upstream }: Status): string {
+  if (upstream.length === 0) return '';
+  return table(
+    ['SERVER', 'STATE', 'CONNECTIONS', 'REASON'],
+    upstream.map(({ server, up, of, connections, reason }) => [
+      server,
+      of === 0 ? 'not known yet' : up === of ? 'up' : up === 0 ? 'DOWN' : `up for ${up} of ${of} workers`,
+      String(connections),
+      reason ?? '',
+    ]),
   );
 }
 

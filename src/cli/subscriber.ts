@@ -69,7 +69,7 @@ async function importFile(file: string, configPath: string, isTrial: boolean, io
   }
   const target = join(directory, basename(file));
   const others = loaded.config.subscriber.filter(({ place }) => place.file !== target);
-  const wrong = checkSubscribers([...others, ...read.subscribers], loaded.config.network);
+  const wrong = checkSubscribers([...others, ...read.subscribers], loaded.config);
   if (wrong.length > 0) return say(wrong);
   const count = counted(read.subscribers.length, 'subscriber', 'subscribers');
   if (isTrial) {

@@ -174,6 +174,14 @@ export const rules: readonly Rule[] = [
     },
   },
   {
+    doc: '`smarthost.servers` has one where a network or subscriber has `egress = "smarthost"`.',
+    check({ smarthost: { servers }, network }, { refuse, other }) {
+      if (servers?.length !== 0) return;
+      const i = network.findIndex(({ egress }) => egress === 'smarthost');
+      if (i >= 0) refuse('smarthost.servers', `at least one server beside ${other(`network[${i}].egress`)}`);
+    },
+  },
+  {
     doc: '`panel.listen`, `metrics.listen` and `intercept.port` do not ask for the same port.',
     check({ panel, metrics, intercept: { port } }, tell) {
       // The workers listen on every address of both families.

@@ -88,7 +88,7 @@ export async function parseConfig(
   const { directory } = config.subscribers;
   const others = directory === undefined ? undefined : await more?.(directory);
   const all = others ? { ...config, subscriber: [...config.subscriber, ...others.subscribers] } : config;
-  const wrong = others && others.errors.length > 0 ? others.errors : checkSubscribers(all.subscriber, all.network);
+  const wrong = others && others.errors.length > 0 ? others.errors : checkSubscribers(all.subscriber, all);
   return wrong.length > 0 ? { ok: false, errors: wrong } : { ok: true, config: all, origins };
 }
 

@@ -1,7 +1,7 @@
 /** What must hold of all subscribers together, from whichever file: one pass, whatever their number. */
 import { PrefixMap } from '../kit/prefix-map.ts';
 import { type ConfigError, configError, shownValue } from './error.ts';
-import type { Network, Subscriber } from './schema.ts';
+import type { Config, Network, Subscriber } from './schema.ts';
 
 const MAX_ERRORS = 500;
 
@@ -15,7 +15,7 @@ export const subscriberDocs: readonly string[] = [
 /** Everything that is wrong, at most 500. */
 export function checkSubscribers(
   subscribers: readonly Subscriber[],
-  networks: readonly Pick<Network, 'name' | 'prefixes'>[],
+  { network: networks, smarthost }: Pick<Config, 'network' | 'smarthost'>,
 ): ConfigError[] {
   const errors: ConfigError[] = [];
   const inNetwork = new PrefixMap(
@@ -36,6 +36,8 @@ export function checkSubscribers(
       refuse('name', name, `a name of its own, unlike ${where(first)}`);
     }
     names.add(name);
+    if (subscriber.egress === 'smarthost' && smarthost.servers.length === 0)
+      refuse('egress', subscriber.egress, '"preserve": smarthost.servers has none');
 
     let network: Pick<Network, 'name'> | undefined;
     for (const prefix of subscriber.prefixes) {

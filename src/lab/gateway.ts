@@ -78,7 +78,7 @@ export function startGateway(where: Namespace, directory: string, config: string
 }
 
 /**
- * Resolves when connections are intercepted, every worker is there and a smarthost is known. Rejects when the gateway
+ * Resolves when connections are intercepted, every worker is there and a smarthost, if there is one, is known. Rejects when the gateway
  * ends before, or is not ready in time, with the last lines of its log.
  */
 export async function untilReady(gateway: Gateway, signal: AbortSignal, readyMs = READY_MS): Promise<Status> {
@@ -95,7 +95,8 @@ export async function untilReady(gateway: Gateway, signal: AbortSignal, readyMs 
       if (!status.intercepting) lacks = `not intercepting: ${status.problem ?? 'no reason given'}`;
       else if (workers.connected.length < workers.configured) lacks = 'not all workers are there';
       // Each worker offers its hosts only what it has itself seen of the smarthost.
-      else if (!upstream.some(({ up }) => up >= workers.configured)) lacks = 'no smarthost is up for every worker';
+      else if (upstream.length > 0 && !upstream.some(({ up }) => up >= workers.configured))
+        lacks = 'no smarthost is up for every worker';
       else return status;
     }
     await sleep(POLL_MS);

@@ -32,15 +32,17 @@ export type WholeOptions = NetworkOptions & {
   /** more lines for a table of the configuration */
   readonly tables?: Readonly<Record<string, string>>;
   readonly workers?: number;
+  /** the smarthost's, when not the lab's own */
+  readonly servers?: readonly string[];
 };
 
 export function wholeConfig(directory: string, options: WholeOptions = {}): string {
-  const { tables = {}, workers = 2 } = options;
+  const { tables = {}, workers = 2, servers = [`${PLACES.smarthost.v4}:587`] } = options;
   return [
     `[gateway]\nname = "gw1.example.net"\nstate_dir = "${directory}/state"\nrun_dir = "${directory}/run"\nworkers = ${workers}`,
     `drain = "1s"\n${tables['gateway'] ?? ''}`,
     `[intercept]\ninside = ["lan0"]\n${tables['intercept'] ?? ''}`,
-    `[smarthost]\nservers = ["${PLACES.smarthost.v4}:587"]\ntls = "opportunistic"\n${tables['smarthost'] ?? ''}`,
+    `[smarthost]\nservers = ${JSON.stringify(servers)}\ntls = "opportunistic"\n${tables['smarthost'] ?? ''}`,
     `[limits]\n${tables['limits'] ?? ''}`,
     `[journal]\nlines = "none"\n${tables['journal'] ?? ''}`,
     `[[network]]\nname = "customers"\nprefixes = ["198.51.100.0/25", "2001:db8:1::/64"]\n${tables['network'] ?? ''}`,

@@ -34,7 +34,7 @@ describe('preserve', { skip: needsRoot, timeout: 300_000 }, () => {
   const seen: FakeEvent[] = [];
 
   before(async () => {
-    whole = await startWhole({ tables: TABLES });
+    whole = await startWhole({ tables: TABLES, servers: [] });
     const { gateway, internet } = whole.network;
     // Somebody else's firewall, in front of everything of ours.
     for (const iptables of ['iptables', 'ip6tables'])
@@ -227,7 +227,10 @@ describe('preserve', { skip: needsRoot, timeout: 300_000 }, () => {
     const become = async (mode: string, holds: RegExp): Promise<void> => {
       writeFileSync(
         whole.gateway.configPath,
-        wholeConfig(whole.directory, { tables: { ...TABLES, network: `${TABLES.network}\nmode = "${mode}"` } }),
+        wholeConfig(whole.directory, {
+          servers: [],
+          tables: { ...TABLES, network: `${TABLES.network}\nmode = "${mode}"` },
+        }),
       );
       process.kill(whole.gateway.pid, 'SIGHUP');
       for (let rules = ''; !holds.test(rules); ) {

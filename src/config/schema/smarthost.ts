@@ -6,9 +6,8 @@ import { durationMs } from '../value/quantity.ts';
 
 export const smarthost = table('The server that takes what is clean.', {
   servers: listOf(endpoint, {
-    doc: 'Tried in order; IPv6 as "[2001:db8::1]:587".',
+    doc: 'Tried in order; IPv6 as "[2001:db8::1]:587". None, `[]`, where all networks have egress = "preserve".',
     example: ['smtp.example.net:587'],
-    min: 1,
   }),
   tls: choice(['verify', 'opportunistic', 'none'], {
     doc: '"verify": STARTTLS with a checked certificate or nothing. "none" only with a literal private or loopback address.',

@@ -49,6 +49,10 @@ function status(change: Partial<Status> = {}): Status {
   };
 }
 
+test('without a smarthost there is no table of servers', () => {
+  assert.doesNotMatch(statusText(status({ upstream: [] }), false), /SERVER|\n\n\n/);
+});
+
 test('all well', () => {
   assert.equal(
     statusText(status(), false),
