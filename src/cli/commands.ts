@@ -26,6 +26,10 @@ export const commands: Readonly<Record<string, Entry>> = {
     summary: 'list hosts that did not accept our certificate, and what is carried unread for them',
     load: () => import('./verifying.ts'),
   },
+  mode: {
+    summary: 'move a subscriber or a network on the ladder of modes, for a while',
+    load: () => import('./mode.ts'),
+  },
   ca: { summary: "print the certificate of the gateway's authority, or make another", load: () => import('./ca.ts') },
   top: { summary: 'show who sends most, or is refused most', load: () => import('./top.ts') },
   log: { summary: 'search the journal of attempts', load: () => import('./log.ts') },

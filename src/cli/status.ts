@@ -3,6 +3,7 @@ import { safeJson } from '../kit/log.ts';
 import type { Status } from '../ledger/language.ts';
 import { ask, askHelp, askOptions } from './ask.ts';
 import type { Command } from './command.ts';
+import { stepsTable } from './mode.ts';
 import { age, bytes, counted, shown, table, time } from './show.ts';
 
 export const command: Command = {
@@ -54,6 +55,9 @@ export function statusText(status: Status, colours: boolean): string {
       ]),
     ),
     status.subscribers > 0 ? `Subscribers configured: ${status.subscribers}\n` : '',
+    status.steps.length > 0
+      ? `In another mode than the configuration says ("postern mode"):\n${stepsTable(status.steps)}`
+      : '',
     workers(status),
     servers(status),
     services(status),

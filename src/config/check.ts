@@ -59,17 +59,19 @@ export const rules: readonly Rule[] = [
     },
   },
   {
-    doc: 'Each `lock_rule` has a name of its own, and its networks are configured.',
-    check({ lockRule, network }, { refuse, other }) {
-      const keys = new Map<string, string>();
-      for (const [i, { name, networks }] of lockRule.entries()) {
-        const key = `lock_rule[${i}].name`;
-        const first = name === undefined ? undefined : keys.get(name);
-        if (first !== undefined) refuse(key, `a name of its own, unlike ${other(first)}`);
-        else if (name !== undefined) keys.set(name, key);
-        for (const [j, one] of (networks ?? []).entries())
-          if (one !== undefined && !network.some((each) => each.name === one))
-            refuse(`lock_rule[${i}].networks[${j}]`, 'the name of a network');
+    doc: 'Each `lock_rule` and each `step_rule` has a name of its own, and its networks are configured.',
+    check({ lockRule, stepRule, network }, { refuse, other }) {
+      for (const [list, rules] of [['lock_rule', lockRule] as const, ['step_rule', stepRule] as const]) {
+        const keys = new Map<string, string>();
+        for (const [i, { name, networks }] of rules.entries()) {
+          const key = `${list}[${i}].name`;
+          const first = name === undefined ? undefined : keys.get(name);
+          if (first !== undefined) refuse(key, `a name of its own, unlike ${other(first)}`);
+          else if (name !== undefined) keys.set(name, key);
+          for (const [j, one] of (networks ?? []).entries())
+            if (one !== undefined && !network.some((each) => each.name === one))
+              refuse(`${list}[${i}].networks[${j}]`, 'the name of a network');
+        }
       }
     },
   },

@@ -17,6 +17,7 @@ import { panel } from './schema/panel.ts';
 import { preserve } from './schema/preserve.ts';
 import { rule } from './schema/rule.ts';
 import { smarthost } from './schema/smarthost.ts';
+import { stepRule } from './schema/steps.ts';
 import { subscriber, subscribers } from './schema/subscriber.ts';
 import { tls } from './schema/tls.ts';
 
@@ -35,6 +36,7 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
   rule,
   locks,
   lock_rule: lockRule,
+  step_rule: stepRule,
   panel,
   metrics,
 });

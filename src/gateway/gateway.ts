@@ -87,9 +87,9 @@ export class Gateway {
     const rooms = this.#rooms;
     const found = rooms.senders.find(arrival.source);
     const sender = found ?? nowhere(rooms);
-    const { network } = sender;
     const subject = subjectOf(sender, arrival.source);
-    const whose = { ...sender, subject };
+    const network = stepped(rooms, sender, subject);
+    const whose = { ...sender, network, subject };
     let admitted = false;
     const server = endText({ address: arrival.destination, port: arrival.destinationPort });
     const verifying = rooms.ledger.isVerifying(subject, server) ? network.verifying : 'intercept';
@@ -103,7 +103,7 @@ export class Gateway {
     this.#connections.add(connection);
     rooms.counts.opened(network.name);
 
-    const refuse = this.#refusal(found?.network, connection instanceof Passage);
+    const refuse = this.#refusal(found && network, connection instanceof Passage);
     if (refuse) return connection.open({ class: refuse }, undefined);
     const answer = await rooms.ledger.admit(subject, network.maxConnections);
     admitted = answer === 'ok';
@@ -159,6 +159,13 @@ export class Gateway {
     for (const connection of this.#connections) connection.checkDeadlines(nowMs, pressed);
     this.#checkIdle();
   }
+}
+
+/** The settings with the mode of a step on the ladder, if there is one. */
+function stepped({ ledger }: Rooms, { network, subscriber }: Sender, subject: string): Network {
+  const whom = { subject, network: network.name, hasOwnMode: subscriber?.mode !== undefined };
+  const mode = ledger.modeOf(whom) ?? network.mode;
+  return mode === network.mode ? network : { ...network, mode };
 }
 
 function nowhere(rooms: Rooms): Sender {

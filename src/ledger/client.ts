@@ -7,6 +7,7 @@
 import type { Clock } from '../kit/clock.ts';
 import { type Channel, connectChannel } from '../kit/channel.ts';
 import type { Log } from '../kit/log.ts';
+import type { Mode } from '../policy/ladder.ts';
 import type { WorkerEvent } from '../record/events.ts';
 import { type Admission, Admitter, type LedgerSettings, SWEEP_MS } from './admitter.ts';
 import { Inquirer } from './inquirer.ts';
@@ -14,6 +15,7 @@ import type { Inquiry, InquiryAnswer } from './inquiry.ts';
 import { checkFromKeeper, type FromKeeper, type Lock, type ToKeeper, VERSION } from './language.ts';
 import { type Locked, type LockTable, lockTable } from './locktable.ts';
 import { Outbox } from './outbox.ts';
+import { type Stepping, StepTable } from './steptable.ts';
 import { Purse, type Taken } from './purse.ts';
 import type { Need } from './counters.ts';
 import { VerifyingTable } from './verifyingtable.ts';
@@ -45,6 +47,8 @@ export interface Ledger {
   lockOfIdentity(identity: string, of: Locked): Lock | undefined;
   /** Whether this subscriber has refused our certificate for this server (`203.0.113.25:25`), as far as is remembered. */
   isVerifying(subject: string, server: string): boolean;
+  /** The mode that a step gives it, in the place of the configuration's. */
+  modeOf(whom: Stepping): Mode | undefined;
   /** Resolves when the locks have come from the keeper for the first time. */
   readonly ready: Promise<void>;
   /** What the keeper has seen of all workers; rejects when it does not say within 250 ms. */
@@ -70,6 +74,7 @@ export type LedgerOptions = LedgerSettings & {
 export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledger {
   let locks: LockTable = lockTable([]);
   const verifying = new VerifyingTable();
+  let steps = new StepTable();
   const { promise: ready, resolve: isReady } = Promise.withResolvers<void>();
   const outbox = new Outbox();
   const say = (message: ToKeeper): boolean => channel.send(message);
@@ -89,6 +94,8 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
       isReady();
     } else if (message.kind === 'verifying') {
       verifying.told(message.pairs, message.isWhole);
+    } else if (message.kind === 'steps') {
+      steps = new StepTable(message.steps);
     } else if (message.kind === 'admitted') {
       for (const { ask, ok } of message.answers) admitter.answered(ask, ok);
     } else if (message.kind === 'informed') {
@@ -139,6 +146,7 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
     lockOf: (address, of) => locks.find(address, options.clock.nowMs(), of),
     lockOfIdentity: (identity, of) => locks.findIdentity(identity, of, options.clock.nowMs()),
     isVerifying: (subject, server) => verifying.has(subject, server, options.clock.nowMs()),
+    modeOf: (whom) => steps.modeOf(whom, options.clock.nowMs()),
     inquire: (inquiry) => inquirer.ask(inquiry, channel.isUp()),
     record(event) {
       outbox.put(event);

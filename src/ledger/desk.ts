@@ -17,6 +17,7 @@ import {
   type KernelReport,
   type Lock,
   type Question,
+  type Step,
   type ToKeeper,
   MAX_BATCH,
   MAX_TAKES,
@@ -33,6 +34,7 @@ export type DeskOptions = {
   readonly nowMs: () => number;
   readonly locks: () => readonly Lock[];
   readonly verifying: () => readonly VerifyingTold[];
+  readonly steps: () => readonly Step[];
   readonly limits: CounterFile;
   /** A worker was told that this is over its limit. */
   readonly onOver: (need: Need) => void;
@@ -56,6 +58,8 @@ export interface Desk {
   tellLocks(): void;
   /** Tells workers what has changed. */
   tellVerifying(pairs: readonly VerifyingTold[]): void;
+  /** The same for steps. */
+  tellSteps(): void;
   readonly closed: Promise<void>;
 }
 
@@ -64,7 +68,7 @@ const MAX_ERROR = 900;
 
 export async function openDesk(options: DeskOptions, signal: AbortSignal): Promise<Desk> {
   const admission = new Admission();
-  /** those that are told of locks */
+  /** those that are told of locks and steps */
   const listening = new Set<Peer>();
   const workers = new Map<number, { readonly peer: Peer; readonly since: number }>();
   /** all of their connections: one that was replaced may not have been noticed to be gone */
@@ -72,10 +76,23 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
   const { counters } = options.limits;
   const recalls = new Recalls('connections', () => workerPeers);
   const limitRecalls = new Recalls('limits', () => workerPeers);
-  let telling = false;
 
-  const tell = (peer: Peer): void => {
-    if (!peer.send({ kind: 'locks', locks: options.locks() } satisfies FromKeeper)) void peer.close();
+  const say = (peer: Peer, message: FromKeeper): void => {
+    if (!peer.send(message)) void peer.close();
+  };
+  const messages = {
+    locks: (): FromKeeper => ({ kind: 'locks', locks: options.locks() }),
+    steps: (): FromKeeper => ({ kind: 'steps', steps: options.steps() }),
+  } as const;
+  const telling = new Set<keyof typeof messages>();
+  const tellAll = (what: keyof typeof messages): void => {
+    if (telling.has(what)) return;
+    telling.add(what);
+    setImmediate(() => {
+      telling.delete(what);
+      const message = messages[what]();
+      for (const peer of listening) say(peer, message);
+    });
   };
   const answer = async (peer: Peer, ask: number, question: Question): Promise<void> => {
     let said: FromKeeper;
@@ -116,7 +133,9 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
       }
       options.log.write('info', 'keeper.joined', { from: message.role, worker: message.worker });
       listening.add(peer);
-      tell(peer);
+      // Steps first: whoever has heard of the locks has heard of all.
+      say(peer, messages.steps());
+      say(peer, messages.locks());
     };
     let answers: { ask: number; ok: boolean }[] = [];
     /** With the others that are decided in the same turn of the loop. */
@@ -269,13 +288,7 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
       for (const peer of workerPeers)
         if (!peer.send({ kind: 'verifying', isWhole: false, pairs } satisfies FromKeeper)) void peer.close();
     },
-    tellLocks() {
-      if (telling) return;
-      telling = true;
-      setImmediate(() => {
-        telling = false;
-        for (const peer of listening) tell(peer);
-      });
-    },
+    tellLocks: () => tellAll('locks'),
+    tellSteps: () => tellAll('steps'),
   };
 }

@@ -9,6 +9,7 @@ import { amount, listOf, maybe, object, oneOf, type Shape, text, union, whole, y
 import { type Inquiry, type InquiryAnswer, isInquiry, isInquiryAnswer } from './inquiry.ts';
 import { runPaths } from '../kit/run-dir.ts';
 import type { Lease, Need, Over } from './counters.ts';
+import { LADDER, type Mode } from '../policy/ladder.ts';
 import { PERIODS, type Rule, UNITS } from '../policy/limits.ts';
 import { isWorkerEvent, type WorkerEvent } from '../record/events.ts';
 import { type JournalState, type LogFilter, MAX_LOG_ROWS, TOP_BY, type TopQuestion } from '../record/query.ts';
@@ -60,6 +61,27 @@ export type LockEvent = {
   readonly who: string;
   readonly rule: string | undefined;
   readonly lock: Lock;
+};
+
+/** Somebody's mode is another than the configuration's for a while. */
+export type Step = {
+  /** a subscriber as it is counted (`subjectOf`): `@web-17`, `198.51.100.7`, `2001:db8:1:2::/64`; or `network:NAME` */
+  readonly subject: string;
+  readonly mode: Mode;
+  readonly reason: string;
+  readonly who: string;
+  readonly since: number;
+  readonly until: number | undefined;
+  /** ids of the attempts that led to it */
+  readonly evidence?: readonly string[] | undefined;
+};
+
+/** What became of a step, when, and by whom. */
+export type StepEvent = {
+  readonly at: number;
+  readonly what: 'taken' | 'taken-back' | 'ended';
+  readonly who: string;
+  readonly step: Step;
 };
 
 /** What the guard last saw of the kernel. Counters only grow; a rebuilt rule set starts them again. */
@@ -125,10 +147,11 @@ export type ToKeeper =
   /** the CLI's questions; each gets exactly one `answer` with the same `ask` */
   | { readonly kind: 'ask'; readonly ask: number; readonly question: Question };
 
-/** From the keeper. `locks` is sent whole after hello and on every change; `verifying` whole after hello, then each change. */
+/** From the keeper. `locks` and `steps` are sent whole after hello and on every change; `verifying` whole after hello, then each change. */
 export type FromKeeper =
   | { readonly kind: 'locks'; readonly locks: readonly Lock[] }
   | { readonly kind: 'verifying'; readonly isWhole: boolean; readonly pairs: readonly VerifyingTold[] }
+  | { readonly kind: 'steps'; readonly steps: readonly Step[] }
   | { readonly kind: 'admitted'; readonly answers: readonly { readonly ask: number; readonly ok: boolean }[] }
   /** give back what is not used of these sources, and for two seconds what ends of them; without sources: of all, once */
   | {
@@ -152,6 +175,13 @@ export type Question =
   | { readonly of: 'unlock'; readonly subject: string; readonly identity?: string; readonly who: string }
   /** answered with a list of LockEvent, newest first */
   | { readonly of: 'lock-history'; readonly limit: number }
+  /** answered with a list of Step */
+  | { readonly of: 'steps' }
+  /** answered with a StepAnswer, as is step-back; `subject` may also be an address, which stands for its subscriber */
+  | { readonly of: 'step'; readonly step: Omit<Step, 'since'> }
+  | { readonly of: 'step-back'; readonly subject: string; readonly who: string }
+  /** answered with a list of StepEvent, newest first */
+  | { readonly of: 'step-history'; readonly limit: number }
   /** answered with a CaAnswer; `rotate` says who wants another authority from now on */
   | { readonly of: 'ca'; readonly rotate: string | undefined }
   /** answered with a list of VerifyingPair */
@@ -165,6 +195,9 @@ export type Question =
 
 /** The lock as it now stands, or as it stood; `notKept` says why the change will not survive a restart, if so. */
 export type LockAnswer = { readonly lock: Lock; readonly notKept?: string };
+
+/** The same for a step. */
+export type StepAnswer = { readonly step: Step; readonly notKept?: string };
 
 /** The certificate of the authority that hosts may trust, in PEM. */
 export type CaAnswer = { readonly certificate: string };
@@ -216,6 +249,8 @@ export type Status = {
   /** connections counted for max_connections, and from how many sources */
   readonly held: { readonly connections: number; readonly sources: number };
   readonly locks: number;
+  /** whose mode is another than the configuration's */
+  readonly steps: readonly Step[];
   readonly journal: JournalState;
   readonly configErrors: number;
   /** Everything through which mail can leave unseen. */
@@ -233,6 +268,7 @@ export const MAX_BATCH = 1000;
 /** How many questions about limits: each has several needs. */
 export const MAX_TAKES = 100;
 export const MAX_NEEDS = 64;
+/** and as many steps */
 export const MAX_LOCKS = 10_000;
 export const MAX_PAIRS = 10_000;
 export const MAX_REASON = 200;
@@ -273,6 +309,15 @@ export const isVerifyingPair: Shape<VerifyingPair> = object<VerifyingPair>({
   carried: whole(),
   bytes: whole(),
 });
+const stepKeys = {
+  subject: source,
+  mode: oneOf(...LADDER),
+  reason: text(MAX_REASON),
+  who: text(100),
+  until: maybe(whole()),
+  evidence: maybe(listOf(text(64), 10)),
+};
+export const isStep: Shape<Step> = object<Step>({ ...stepKeys, since: whole() });
 
 const report: Shape<KernelReport> = object<KernelReport>({
   alive: yesNo,
@@ -296,6 +341,10 @@ const question: Shape<Question> = union<Question>('of', {
   lock: object({ of: oneOf('lock'), lock: object<Omit<Lock, 'since'>>(lockKeys) }),
   unlock: object({ of: oneOf('unlock'), subject: source, identity, who: text(100) }),
   'lock-history': object({ of: oneOf('lock-history'), limit: whole(1, 10_000) }),
+  steps: object({ of: oneOf('steps') }),
+  step: object({ of: oneOf('step'), step: object<Omit<Step, 'since'>>(stepKeys) }),
+  'step-back': object({ of: oneOf('step-back'), subject: source, who: text(100) }),
+  'step-history': object({ of: oneOf('step-history'), limit: whole(1, 10_000) }),
   ca: object({ of: oneOf('ca'), rotate: maybe(text(100)) }),
   verifying: object({ of: oneOf('verifying') }),
   'verifying-forget': object({ of: oneOf('verifying-forget'), subject: source, server: source, who: text(100) }),
@@ -376,6 +425,7 @@ const isOver = object<Extract<TakenAnswer, { ok: false }>>({
 const isFromKeeper: Shape<FromKeeper> = union<Kinds<FromKeeper>>('kind', {
   locks: object({ kind: oneOf('locks'), locks: listOf(lock, MAX_LOCKS) }),
   verifying: object({ kind: oneOf('verifying'), isWhole: yesNo, pairs: listOf(told, MAX_PAIRS) }),
+  steps: object({ kind: oneOf('steps'), steps: listOf(isStep, MAX_LOCKS) }),
   admitted: object({ kind: oneOf('admitted'), answers: listOf(object({ ask: whole(), ok: yesNo }), MAX_BATCH) }),
   informed: object({
     kind: oneOf('informed'),

@@ -73,6 +73,7 @@ export class LockRules<R extends LockRule> {
   }
 }
 
-function isOf(of: Class, one: string): boolean {
+/** The class itself, or of its main class. */
+export function isOf(of: Class, one: string): boolean {
   return of === one || of.startsWith(`${one}.`);
 }

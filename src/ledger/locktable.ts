@@ -2,6 +2,7 @@
 import { parsePrefix } from '../kit/address.ts';
 import { PrefixMap } from '../kit/prefix-map.ts';
 import type { Lock } from './language.ts';
+import { holds } from './register.ts';
 
 /** Whom a lock may be about. */
 export type Locked = {
@@ -18,11 +19,6 @@ export type LockTable = {
   /** the lock of an identity behind it */
   readonly findIdentity: (identity: string, of: Locked, nowMs: number) => Lock | undefined;
 };
-
-/** True while the lock holds. `until` is wall time: a clock set back never opens early, one set forward ends it. */
-export function holds(lock: Lock, nowMs: number): boolean {
-  return lock.until === undefined || nowMs < lock.until;
-}
 
 /** What a lock of a tenant has as its subject. */
 export function tenantSubject(tenant: string): string {

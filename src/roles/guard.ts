@@ -12,6 +12,7 @@ import { applyOnce } from '../guard/apply.ts';
 import { Guard, refreshAlive } from '../guard/guard.ts';
 import { Inside } from '../guard/inside.ts';
 import { plan } from '../guard/plan.ts';
+import { withSteps } from '../guard/stepped.ts';
 import { Switch } from '../guard/switch.ts';
 import { connectChannel } from '../kit/channel.ts';
 import { systemClock } from '../kit/clock.ts';
@@ -23,16 +24,19 @@ import {
   type FromKeeper,
   type KernelReport,
   type Lock,
+  type Step,
   type ToKeeper,
   VERSION,
 } from '../ledger/language.ts';
+import { holds } from '../ledger/register.ts';
 import { eachLine } from './lines.ts';
 import { notify } from './notify.ts';
 import { loadAtStart } from './start-config.ts';
 
 const REPORT_EVERY_MS = 1_000;
 
-const planOf = (config: Config) => plan(config, { workerUid: userOf('worker').uid });
+const planOf = (config: Config, steps: readonly Step[] = []) =>
+  plan(withSteps(config, steps, Date.now()), { workerUid: userOf('worker').uid });
 
 /** Puts the rules into the kernel and ends: for the unit that runs before the network comes up. */
 export async function applyRules(configPath: string): Promise<number> {
@@ -57,7 +61,7 @@ export async function guard(configPath: string): Promise<number> {
 
   const inside = new Inside(config.intercept.inside, log);
   const reload = createReloader(configPath, config, log, async (next) => {
-    await kernel.replace(planOf(next));
+    await kernel.replace(planOf(next, steps));
     inside.replace(next.intercept.inside);
     current = next;
     tellLocks();
@@ -70,11 +74,24 @@ export async function guard(configPath: string): Promise<number> {
   const tellLocks = (): void => {
     if (locks) kernel.lock(locks.flatMap((lock) => inPrefixes(lock, current)));
   };
-  const keeper = connectKeeper(config, log, abort.signal, (told) => {
-    locks = told;
-    tellLocks();
+  let steps: readonly Step[] = [];
+  /** Ends of steps are seen here too, whether the keeper is there to say so or not. */
+  const follow = (next: readonly Step[]): void => {
+    if (next === steps && steps.every((step) => holds(step, Date.now()))) return;
+    steps = next.filter((step) => holds(step, Date.now()));
+    kernel
+      .replace(planOf(current, steps))
+      .catch((error: unknown) => log.write('error', 'steps.not-applied', { error: String(error) }));
+  };
+  const keeper = connectKeeper(config, log, abort.signal, {
+    onLocks(told) {
+      locks = told;
+      tellLocks();
+    },
+    onSteps: (told) => follow(told),
   });
   const report = setInterval(() => {
+    follow(steps);
     const { alive, since: aliveSince, workers } = deadMan.state();
     const configErrors = reload.errors + supervisor.configRefused();
     const message: KernelReport = {
@@ -114,8 +131,10 @@ function startSwitch(config: Config, supervisor: Supervisor, log: Log): Switch {
   return deadMan;
 }
 
-/** The keeper may be away: then reports are lost, and locks stay as they were last told. */
-function connectKeeper(config: Config, log: Log, signal: AbortSignal, onLocks: (locks: readonly Lock[]) => void) {
+type Told = { readonly onLocks: (locks: readonly Lock[]) => void; readonly onSteps: (steps: readonly Step[]) => void };
+
+/** The keeper may be away: then reports are lost, and locks and steps stay as they were last told. */
+function connectKeeper(config: Config, log: Log, signal: AbortSignal, told: Told) {
   return connectChannel<FromKeeper>(
     runPaths(config.gateway.runDir).keeperSocket,
     {
@@ -126,7 +145,8 @@ function connectKeeper(config: Config, log: Log, signal: AbortSignal, onLocks: (
       },
       onDown: (reason) => log.write('warn', 'keeper.down', { reason }),
       onMessage(message) {
-        if (message.kind === 'locks') onLocks(message.locks);
+        if (message.kind === 'locks') told.onLocks(message.locks);
+        else if (message.kind === 'steps') told.onSteps(message.steps);
       },
     },
     signal,

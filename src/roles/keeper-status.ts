@@ -2,7 +2,8 @@
 import type { Config } from '../config/schema.ts';
 import { canPass, type Group, groupsOf } from '../guard/groups.ts';
 import type { Worker } from '../ledger/desk.ts';
-import type { KernelReport, Status } from '../ledger/language.ts';
+import { withSteps } from '../guard/stepped.ts';
+import type { KernelReport, Status, Step } from '../ledger/language.ts';
 import type { Metrics } from '../record/metrics.ts';
 import type { JournalState } from '../record/query.ts';
 
@@ -23,6 +24,7 @@ export type StatusFacts = {
   readonly metrics: Pick<Metrics, 'upstream' | 'services' | 'sessionsOpen' | 'workers'>;
   readonly held: Status['held'];
   readonly locks: number;
+  readonly steps: readonly Step[];
   readonly journal: JournalState;
   readonly configErrors: number;
 };
@@ -30,7 +32,7 @@ export type StatusFacts = {
 export function statusOf(facts: StatusFacts): Status {
   const { config, kernel, metrics } = facts;
   const problem = problemOf(facts);
-  const groups = groupsOf(config);
+  const groups = groupsOf(withSteps(config, facts.steps, facts.nowMs));
   const packetsTo = new Map(kernel?.report.exemptTo.map(({ prefix, packets }) => [prefix, packets]));
   return {
     version: facts.version,
@@ -64,6 +66,7 @@ export function statusOf(facts: StatusFacts): Status {
     sessionsOpen: metrics.sessionsOpen(),
     held: facts.held,
     locks: facts.locks,
+    steps: facts.steps,
     journal: facts.journal,
     configErrors: facts.configErrors,
     waysRound: {

@@ -29,6 +29,7 @@ import type { LogFilter } from '../record/query.ts';
 import { type Seen, statusOf } from './keeper-status.ts';
 import { Authority } from '../tls/authority.ts';
 import { keeperLocks, subjectOfAttempt } from './keeper-locks.ts';
+import { keeperSteps } from './keeper-steps.ts';
 import { notify } from './notify.ts';
 import { loadAtStart } from './start-config.ts';
 
@@ -96,6 +97,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
   const startedMs = clock.monotonicMs();
 
   const { locks, history, ...lockKeeping } = keeperLocks(stateDir, () => config, clock, log);
+  const { steps, history: stepHistory, ...stepKeeping } = keeperSteps(stateDir, () => config, clock, log);
   const limits = new CounterFile(join(stateDir, 'counters.jsonl'), log, clock.nowMs());
   const notices = new OverNotices(log);
   const verifying = new Verifying(join(stateDir, 'verifying.json'), clock, log, (told) => desk.tellVerifying(told));
@@ -139,6 +141,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         behaviours.attempt(subjectOfAttempt(event, config), event, clock.monotonicMs());
       if (lockKeeping.seen(event)) desk.tellLocks();
       noteVerifying(event);
+      if (stepKeeping.seen(event)) desk.tellSteps();
       const attempt = privacy.apply(event, keeping(event));
       attempts.push(attempt);
       if (config.journal.lines === 'stdout') writeLine(log, attempt);
@@ -173,6 +176,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       metrics,
       held,
       locks: locks.list().length,
+      steps: steps.list(),
       journal: journal.state(),
       configErrors: options.configErrors() + (seen?.report.configErrors ?? 0),
     });
@@ -203,6 +207,20 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         desk.tellLocks();
         return { lock, notKept };
       }
+      case 'steps':
+        return steps.list();
+      case 'step': {
+        const change = stepKeeping.take(question.step);
+        desk.tellSteps();
+        return change;
+      }
+      case 'step-back': {
+        const change = stepKeeping.back(question.subject, question.who);
+        desk.tellSteps();
+        return change;
+      }
+      case 'step-history':
+        return stepHistory.list(question.limit);
       case 'ca': {
         const certificate =
           question.rotate === undefined ? authority.certificatePem : authority.rotate(question.rotate);
@@ -241,6 +259,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         nowMs: () => clock.nowMs(),
         locks: () => locks.list(),
         verifying: () => verifying.list().map(({ subject, server, until }) => ({ subject, server, until })),
+        steps: () => steps.list(),
         limits,
         onOver: (need) => notices.over(need, config.limits.noticeEvery),
         onEvents,
@@ -267,6 +286,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
   const timers = [
     setInterval(() => {
       if (locks.tidy()) desk.tellLocks();
+      if (steps.tidy()) desk.tellSteps();
       limits.tidy(clock.nowMs());
       verifying.tidy();
     }, TIDY_MS),
@@ -281,6 +301,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       behaviours.windowMs = next.filters.behaviour.window;
       keeping = keepingOf(next);
       lockKeeping.configure();
+      stepKeeping.configure();
       metrics.configure(...labelsOf(next));
       journal.keep(retentionOf(next));
     },

@@ -76,6 +76,7 @@ export class FakeLedger implements Ledger {
   lockOf(address: string): Lock | undefined {
     return this.locks.find((lock) => lock.identity === undefined && lock.subject.split('/')[0] === address);
   }
+  modeOf(): undefined {}
   lockOfIdentity(identity: string): Lock | undefined {
     return this.locks.find((lock) => lock.identity === identity);
   }

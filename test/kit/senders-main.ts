@@ -49,10 +49,14 @@ async function mail(order: Order & { kind: 'mail' }): Promise<string[]> {
 }
 
 async function open({ source, count }: Order & { kind: 'open' }): Promise<string[]> {
-  const clients = await Promise.all(Array.from({ length: count }, () => Client.connect(25, to, source)));
-  const words = await Promise.all(clients.map(async (client) => word(await client.reply().catch(gone))));
-  for (const client of clients) client.close();
-  return words;
+  const connects = Array.from({ length: count }, () => Client.connect(25, to, source).catch(gone));
+  const clients = await Promise.all(connects);
+  const words = clients.map(async (client) =>
+    typeof client === 'string' ? client : word(await client.reply().catch(gone)),
+  );
+  const all = await Promise.all(words);
+  for (const client of clients) if (typeof client !== 'string') client.close();
+  return all;
 }
 
 function gone(error: unknown): string {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
 import { after, before, describe, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import { untilReady } from '../../src/lab/gateway.ts';
 import { PLACES } from '../../src/lab/network.ts';
 import { needsRoot } from '../kit/tier.ts';
@@ -9,6 +10,7 @@ import { until } from '../kit/wait.ts';
 import { startWhole, type Whole } from '../kit/whole.ts';
 
 const SENDERS = fileURLToPath(new URL('../kit/senders-main.ts', import.meta.url));
+const UPSTREAM = fileURLToPath(new URL('../fake/upstream-main.ts', import.meta.url));
 const [FIRST, ALLOWED, APP] = PLACES.hosts.map(({ v4 }) => v4) as [string, string, string];
 
 const NETWORK = `max_connections = 20
@@ -33,12 +35,21 @@ for = "1h"
 name = "watched"
 header = "^x-authuser: carol$"
 action = "lock-points"
+[[step_rule]]
+name = "bad-share"
+classes = ["spam"]
+share = 50
+least = 14
+within = "10m"
+mode = "block"
+for = "4s"
 `;
+const SPAMMER = '198.51.100.13';
 
 describe('Shows 1: subscribers, limits, identities and locks', { skip: needsRoot }, () => {
   let whole: Whole;
   before(async () => {
-    whole = await startWhole({ tables: { network: NETWORK, more: MORE } });
+    whole = await startWhole({ tables: { network: NETWORK, more: MORE }, hosts: [SPAMMER] });
   });
   after(() => whole.close());
 
@@ -107,6 +118,58 @@ describe('Shows 1: subscribers, limits, identities and locks', { skip: needsRoot
       { '550 locked.identity': 1 },
       { 250: 1 },
     ]);
+  });
+
+  /** When what is told is first this; how long it took. */
+  async function untilTold(order: object, expected: Record<string, number>): Promise<number> {
+    const start = performance.now();
+    for (let got = {}; !isDeepStrictEqual(got, expected); [got = {}] = await told(order))
+      assert.ok(performance.now() - start < 60_000, `still ${JSON.stringify(got)}`);
+    return performance.now() - start;
+  }
+
+  test('the ladder: "block" refuses the next SYN within 5 s and touches nobody else; it goes back by itself', async () => {
+    const { stdout } = await whole.gateway.postern('mode', APP, 'block', '--reason', 'ticket 4711', '--for', '8s');
+    assert.match(stdout, /^@app is in mode block until /);
+    assert.ok((await untilTold({ kind: 'open', source: APP, count: 1 }, { 'not connected': 1 })) < 5_000);
+    assert.deepEqual(await told(mail(ALLOWED)), [{ 250: 1 }]);
+    const { stdout: status } = await whole.gateway.postern('status');
+    assert.match(status, /@app +block +.* ticket 4711/);
+    await untilTold(mail(APP), { 250: 1 });
+    assert.match(
+      (await whole.gateway.postern('mode', '--history')).stdout,
+      / ended +@app +block +the clock +ticket 4711/,
+    );
+  });
+
+  test('the ladder by hand: "exempt" calls the server itself, "observe" lets spam pass, and back', async () => {
+    const { internet } = whole.network;
+    const listen = ['--quiet', '--listen', `${PLACES.direct.v4}:25`];
+    const server = internet.spawn(process.execPath, [UPSTREAM, ...listen], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await new Promise((resolve) => server.stdout?.once('data', resolve));
+    const before = whole.taken.length;
+    await whole.gateway.postern('mode', APP, 'exempt', '--reason', 'monitoring');
+    await untilTold(mail(APP, { spam: true }), { 250: 1 });
+    assert.equal(whole.taken.length, before, 'the smarthost has seen none of it');
+    assert.match((await whole.gateway.postern('status')).stdout, /customers \(subscribers\) is exempt/);
+    await whole.gateway.postern('mode', APP, 'observe', '--reason', 'a closer look');
+    while (whole.taken.length === before) assert.deepEqual(await told(mail(APP, { spam: true })), [{ 250: 1 }]);
+    await whole.gateway.postern('mode', APP, 'back');
+    await untilTold(mail(APP, { spam: true }), { '550 spam.gtube': 1 });
+    server.kill();
+  });
+
+  test('the ladder by rule: a bad share leads to "block" for a while', async () => {
+    // Of different users, so that no identity is locked before.
+    const orders = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((user) => mail(SPAMMER, { count: 2, spam: true, user }));
+    assert.deepEqual(
+      await told(...orders),
+      orders.map(() => ({ '550 spam.gtube': 2 })),
+    );
+    await untilTold({ kind: 'open', source: SPAMMER, count: 1 }, { 'not connected': 1 });
+    await untilTold(mail(SPAMMER), { 250: 1 });
+    const { stdout } = await whole.gateway.postern('mode', '--history');
+    assert.match(stdout, /taken +198\.51\.100\.13 +block +rule bad-share +14 of 14 attempts were spam in 10 min/);
   });
 
   test('effective names the level of each value', async () => {

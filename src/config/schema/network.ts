@@ -1,4 +1,5 @@
 /** `[[network]]`, and the settings that a subscriber has from it. */
+import { LADDER } from '../../policy/ladder.ts';
 import { list, listOf, optional } from '../field.ts';
 import { identityRule, mailAddress, senderPattern } from '../value/mail.ts';
 import { prefix } from '../value/net.ts';
@@ -19,7 +20,7 @@ export const networkFields = {
     example: ['198.51.100.0/24', '2001:db8:1::/48'],
     min: 1,
   }),
-  mode: choice(['exempt', 'observe', 'enforce', 'smarthost-only', 'block'], {
+  mode: choice(LADDER, {
     doc: '"exempt": not intercepted. "observe": everything is judged, nothing of ours refused. "enforce". "smarthost-only": port 25 is refused, 587 and 465 are free. "block": port 25 is refused.',
     default: 'enforce',
   }),

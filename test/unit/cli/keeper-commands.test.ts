@@ -9,6 +9,7 @@ import { command as explain } from '../../../src/cli/explain.ts';
 import { command as lock } from '../../../src/cli/lock.ts';
 import { command as locks } from '../../../src/cli/locks.ts';
 import { command as log } from '../../../src/cli/log.ts';
+import { command as mode } from '../../../src/cli/mode.ts';
 import { command as status } from '../../../src/cli/status.ts';
 import { command as top } from '../../../src/cli/top.ts';
 import { command as unlock } from '../../../src/cli/unlock.ts';
@@ -119,6 +120,40 @@ test('lock, locks --history, unlock of an identity', async () => {
   assert.match(String(history[2]), / locked +bob at /);
   await assert.rejects(run(lock, '198.51.100.7', '--identity', 'bob', '--how', 'kernel', '--reason', 'x'), UsageError);
   assert.match((await run(lock, '@nobody', '--reason', 'x')).err, /there is no @nobody in the configuration/);
+});
+
+test('mode moves, lists, takes back and remembers', async () => {
+  assert.equal((await run(mode)).out, 'everybody has the mode of the configuration\n');
+  const moved = await run(mode, '2001:db8:1:2::7', 'block', '--reason', 'spam run\x1b[2J', '--for', '2h');
+  assert.match(moved.out, /^2001:db8:1:2::\/64 is in mode block until \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ\n$/);
+  await run(mode, '198.51.100.77', 'exempt', '--reason', 'monitoring');
+  const list = (await run(mode)).out;
+  assert.match(
+    list,
+    /^2001:db8:1:2::\/64 +block +.*spam run\\x1b\[2J\n@quiet +exempt +.* taken back +\S+ +monitoring\n$/m,
+  );
+  assert.match(
+    (await run(status)).out,
+    /! network customers \(subscribers\) is exempt, not intercepted: 198\.51\.100\.77\/32/,
+  );
+  assert.equal((await run(mode, '@quiet', 'back')).out, '@quiet has the mode of the configuration again\n');
+  assert.match(
+    (await run(mode, '@quiet', 'back')).err,
+    /@quiet has the mode of the configuration; "postern mode" lists/,
+  );
+  assert.match((await run(mode, '192.0.2.1', 'block', '--reason', 'x')).err, /192\.0\.2\.1 is in no network/);
+  await run(mode, '2001:db8:1:2::8', 'back');
+  const history = (await run(mode, '--history')).out.split('\n');
+  assert.match(String(history[1]), /taken-back +2001:db8:1:2::\/64 +block /);
+  assert.match(String(history[2]), /taken-back +@quiet +exempt /);
+  for (const args of [
+    ['198.51.100.7'],
+    ['198.51.100.7', 'closed', '--reason', 'x'],
+    ['198.51.100.7', 'block'],
+    ['198.51.100.0/24', 'block', '--reason', 'x'],
+    ['198.51.100.7', 'block', '--reason', 'x', '--for', 'ever'],
+  ])
+    await assert.rejects(run(mode, ...args), UsageError);
 });
 
 test('top sums up by what is asked for', async () => {

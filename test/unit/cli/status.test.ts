@@ -33,6 +33,7 @@ function status(change: Partial<Status> = {}): Status {
     sessionsOpen: 3,
     held: { connections: 3, sources: 2 },
     locks: 0,
+    steps: [],
     journal: {
       ok: true,
       problem: undefined,

@@ -65,6 +65,14 @@ const toKeeper: readonly ToKeeper[] = [
     },
   },
   { kind: 'ask', ask: 4, question: { of: 'unlock', subject: '198.51.100.7/32', who: 'w' } },
+  { kind: 'ask', ask: 7, question: { of: 'steps' } },
+  {
+    kind: 'ask',
+    ask: 8,
+    question: { of: 'step', step: { subject: '@web-1', mode: 'block', reason: 'r', who: 'w', until: 7 } },
+  },
+  { kind: 'ask', ask: 9, question: { of: 'step-back', subject: 'network:customers', who: 'w' } },
+  { kind: 'ask', ask: 10, question: { of: 'step-history', limit: 10 } },
   { kind: 'ask', ask: 5, question: { of: 'log', filter: { since: 1, sender: 'a@b.example', limit: 10 } } },
 ];
 const fromKeeper: readonly FromKeeper[] = [
@@ -74,6 +82,13 @@ const fromKeeper: readonly FromKeeper[] = [
     locks: [
       { ...lock, until: undefined },
       { ...lock, until: 2 },
+    ],
+  },
+  {
+    kind: 'steps',
+    steps: [
+      { subject: '@web-1', mode: 'smarthost-only', reason: 'r', who: 'w', since: 1, until: 2, evidence: ['a'] },
+      { subject: '198.51.100.7', mode: 'exempt', reason: 'r', who: 'w', since: 1, until: undefined },
     ],
   },
   {

@@ -9,7 +9,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { afterEach, test } from 'node:test';
 import { runPaths } from '../../../src/kit/run-dir.ts';
 import { createLedger } from '../../../src/ledger/client.ts';
-import type { FromKeeper, Lock, LockAnswer, Status, ToKeeper } from '../../../src/ledger/language.ts';
+import type { FromKeeper, Lock, LockAnswer, StepAnswer, Status, ToKeeper } from '../../../src/ledger/language.ts';
 import { systemClock } from '../../../src/kit/clock.ts';
 import type { LogAnswer } from '../../../src/record/query.ts';
 import { search } from '../../../src/record/search.ts';
@@ -104,6 +104,7 @@ test('a lock reaches workers and guard at once, is there for those who come late
   const worker = s.worker(1);
   const guard = await s.speaker(hello('guard'));
   await worker.ready;
+  assert.deepEqual(await guard.got.next(), { kind: 'steps', steps: [] });
   assert.deepEqual(await guard.got.next(), { kind: 'locks', locks: [] });
   const { lock: set } = (await s.ask({ of: 'lock', lock: lock('198.51.100.0/24', { how: 'kernel' }) })) as LockAnswer;
   const told = (await guard.got.next()) as Extract<FromKeeper, { kind: 'locks' }>;
@@ -121,11 +122,32 @@ test('a lock with an end ends by itself, and the guard is told', async () => {
   let nowMs = Date.now();
   const s = await stage({ nowMs: () => nowMs, monotonicMs: () => performance.now() });
   const guard = await s.speaker(hello('guard'));
-  await guard.got.next();
+  for (let i = 0; i < 2; i++) await guard.got.next();
   await s.ask({ of: 'lock', lock: lock('198.51.100.7', { until: nowMs + 60_000 }) });
   assert.equal(((await guard.got.next()) as Extract<FromKeeper, { kind: 'locks' }>).locks.length, 1);
   nowMs += 60_000;
   assert.deepEqual(await guard.got.next(), { kind: 'locks', locks: [] });
+});
+
+test('a step on the ladder reaches workers and guard, is there for those who come later, and ends by itself', async () => {
+  let nowMs = Date.now();
+  const s = await stage({ nowMs: () => nowMs, monotonicMs: () => performance.now() });
+  const worker = s.worker(1);
+  const guard = await s.speaker(hello('guard'));
+  for (let i = 0; i < 2; i++) await guard.got.next();
+  await worker.ready;
+  const whom = { subject: '198.51.100.7', network: 'customers', hasOwnMode: false };
+  const step = { subject: '198.51.100.7', mode: 'block', reason: 'r', who: 'ops', until: nowMs + 60_000 } as const;
+  const { step: taken } = (await s.ask({ of: 'step', step })) as StepAnswer;
+  assert.deepEqual(await guard.got.next(), { kind: 'steps', steps: [taken] });
+  await until(() => worker.modeOf(whom) === 'block', 'the worker knows');
+  assert.equal(worker.modeOf({ ...whom, subject: '198.51.100.8' }), undefined);
+  const late = s.worker(2);
+  await late.ready;
+  assert.equal(late.modeOf(whom), 'block');
+  nowMs += 60_000;
+  assert.equal(late.modeOf(whom), undefined);
+  assert.deepEqual(await guard.got.next(), { kind: 'steps', steps: [] });
 });
 
 test('with 1,000 locks one more takes effect at once, and all of them survive', async () => {
