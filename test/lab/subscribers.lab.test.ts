@@ -7,7 +7,7 @@ import { untilReady } from '../../src/lab/gateway.ts';
 import { PLACES } from '../../src/lab/network.ts';
 import { needsRoot } from '../kit/tier.ts';
 import { until } from '../kit/wait.ts';
-import { startWhole, type Whole } from '../kit/whole.ts';
+import { onLines, startWhole, type Whole } from '../kit/whole.ts';
 
 const SENDERS = fileURLToPath(new URL('../kit/senders-main.ts', import.meta.url));
 const UPSTREAM = fileURLToPath(new URL('../fake/upstream-main.ts', import.meta.url));
@@ -35,16 +35,21 @@ for = "1h"
 name = "watched"
 header = "^x-authuser: carol$"
 action = "lock-points"
+[[network]]
+name = "bulk"
+prefixes = ["198.51.100.128/26"]
+identity = ["header X-AuthUser"]
 [[step_rule]]
+networks = ["bulk"]
 name = "bad-share"
 classes = ["spam"]
 share = 50
-least = 14
+least = 8
 within = "10m"
 mode = "block"
 for = "4s"
 `;
-const SPAMMER = '198.51.100.13';
+const SPAMMER = '198.51.100.130';
 
 describe('Shows 1: subscribers, limits, identities and locks', { skip: needsRoot }, () => {
   let whole: Whole;
@@ -146,13 +151,15 @@ describe('Shows 1: subscribers, limits, identities and locks', { skip: needsRoot
     const { internet } = whole.network;
     const listen = ['--quiet', '--listen', `${PLACES.direct.v4}:25`];
     const server = internet.spawn(process.execPath, [UPSTREAM, ...listen], { stdio: ['ignore', 'pipe', 'inherit'] });
-    await new Promise((resolve) => server.stdout?.once('data', resolve));
-    const before = whole.taken.length;
+    const heard: string[] = [];
+    onLines(server, (line) => heard.push((JSON.parse(line) as { event: string }).event));
+    await until(() => heard.includes('listening'), 'the server itself listens', 60_000);
     await whole.gateway.postern('mode', APP, 'exempt', '--reason', 'monitoring');
     await untilTold(mail(APP, { spam: true }), { 250: 1 });
-    assert.equal(whole.taken.length, before, 'the smarthost has seen none of it');
+    await until(() => heard.includes('message'), 'the server itself has it', 60_000);
     assert.match((await whole.gateway.postern('status')).stdout, /customers \(subscribers\) is exempt/);
     await whole.gateway.postern('mode', APP, 'observe', '--reason', 'a closer look');
+    const before = whole.taken.length;
     while (whole.taken.length === before) assert.deepEqual(await told(mail(APP, { spam: true })), [{ 250: 1 }]);
     await whole.gateway.postern('mode', APP, 'back');
     await untilTold(mail(APP, { spam: true }), { '550 spam.gtube': 1 });
@@ -161,7 +168,7 @@ describe('Shows 1: subscribers, limits, identities and locks', { skip: needsRoot
 
   test('the ladder by rule: a bad share leads to "block" for a while', async () => {
     // Of different users, so that no identity is locked before.
-    const orders = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((user) => mail(SPAMMER, { count: 2, spam: true, user }));
+    const orders = ['a', 'b', 'c', 'd'].map((user) => mail(SPAMMER, { count: 2, spam: true, user }));
     assert.deepEqual(
       await told(...orders),
       orders.map(() => ({ '550 spam.gtube': 2 })),
@@ -169,7 +176,7 @@ describe('Shows 1: subscribers, limits, identities and locks', { skip: needsRoot
     await untilTold({ kind: 'open', source: SPAMMER, count: 1 }, { 'not connected': 1 });
     await untilTold(mail(SPAMMER), { 250: 1 });
     const { stdout } = await whole.gateway.postern('mode', '--history');
-    assert.match(stdout, /taken +198\.51\.100\.13 +block +rule bad-share +14 of 14 attempts were spam in 10 min/);
+    assert.match(stdout, /taken +198\.51\.100\.130 +block +rule bad-share +8 of 8 attempts were spam in 10 min/);
   });
 
   test('effective names the level of each value', async () => {
