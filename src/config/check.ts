@@ -112,6 +112,13 @@ export const rules: readonly Rule[] = [
     },
   },
   {
+    doc: '`preserve.resolver` is on this machine: what it says of DNSSEC is believed, so nobody may stand between.',
+    check({ preserve: { resolver } }, { refuse }) {
+      if (resolver && !/^(?:127\.|::1$)/.test(resolver.host))
+        refuse('preserve.resolver', 'a loopback address: who stands between could say that a forged answer is true');
+    },
+  },
+  {
     doc: '`smarthost.tls = "none"` needs each server as a literal private or loopback address: mail in clear stays on your own wires.',
     check({ smarthost: { tls, servers } }, { refuse, other }) {
       if (tls !== 'none') return;

@@ -61,6 +61,8 @@ export async function checkOutside(draft: ConfigDraft, outside: Outside, { refus
     if (server) checks.set(`smarthost.servers[${i}]`, checkServer(server, draft, outside));
   }
   if (outside.file && caFile !== undefined) checks.set('smarthost.ca_file', checkCaFile(caFile, outside.file));
+  const { caFile: preserveCa } = draft.preserve;
+  if (outside.file && preserveCa !== undefined) checks.set('preserve.ca_file', checkCaFile(preserveCa, outside.file));
   if (outside.file && passwordFile !== undefined) {
     checks.set('smarthost.password_file', checkPasswordFile(passwordFile, outside.file));
   }

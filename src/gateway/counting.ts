@@ -139,7 +139,7 @@ export function isTaken(taken: Taken): taken is 'ok' | 'slow' {
   return taken === 'ok' || taken === 'slow';
 }
 
-function domainOf(path: string): string {
+export function domainOf(path: string): string {
   return path
     .slice(path.lastIndexOf('@') + 1)
     .replace(/>$/, '')

@@ -40,10 +40,10 @@ export class Handshake {
     destination: string,
     on: { readonly secured: (facts: TlsFacts) => void; readonly failed: (cause: TlsCause, detail: string) => void },
   ): ByteSocket {
-    const { tls, clock, counts } = this.#rooms;
+    const { tls, clock, counts, verifier } = this.#rooms;
     this.#state = clock.monotonicMs();
     return secureServer(socket, {
-      context: tls.contextOf(destination),
+      context: tls.contextOf(verifier?.nameOf(destination) ?? destination),
       contextFor: (name) => tls.contextFor(name),
       secured: (facts) => {
         this.#state = 'none';

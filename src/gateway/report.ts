@@ -31,6 +31,7 @@ export function sessionReport(rooms: Rooms): () => SessionCounts {
       })),
       relay,
       tls: {
+        verified: rooms.counts.takeVerified(),
         handshakes: rooms.counts.takeHandshakes(),
         kept: rooms.tls.kept,
         ...(rooms.tls.endsMs !== undefined && { endsAt: rooms.tls.endsMs }),

@@ -1,4 +1,4 @@
-/** What every connection of a worker shares. A reload replaces `config`, `senders`, `filters`, `tlsRules` and `relay`; sessions take them as they begin. */
+/** What every connection of a worker shares. A reload replaces `config`, `senders`, `filters`, `tlsRules`, `verifier` and `relay`; sessions take them as they begin. */
 import type { Config } from '../config/schema.ts';
 import type { FilterSet } from '../filter/all.ts';
 import type { FilterDeps } from '../filter/filter.ts';
@@ -12,8 +12,9 @@ import type { ByteSocket } from '../kit/tcp.ts';
 import type { Threads } from '../kit/threads.ts';
 import type { Ledger } from '../ledger/client.ts';
 import type { TlsRules } from '../policy/require.ts';
-import type { TlsCause } from '../policy/tls.ts';
+import type { TlsCause, TlsPolicy, TlsResult } from '../policy/tls.ts';
 import type { FarSession, Relay } from '../relay/relay.ts';
+import type { Verifier } from '../relay/verifier.ts';
 import type { HostTls } from '../tls/host-tls.ts';
 import type { SpoolBudget } from '../wire/spool.ts';
 
@@ -24,6 +25,8 @@ export type Rooms = {
   relay: Relay;
   readonly tls: HostTls;
   tlsRules: TlsRules;
+  /** undefined where no resolver is configured */
+  verifier: Verifier | undefined;
   /** a connection from the host's own address to the server it called */
   readonly farSession: (arrival: Arrival, config: Config) => FarSession;
   /** a bare connection to it, from `source` or from this machine */
@@ -55,6 +58,7 @@ export class Counts {
   opaque = 0;
   #opened = new Map<string, number>();
   #handshakes = new Map<string, number>();
+  #verified = new Map<string, number>();
 
   opened(network: string): void {
     this.open++;
@@ -63,6 +67,18 @@ export class Counts {
 
   handshake(how: TlsCause | 'done' | 'resumed' | 'unused'): void {
     this.#handshakes.set(how, (this.#handshakes.get(how) ?? 0) + 1);
+  }
+
+  verified(policy: TlsPolicy, result: TlsResult): void {
+    const key = `${policy} ${result}`;
+    this.#verified.set(key, (this.#verified.get(key) ?? 0) + 1);
+  }
+
+  /** by `POLICY RESULT` */
+  takeVerified(): Record<string, number> {
+    const taken = Object.fromEntries(this.#verified);
+    this.#verified = new Map();
+    return taken;
   }
 
   takeHandshakes(): Record<string, number> {

@@ -18,7 +18,7 @@ import type { Refusal } from '../smtp/session.ts';
 import { acceptedOf, type Extension, type Recipient } from '../smtp/transaction.ts';
 import type { BodyFault, BodyReader } from '../wire/body.ts';
 import type { SpooledBody } from '../wire/spool.ts';
-import { Counting } from './counting.ts';
+import { Counting, domainOf } from './counting.ts';
 import { overLimit } from './over.ts';
 import type { Rooms } from './rooms.ts';
 import { isLoop, receivedLine, tagLines } from './trace.ts';
@@ -83,6 +83,19 @@ async function farRecipient(rooms: Rooms, work: Work, recipient: Recipient): Pro
   if (decision.verdict.kind !== 'accept') return refused(rooms, work, decision.verdict.class);
   // The server that a host has called is the only one: with TLS, or not.
   if (isRequired && work.relay?.isEncrypted === false) return refused(rooms, work, 'upstream.clear');
+  if (rooms.verifier && work.relay?.isEncrypted !== undefined) {
+    const {
+      policy,
+      result,
+      refusal: why,
+    } = await rooms.verifier.verify(domainOf(recipient.path), work.origin.arrival.destination, work.relay.peer);
+    rooms.counts.verified(policy, result);
+    if (why) {
+      work.upstreamReply = `${policy}: ${result}`;
+      return refused(rooms, work, why);
+    }
+    work.verifiedBy(result === 'success' ? policy : undefined);
+  }
   if (!work.relay) {
     const { from, id } = work.transaction;
     work.needsTls = isRequired || from.needs.includes(TLS);

@@ -5,7 +5,7 @@ import type { Sender } from '../identity/senders.ts';
 import type { Arrival } from '../intercept/arrival.ts';
 import type { Class } from '../policy/classes.ts';
 import { type Decision, type Judged, pointsOf } from '../policy/decide.ts';
-import type { TlsFacts } from '../policy/tls.ts';
+import type { TlsFacts, TlsPolicy } from '../policy/tls.ts';
 import { type Verdict, verdictOf } from '../policy/verdict.ts';
 import type { Attempt } from '../record/events.ts';
 import type { FarReply, RelayTransaction } from '../relay/relay.ts';
@@ -28,6 +28,8 @@ export type Origin = Whose & {
   /** of the host's leg; undefined in clear */
   readonly tls: TlsFacts | undefined;
 };
+
+const VERIFIED: Readonly<Partial<Record<TlsPolicy | 'nothing', string>>> = { tlsa: 'dane', sts: 'mta-sts' };
 
 export class Work {
   readonly origin: Origin;
@@ -55,6 +57,8 @@ export class Work {
   upstream: string | undefined;
   upstreamReply: string | undefined;
   upstreamTls: string | undefined;
+  /** how the server was verified for the recipients so far; undefined: not, or not for all in the same way */
+  #verifiedBy: TlsPolicy | 'nothing' | undefined;
   verdictMs: number | undefined;
   relayMs: number | undefined;
   /** the answer to the message, once there is one; what the host was told unless it had gone */
@@ -73,6 +77,18 @@ export class Work {
   found({ findings, judged }: FilterResult): void {
     this.findings = this.findings.length === 0 ? findings : [...this.findings, ...findings];
     this.judged = this.judged.length === 0 ? judged : [...this.judged, ...judged];
+  }
+
+  /** For one more recipient. */
+  verifiedBy(policy: TlsPolicy | undefined): void {
+    const isVerified = policy === 'tlsa' || policy === 'sts';
+    const by = isVerified && (this.#verifiedBy ?? policy) === policy ? policy : 'nothing';
+    this.#verifiedBy = by;
+  }
+
+  get #farTls(): string | undefined {
+    const by = VERIFIED[this.#verifiedBy ?? 'nothing'];
+    return by !== undefined && this.upstreamTls?.startsWith('TLS') ? `${this.upstreamTls} ${by}` : this.upstreamTls;
   }
 
   /** `why` is the end that the session saw when there was no answer to a message. */
@@ -96,7 +112,7 @@ export class Work {
       reply: this.outcome ? textOf(this.outcome) : '',
       upstream: this.upstream,
       upstreamReply: this.upstreamReply,
-      upstreamTls: this.upstreamTls,
+      upstreamTls: this.#farTls,
       findings: reported(this.findings),
       verdictMs: this.verdictMs && toMicros(this.verdictMs),
       relayMs: this.relayMs && toMicros(this.relayMs),

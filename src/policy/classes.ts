@@ -630,6 +630,24 @@ export const classes = {
     text: 'The next server offers no TLS that can be verified; try again',
     doc: "No STARTTLS, or a certificate that does not check out; the log's upstream.down line has the reason. Mend it there, or set smarthost.ca_file.",
   },
+  'upstream.dane': {
+    code: 451,
+    detail: '7.5',
+    text: "The next server is not the one that the recipient's domain vouches for with DANE; try again",
+    doc: 'RFC 7672: the domain has TLSA records for this server, and it offers no TLS or shows another certificate. Somebody may stand between, or its operator has changed one and not the other. Nothing to do here.',
+  },
+  'upstream.mta-sts': {
+    code: 451,
+    detail: '7.5',
+    text: "The next server is not as the recipient's domain demands with MTA-STS; try again",
+    doc: 'RFC 8461, mode "enforce": the server is not named in the policy, offers no TLS, or its certificate does not check out. Somebody may stand between, or its operator has made a mistake. Nothing to do here.',
+  },
+  'upstream.dns': {
+    code: 451,
+    detail: '4.3',
+    text: 'It cannot be looked up whether the next server is the right one; try again',
+    doc: 'preserve.lookup_failure = "defer": the resolver did not answer in time, or its answer was not true (SERVFAIL is what DNSSEC makes of a forged one). One domain: its zone is broken. All: look at preserve.resolver.',
+  },
   'upstream.clear': {
     code: 451,
     detail: '7.4',

@@ -44,3 +44,30 @@ export function turnedAway(session: { readonly isEncrypted: boolean; readonly he
 export function classOfFailure(cause: TlsCause): Class {
   return cause === 'certificate' || cause === 'left' ? 'tls.client-refused' : 'tls.handshake';
 }
+
+/**
+ * What the domain of a recipient says of the server that a host has called: the class of a domain under which results are
+ * counted. `elsewhere`: the server is none of the domain's; `unknown`: the DNS does not say.
+ */
+export const TLS_POLICIES = ['tlsa', 'sts', 'sts-testing', 'no-policy', 'elsewhere', 'unknown'] as const;
+export type TlsPolicy = (typeof TLS_POLICIES)[number];
+
+/** How the server was found to be, in the words of RFC 8460 section 4.3 where it has one. */
+export const TLS_RESULTS = [
+  'success',
+  /** nothing is required, and the server has no TLS */
+  'clear',
+  'starttls-not-supported',
+  'certificate-host-mismatch',
+  'certificate-expired',
+  'certificate-not-trusted',
+  'tlsa-invalid',
+  /** records that nobody can check: TLS is needed, and nothing more */
+  'tlsa-unusable',
+  /** the domain's policy does not name the server */
+  'validation-failure',
+  'sts-policy-fetch-error',
+  'sts-policy-invalid',
+  'lookup-failed',
+] as const;
+export type TlsResult = (typeof TLS_RESULTS)[number];

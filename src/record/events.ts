@@ -56,7 +56,7 @@ export type Attempt = {
   readonly egress: 'smarthost' | 'preserve';
   readonly upstream: string | undefined;
   readonly upstreamReply: string | undefined;
-  /** of the far leg: `TLSv1.3`; `clear`; `trusted`, in clear over a link that the operator vouches for */
+  /** of the far leg: `TLSv1.3`, `TLSv1.3 dane`, `TLSv1.3 mta-sts` by how it was verified; `clear`; `trusted`, in clear over a link that the operator vouches for */
   readonly upstreamTls: string | undefined;
   readonly findings: readonly Finding[];
   /** from the final dot to our verdict, and from the verdict to the far side's reply */
@@ -79,6 +79,8 @@ export type RelayCounts = {
 export type TlsCounts = {
   /** by how they ended: `done`, `resumed`, or a cause of failure */
   readonly handshakes: Readonly<Record<string, number>>;
+  /** recipients whose server was looked at, by `POLICY RESULT` (policy/tls.ts) */
+  readonly verified?: Readonly<Record<string, number>>;
   /** times since the worker's start that a configured certificate could not be taken and the one before stayed */
   readonly kept: number;
   /** when the operator's certificate ends */
@@ -272,7 +274,12 @@ const sessions: Shape<SessionCounts> = object<SessionCounts>({
     object<RelayCounts>({ faults: whole(), repeated: whole(), possibleDuplicates: whole() }),
   ) as Shape<RelayCounts>,
   tls: maybe(
-    object<TlsCounts>({ handshakes: mapOf(whole(), 100), kept: whole(), endsAt: maybe(amount) as Shape<number> }),
+    object<TlsCounts>({
+      handshakes: mapOf(whole(), 100),
+      verified: maybe(mapOf(whole(), 100)) as Shape<Readonly<Record<string, number>>>,
+      kept: whole(),
+      endsAt: maybe(amount) as Shape<number>,
+    }),
   ) as Shape<TlsCounts>,
   services: maybe(
     listOf(

@@ -4,7 +4,7 @@
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { classes } from '../policy/classes.ts';
-import { TLS_CAUSES } from '../policy/tls.ts';
+import { TLS_CAUSES, TLS_POLICIES, TLS_RESULTS, type TlsPolicy, type TlsResult } from '../policy/tls.ts';
 import type { Attempt, ServiceReport, SessionCounts, TlsCounts } from './events.ts';
 import type { JournalState } from './query.ts';
 
@@ -86,6 +86,7 @@ export class Metrics {
   readonly #upgraded: Counter;
   readonly #downgrades: Counter;
   readonly #handshakes: Counter<'how'>;
+  readonly #verified: Counter<'policy' | 'result'>;
   readonly #opaque: Counter<'network'>;
   readonly #opaqueBytes: Counter<'network'>;
   readonly #serviceCalls: Counter<'service' | 'outcome'>;
@@ -233,6 +234,11 @@ export class Metrics {
     );
     this.#handshakes = counter('postern_tls_handshakes_total', 'TLS handshakes of hosts, by how they ended.', ['how']);
     for (const how of HANDSHAKES) this.#handshakes.inc({ how }, 0);
+    this.#verified = counter(
+      'postern_tls_verified_total',
+      "Recipients whose server was looked at, by what the domain's policy is and how the server was found to be.",
+      ['policy', 'result'],
+    );
     asked('gauge', 'postern_tls_certificate_kept', 'Reloads at which workers kept the certificate they had.', () =>
       this.#tlsOf(({ kept }) => kept),
     );
@@ -320,7 +326,9 @@ export class Metrics {
     // A class is a label only because the table of classes is closed; the socket's check has seen to it.
     if (!Object.hasOwn(classes, attempt.class)) return;
     this.#count(network, attempt);
-    if (attempt.upstreamTls !== undefined) this.#legs(attempt.tls?.version ?? CLEAR, attempt.upstreamTls);
+    // How it was verified stands behind the version.
+    const [farLeg] = attempt.upstreamTls?.split(' ') ?? [];
+    if (farLeg !== undefined) this.#legs(attempt.tls?.version ?? CLEAR, farLeg);
     if (attempt.class === 'tls.opaque') {
       this.#opaque.inc({ network });
       this.#opaqueBytes.inc({ network }, attempt.sizeBytes);
@@ -355,6 +363,10 @@ export class Metrics {
     }
     for (const [how, count] of Object.entries(counts.tls?.handshakes ?? {}))
       this.#handshakes.inc({ how: HANDSHAKES.has(how) ? how : OTHER }, count);
+    for (const [key, count] of Object.entries(counts.tls?.verified ?? {})) {
+      const [policy, result] = key.split(' ') as [TlsPolicy, TlsResult];
+      if (TLS_POLICIES.includes(policy) && TLS_RESULTS.includes(result)) this.#verified.inc({ policy, result }, count);
+    }
     for (const { name: service, answered, failed, skipped, ms } of counts.services ?? []) {
       for (const [outcome, count] of Object.entries({ answered, failed, skipped }))
         this.#serviceCalls.inc({ service, outcome }, count);

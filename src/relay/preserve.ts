@@ -23,6 +23,7 @@ import { type FarConnection, PreservedTransaction } from './preserved-transactio
 import type { AnsweredTransaction, Counters, FarHello, FarReply, FarSession, MailFrom } from './relay.ts';
 import { sendMsFor } from './smarthost.ts';
 import { startTls } from './start-tls.ts';
+import type { Verifier } from './verifier.ts';
 import { type Answer, type Fault, LINE_BREAK, type Step, Upstream } from './upstream.ts';
 
 export type PreserveOptions = {
@@ -30,10 +31,16 @@ export type PreserveOptions = {
   readonly connect: (signal: AbortSignal) => Promise<ByteSocket>;
   readonly connectMs: number;
   readonly maxSizeBytes: number;
+  /** the name that the server is known by, if it is */
+  readonly name: string | undefined;
+  /** PEM; undefined is the system's */
+  readonly ca: Buffer | undefined;
 } & FarConnection['options'];
 
 const QUIT = 'QUIT';
 const STARTTLS = 'STARTTLS';
+/** RFC 6066 section 3: no address, no final dot. */
+const HOST_NAME = /^(?=.{4,253}$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$/i;
 const LAST_FIN_MS = 1000;
 
 /** The connection that one session has, from `source` to the server `to`. */
@@ -42,10 +49,13 @@ export function createPreserved(
   to: End,
   { preserve, limits }: Config,
   counters: Counters,
+  verifier?: Verifier,
   connect: PreserveOptions['connect'] = (signal) => connectFrom(source, OWN_MARK_BITS, to, signal),
 ): FarSession {
   return new PreservedSession(to, {
     connect,
+    name: verifier?.nameOf(to.address),
+    ca: verifier?.ca,
     connectMs: preserve.connectTimeout,
     replyMs: preserve.replyTimeout,
     sendMs: sendMsFor(preserve.finalTimeout),
@@ -71,6 +81,8 @@ export class PreservedSession implements FarSession, FarConnection {
   #hasQuit = false;
   /** where STARTTLS stood among the lines that are carried; 0: nowhere */
   #startTlsAt = 0;
+  /** it has been asked, and offers no TLS */
+  #isPlain = false;
   readonly #closed = Promise.withResolvers<void>();
 
   constructor(to: End, options: PreserveOptions) {
@@ -98,6 +110,10 @@ export class PreservedSession implements FarSession, FarConnection {
   }
 
   async hello(verb: 'EHLO' | 'HELO', name: string): Promise<FarHello> {
+    if (verb === 'HELO') {
+      const failed = await this.#upgrade(name);
+      if (failed) return { reply: failed };
+    }
     const line = `${verb} ${name}`;
     let answer = await this.ask(line, verb === 'EHLO' ? 'ehlo' : 'helo');
     const upstream = this.#upstream;
@@ -109,12 +125,23 @@ export class PreservedSession implements FarSession, FarConnection {
     if (upstream.tlsVersion === undefined && parseCapabilities(clear.slice(1)).startTls) {
       const carried = carriedLines(clear, this.options.maxSizeBytes, STARTTLS);
       this.#startTlsAt = carried.findIndex(isStartTls);
-      const failed = await this.#secure(upstream);
+      const failed = await this.#secure(upstream, clear);
       if (failed) return { reply: failed };
       answer = await this.ask(line, 'ehlo');
       if (answer.kind === 'fault' || answer.code >= 400) return { reply: this.passOn(answer) };
     }
     return this.#carried(answer);
+  }
+
+  /** A host that says HELO knows of no TLS; its server may, and then its mail goes on over TLS all the same. */
+  async #upgrade(name: string): Promise<FarReply | undefined> {
+    const upstream = this.#upstream;
+    if (!upstream || upstream.tlsVersion !== undefined || this.#isPlain) return undefined;
+    const answer = await this.ask(`EHLO ${name}`, 'ehlo');
+    if (answer.kind === 'fault') return this.passOn(answer);
+    const lines = textLines(answer);
+    this.#isPlain = answer.code >= 400 || !parseCapabilities(lines.slice(1)).startTls;
+    return this.#isPlain ? undefined : await this.#secure(upstream, lines);
   }
 
   #carried(answer: Answer & { kind: 'reply' }): FarHello {
@@ -136,14 +163,18 @@ export class PreservedSession implements FarSession, FarConnection {
   }
 
   /** STARTTLS before the host hears of the EHLO. Refused or failed after it was offered: never in clear instead. */
-  async #secure(clear: Upstream): Promise<FarReply | undefined> {
+  async #secure(clear: Upstream, [greeting = '']: readonly string[]): Promise<FarReply | undefined> {
     const answer = await this.ask(STARTTLS, 'starttls');
     if (answer.kind === 'fault') return this.passOn(answer);
     if (answer.code !== 220) return this.#noTls('upstream.tls', `STARTTLS: ${oneLine(answer)}`);
     let cutOff = (): void => {};
     const timer = setTimeout(() => cutOff(), this.options.connectMs);
-    const { address: host } = this.#to;
-    const secured = await startTls(clear, { host, isAddress: true, mustVerify: false, ca: undefined }, (abort) => {
+    const { ca } = this.options;
+    // Which certificate it shows may depend on the name (RFC 7672 section 8.1): the one it is known by, else what it calls itself.
+    const name = this.options.name ?? HOST_NAME.exec(greeting.split(' ')[0] ?? '')?.[0];
+    const host = name ?? this.#to.address;
+    const peer = { host, isAddress: name === undefined, mustVerify: false, ca, isNameOpen: true };
+    const secured = await startTls(clear, peer, (abort) => {
       cutOff = abort;
       this.#abort.signal.addEventListener('abort', abort, { once: true });
     });

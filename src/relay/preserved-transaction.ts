@@ -2,6 +2,7 @@
 import type { Class } from '../policy/classes.ts';
 import type { SpooledBody } from '../wire/spool.ts';
 import { DOTTED, pieces } from './frame.ts';
+import type { Peer } from './peer.ts';
 import type { AnsweredTransaction, Counters, FarReply, MailFrom, Recipient } from './relay.ts';
 import type { Answer, Step, Upstream } from './upstream.ts';
 
@@ -34,6 +35,10 @@ export class PreservedTransaction implements AnsweredTransaction {
 
   get isEncrypted(): boolean {
     return this.#far.upstream?.tlsVersion !== undefined;
+  }
+
+  get peer(): Peer | undefined {
+    return this.#far.upstream?.peer;
   }
 
   async mail(): Promise<FarReply> {

@@ -6,6 +6,7 @@
 import type { Capabilities, Offer } from '../smtp/capabilities.ts';
 import type { Class } from '../policy/classes.ts';
 import type { Extension, MailFrom, Recipient } from '../smtp/transaction.ts';
+import type { Peer } from './peer.ts';
 import type { SpooledBody } from '../wire/spool.ts';
 
 /** A reply of the far side, or the reason why there is none. */
@@ -37,6 +38,8 @@ export type { Extension, MailFrom, Recipient };
 export interface RelayTransaction {
   /** where one connection is the only choice: whether it has TLS */
   readonly isEncrypted?: boolean;
+  /** and what its server has shown; undefined in clear */
+  readonly peer?: Peer | undefined;
   /**
    * Ask the far side about one recipient. Calls need not wait for one another: they are sent in order and answered in
    * order. MAIL goes out with the first; when MAIL itself is refused, its reply is the answer to every recipient.

@@ -14,6 +14,8 @@ export type TlsPeer = {
   readonly mustVerify: boolean;
   /** PEM; undefined is the system's */
   readonly ca: Buffer | undefined;
+  /** what it is authorised for is looked at later: its chain alone counts now */
+  readonly isNameOpen?: boolean;
 };
 
 export type TlsFailure = { readonly class: 'upstream.tls' | 'upstream.garbage'; readonly detail: string };
@@ -21,7 +23,7 @@ export type TlsFailure = { readonly class: 'upstream.tls' | 'upstream.garbage'; 
 /** Resolves when the handshake has ended; it has no deadline of its own: `onAbort` is given what cuts it off. */
 export function startTls(
   clear: Upstream,
-  { host, isAddress, mustVerify, ca }: TlsPeer,
+  { host, isAddress, mustVerify, ca, isNameOpen }: TlsPeer,
   onAbort: (abort: () => void) => void,
 ): Promise<Upstream | TlsFailure> {
   const released = clear.release();
@@ -36,6 +38,7 @@ export function startTls(
     rejectUnauthorized: mustVerify,
     minVersion: 'TLSv1.2',
     ...(ca && { ca }),
+    ...(isNameOpen && { checkServerIdentity: () => undefined }),
   };
   const secure = connectTls(options);
   onAbort(() => {

@@ -11,6 +11,7 @@ import { type ByteSocket, TcpSocket } from '../kit/tcp.ts';
 import { type Capabilities, noCapabilities } from '../smtp/capabilities.ts';
 import { FarReplyParser, oneLine, type ParsedReply } from '../smtp/far-reply.ts';
 import type { Frame } from './frame.ts';
+import { type Peer, peerOf } from './peer.ts';
 
 export type Fault = {
   readonly kind: 'fault';
@@ -86,6 +87,7 @@ export class Upstream {
   readonly #parser = new FarReplyParser();
   readonly #questions: Question[] = [];
   readonly #deadline = new Deadline(() => this.#late());
+  #peer: Peer | undefined;
   #fault: Fault | undefined;
   #isGone = false;
   #onGone: (() => void) | undefined;
@@ -104,6 +106,12 @@ export class Upstream {
     socket.on('end', this.#onEnd);
     socket.on('error', this.#onError);
     socket.on('close', this.#onClose);
+  }
+
+  /** What the server has shown; undefined in clear. */
+  get peer(): Peer | undefined {
+    if (this.#socket instanceof TLSSocket) return (this.#peer ??= peerOf(this.#socket));
+    return undefined;
   }
 
   get fault(): Fault | undefined {

@@ -25,6 +25,7 @@ import { createPreserved } from '../relay/preserve.ts';
 import type { Counters } from '../relay/relay.ts';
 import { createSmarthost, noCounts, type SmarthostDeps } from '../relay/smarthost.ts';
 import { HostTls, type KeyPair } from '../tls/host-tls.ts';
+import { createVerifier } from '../relay/verifier.ts';
 import { SpoolBudget } from '../wire/spool.ts';
 import { notify } from './notify.ts';
 import { warnUnlessInMemory } from './spool-place.ts';
@@ -122,7 +123,8 @@ function makeRooms(config: Config, index: number, egress: Egress, signal: AbortS
     tls: new HostTls({ issuerPath: paths.issuer, clock: systemClock, log }, keyPairOf(config)),
     tlsRules: tlsRulesOf(config),
     farSession: ({ source, destination, destinationPort }, now) =>
-      createPreserved(source, { address: destination, port: destinationPort }, now, egress.counters),
+      createPreserved(source, { address: destination, port: destinationPort }, now, egress.counters, rooms.verifier),
+    verifier: createVerifier(config, () => systemClock.nowMs()),
     farCall: callOriginal,
     ledger,
     inquire,
@@ -171,6 +173,7 @@ export function adopt(rooms: Rooms, config: Config, egress: Egress): void {
   rooms.budget.totalBytes = config.limits.bodyTotal;
   rooms.tls.configure(keyPairOf(config));
   rooms.tlsRules = tlsRulesOf(config);
+  rooms.verifier = createVerifier(config, () => systemClock.nowMs(), rooms.verifier);
   rooms.ledger.configure({ workers: config.gateway.workers, keeperFailure: config.gateway.keeperFailure });
   const next = createSmarthost(config, { ...egress, workerCount: config.gateway.workers }, rooms.relay);
   // The new one takes over when a server has answered it, or none does; until then the old one serves.

@@ -2,21 +2,31 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:net';
+import { parseAddress } from '../../src/kit/address.ts';
 
 export type Records = {
   readonly TXT?: readonly string[];
   readonly A?: readonly string[];
   readonly MX?: readonly string[];
+  readonly AAAA?: readonly string[];
+  /** `3 1 1 HEX` */
+  readonly TLSA?: readonly string[];
+  /** DNSSEC has shown it to be true; of names that are not there too */
+  readonly isSecure?: boolean;
+  /** SERVFAIL, as a resolver says that DNSSEC has shown it to be forged */
+  readonly isForged?: boolean;
 };
+type RecordType = 'TXT' | 'A' | 'MX' | 'AAAA' | 'TLSA';
 /** Each a word: no answer at all, SERVFAIL, or octets that are none. */
 export type DnsBehaviour = 'answer' | 'hang' | 'servfail' | 'garbage';
 
-const TYPES: Readonly<Record<number, keyof Records>> = { 1: 'A', 15: 'MX', 16: 'TXT' };
+const TYPES: Readonly<Record<number, RecordType>> = { 1: 'A', 15: 'MX', 16: 'TXT', 28: 'AAAA', 52: 'TLSA' };
 const MAX_UDP_BYTES = 1232;
 const [SERVFAIL, NXDOMAIN] = [2, 3];
 /** RFC 6891: root, type 41, the size we take. Who asks with one gets one; Rspamd ignores answers of 28 octets and less. */
 const OPT = Buffer.from([0, 0, 41, MAX_UDP_BYTES >> 8, MAX_UDP_BYTES & 0xff, 0, 0, 0, 0, 0, 0]);
 const TRUNCATED = 0x0200;
+const AUTHENTIC = 0x0020;
 
 export class FakeDns {
   readonly zone: Map<string, Records>;
@@ -90,8 +100,8 @@ export class FakeDns {
     const data = (type && known?.[type]?.map((value) => dataOf(type, value))) ?? [];
     const head = Buffer.alloc(12);
     query.copy(head, 0, 0, 2);
-    const failure = this.behaviour === 'servfail' ? SERVFAIL : known ? 0 : NXDOMAIN;
-    head.writeUInt16BE(0x8580 | failure, 2);
+    const failure = this.behaviour === 'servfail' || known?.isForged ? SERVFAIL : known ? 0 : NXDOMAIN;
+    head.writeUInt16BE(0x8580 | (known?.isSecure ? AUTHENTIC : 0) | failure, 2);
     head.writeUInt16BE(1, 4);
     head.writeUInt16BE(failure === 0 ? data.length : 0, 6);
     const edns = query.readUInt16BE(10) > 0 ? OPT : Buffer.alloc(0);
@@ -119,7 +129,18 @@ function recordOf(typeAndClass: Buffer, data: Buffer): Buffer {
   return Buffer.concat([record, data]);
 }
 
-function dataOf(type: keyof Records, value: string): Buffer {
+function dataOf(type: RecordType, value: string): Buffer {
+  if (type === 'TLSA') {
+    const [usage, selector, matching, data = ''] = value.split(' ');
+    return Buffer.concat([Buffer.of(Number(usage), Number(selector), Number(matching)), Buffer.from(data, 'hex')]);
+  }
+  if (type === 'AAAA')
+    return Buffer.from(
+      BigInt(parseAddress(value)?.value ?? 0)
+        .toString(16)
+        .padStart(32, '0'),
+      'hex',
+    );
   if (type === 'A') return Buffer.from(value.split('.').map(Number));
   if (type === 'MX') {
     const labels = value

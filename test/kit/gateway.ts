@@ -28,6 +28,7 @@ import type { Relay } from '../../src/relay/relay.ts';
 import { createPreserved } from '../../src/relay/preserve.ts';
 import { createSmarthost, noCounts } from '../../src/relay/smarthost.ts';
 import { HostTls } from '../../src/tls/host-tls.ts';
+import type { Verifier } from '../../src/relay/verifier.ts';
 import { SpoolBudget } from '../../src/wire/spool.ts';
 import { freePort } from './worker.ts';
 
@@ -152,6 +153,8 @@ export type TestGatewayOptions = {
   readonly tls?: HostTls;
   /** on loopback, in place of the server that a host with egress "preserve" calls */
   readonly originalPort?: number;
+  /** of the servers that hosts call */
+  readonly verifier?: Verifier;
   readonly log?: Log;
   readonly descriptorLimit?: number;
   readonly clock?: Clock;
@@ -173,9 +176,15 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
     tlsRules: tlsRules(config.tls.requireFrom, config.tls.requireTo),
     tls: options.tls ?? new HostTls({ issuerPath: join(spoolDir, 'none'), clock, log }),
     farSession: ({ source, destination, destinationPort }, now) =>
-      createPreserved(source, { address: destination, port: destinationPort }, now, noCounts(), (signal) =>
-        connectTcp('127.0.0.1', options.originalPort ?? 0, signal),
+      createPreserved(
+        source,
+        { address: destination, port: destinationPort },
+        now,
+        noCounts(),
+        options.verifier,
+        (signal) => connectTcp('127.0.0.1', options.originalPort ?? 0, signal),
       ),
+    verifier: options.verifier,
     farCall: (source, _to, signal) => {
       ledger.calledFrom.push(source);
       return connectTcp('127.0.0.1', options.originalPort ?? 0, signal);

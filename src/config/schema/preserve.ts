@@ -1,5 +1,7 @@
 /** `[preserve]` */
-import { table } from '../field.ts';
+import { optional, table } from '../field.ts';
+import { endpoint } from '../value/net.ts';
+import { choice, path } from '../value/plain.ts';
 import { durationMs } from '../value/quantity.ts';
 
 export const preserve = table('The servers that hosts call, where a network has egress = "preserve".', {
@@ -21,4 +23,27 @@ export const preserve = table('The servers that hosts call, where a network has 
     min: '100ms',
     max: '10m',
   }),
+  resolver: optional(
+    endpoint({
+      doc: 'A resolver on this machine that validates DNSSEC (unbound, for example), asked over TCP. With it the servers are verified as their domains demand: DANE, else MTA-STS, see docs/tls.md. Without it whatever certificate a server shows is taken.',
+      example: '127.0.0.1:53',
+      addressOnly: true,
+    }),
+  ),
+  lookup_timeout: durationMs({
+    doc: 'For all that has to be looked up about one recipient, the policy of MTA-STS among it.',
+    default: '20s',
+    min: '100ms',
+    max: '4m',
+  }),
+  lookup_failure: choice(['defer', 'ignore'], {
+    doc: 'When the resolver does not answer, or says that an answer is forged. "defer": 451. "ignore": as if the domain demanded nothing.',
+    default: 'defer',
+  }),
+  ca_file: optional(
+    path({
+      doc: 'Authorities that MTA-STS is checked with, in PEM; without it those of the system.',
+      example: '/etc/ssl/x.pem',
+    }),
+  ),
 });

@@ -146,6 +146,7 @@ describe('when the host goes', () => {
       {
         connect: () => connected.promise,
         ...{ connectMs: 1000, replyMs: 1000, sendMs: 1000, finalMs: 1000, maxSizeBytes: 1000, counters: noCounts() },
+        ...{ name: undefined, ca: undefined },
       },
     );
     const opened = session.open();
@@ -193,6 +194,7 @@ describe('when the server goes', () => {
       {
         connect: (signal) => connectTcp('127.0.0.1', fake.port, signal),
         ...{ connectMs: 1000, replyMs: 1000, sendMs: 1000, finalMs: 1000, maxSizeBytes: 1000, counters },
+        ...{ name: undefined, ca: undefined },
       },
     );
     await session.open();
@@ -232,7 +234,14 @@ describe('a host that does not read', () => {
     await start(0);
     Object.assign(gateway.rooms, {
       farSession: (_: unknown, config: Config) =>
-        createPreserved('198.51.100.10', { address: '203.0.113.25', port: 25 }, config, noCounts(), async () => ours),
+        createPreserved(
+          '198.51.100.10',
+          { address: '203.0.113.25', port: 25 },
+          config,
+          noCounts(),
+          undefined,
+          async () => ours,
+        ),
     });
     far.write('220 mx.example.net\r\n');
     const asked: string[] = [];

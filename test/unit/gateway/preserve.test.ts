@@ -140,12 +140,12 @@ describe('what the host hears', () => {
     ]);
   });
 
-  test('a host that says HELO: the server hears HELO, and nothing is offered', async () => {
+  test('a host that says HELO: the server is asked whether it has TLS, hears HELO, and nothing is offered', async () => {
     await start();
     const heard = await dialog(['HELO host.example.org', 'MAIL FROM:<a@example.org> SIZE=1', 'QUIT']);
     assert.equal(heard[1], '250 fake.example.net');
     assert.match(heard[2] ?? '', /^555 5\.5\.4 /);
-    assert.deepEqual(said(), ['HELO host.example.org', 'QUIT']);
+    assert.deepEqual(said(), ['EHLO host.example.org', 'HELO host.example.org', 'QUIT']);
   });
 
   test('a banner that refuses is passed on, and the session ends with it', async () => {

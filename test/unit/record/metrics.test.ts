@@ -306,3 +306,31 @@ test('a service is up while every worker asks it; its calls add up, and the olde
   all.workerGone(2);
   assert.equal((await values(all)).get('postern_service_up{service="clamd"}'), 1);
 });
+
+test('what was carried unread, and how servers were verified: by closed lists, whatever a worker says', async () => {
+  const all = metrics();
+  all.attempt(attempt({ class: 'tls.opaque', verdict: 'accept', sizeBytes: 700, network: 'customers' }));
+  all.attempt(attempt({ tls: { version: 'TLSv1.3', cipher: 'x', name: undefined }, upstreamTls: 'TLSv1.3 dane' }));
+  const verified = {
+    'tlsa success': 2,
+    'sts certificate-expired': 1,
+    'mx.example.org success': 5,
+    'tlsa odd': 5,
+    '': 5,
+  };
+  all.sessions(counts({ opaque: 3, tls: { handshakes: {}, kept: 0, verified } }));
+  const found = await values(all);
+  const of = (name: string): [string, number][] => [...found].filter(([series]) => series.startsWith(name));
+  assert.deepEqual(of('postern_tls_verified_total'), [
+    ['postern_tls_verified_total{policy="tlsa",result="success"}', 2],
+    ['postern_tls_verified_total{policy="sts",result="certificate-expired"}', 1],
+  ]);
+  assert.deepEqual(of('postern_opaque_'), [
+    ['postern_opaque_connections', 3],
+    ['postern_opaque_total{network="customers"}', 1],
+    ['postern_opaque_total{network="servers"}', 0],
+    ['postern_opaque_bytes_total{network="customers"}', 700],
+  ]);
+  assert.equal(found.get('postern_verifying_pairs'), 6);
+  assert.equal(found.get('postern_tls_messages_total{in="TLSv1.3",out="TLSv1.3"}'), 1);
+});
