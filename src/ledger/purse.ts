@@ -12,6 +12,8 @@ import type { Lease, Need } from './counters.ts';
 import { type Back, MAX_BATCH, MAX_TAKES, type TakenAnswer, type ToKeeper } from './language.ts';
 
 export const TAKE_TIMEOUT_MS = 250;
+/** what a worker keeps of counters while the keeper is away; beyond it the first is forgotten, and begins anew */
+const MAX_ALONE = 50_000;
 /** longer than the keeper relies on it, KNOWN_MS in recalls.ts */
 const TIGHT_MS = 2_000;
 
@@ -28,6 +30,14 @@ type Held = {
   isIdle: boolean;
   /** those that the keeper has counted in this window */
   values: Set<string> | undefined;
+};
+
+type Alone = {
+  readonly subject: string;
+  readonly rule: Rule;
+  readonly start: number;
+  used: number;
+  readonly values: Set<string>;
 };
 
 type Ask = {
@@ -48,8 +58,7 @@ export class Purse {
   #back: Back[] = [];
   readonly #tight = new Map<string, number>();
   /** counted here while the keeper was away: for this worker's share, and to be told */
-  readonly #alone = new Map<string, { start: number; used: number; readonly values: Set<string> }>();
-  #spent: Need[] = [];
+  readonly #alone = new Map<string, Alone>();
 
   constructor(settings: LedgerSettings, say: (message: ToKeeper) => boolean, clock: Clock) {
     this.#settings = settings;
@@ -95,7 +104,11 @@ export class Purse {
       if (held?.start === start && held.until > nowMs && !this.#tight.has(subject)) {
         held.count += count;
         held.left += count;
-      } else this.#tellBack({ subject, rule, start, count });
+        continue;
+      }
+      const own = this.#alone.get(`${subject} ${keyOf(rule)}`);
+      if (own && own.start === startOf(rule, atMs) && own.used >= count) own.used -= count;
+      else this.#tellBack({ subject, rule, start, count });
     }
   }
 
@@ -149,12 +162,16 @@ export class Purse {
     for (const [subject, untilMs] of this.#tight) if (monotonicMs > untilMs) this.#tight.delete(subject);
   }
 
-  /** The keeper is there: it is told what was counted without it. */
+  /** The keeper is there: it is told what was counted without it, of windows that have not ended. What cannot be said waits. */
   up(): void {
+    const nowMs = this.#clock.nowMs();
+    const needs = [...this.#alone.values()].filter((own) => startOf(own.rule, nowMs) === own.start).flatMap(needsOf);
     this.#alone.clear();
-    for (let at = 0; at < this.#spent.length; at += MAX_BATCH)
-      if (!this.#say({ kind: 'spent', needs: this.#spent.slice(at, at + MAX_BATCH) })) return;
-    this.#spent = [];
+    for (let at = 0; at < needs.length; at += MAX_BATCH) {
+      if (this.#say({ kind: 'spent', needs: needs.slice(at, at + MAX_BATCH) })) continue;
+      for (const need of needs.slice(at)) count(this.#own(need, nowMs), need);
+      return;
+    }
   }
 
   /** The keeper has gone: whoever waits for its answer is answered here. What is held stays good: it has been counted. */
@@ -231,7 +248,8 @@ export class Purse {
 
   #tellBack(back: Back): void {
     if (this.#back.length === 0) setImmediate(() => this.sendBack());
-    this.#back.push(back);
+    // With the keeper away they wait. One too many stays counted until its window ends.
+    if (this.#back.length < MAX_ALONE) this.#back.push(back);
   }
 
   /** If it has been recalled. */
@@ -275,25 +293,43 @@ export class Purse {
       return taken;
     };
     if (this.#settings.keeperFailure === 'defer') return refuse('away');
-    const counts = missing.map((need) => {
-      const { start, end } = windowOf(need.rule.period, nowMs);
-      const key = `${need.subject} ${keyOf(need.rule)}`;
-      let own = this.#alone.get(key);
-      if (own?.start !== start) this.#alone.set(key, (own = { start, used: 0, values: new Set() }));
-      return { need, own, end };
-    });
-    for (const { need, own, end } of counts) {
+    const counts = missing.map((need) => ({ need, own: this.#own(need, nowMs) }));
+    for (const { need, own } of counts) {
       const share = Math.floor(need.rule.limit / this.#settings.workers) || Math.min(1, need.rule.limit);
       const used = need.value === undefined ? own.used : own.values.has(need.value) ? 0 : own.values.size;
-      if (used + need.count > share) return refuse({ over: need, retryMs: end - nowMs });
+      if (used + need.count > share)
+        return refuse({ over: need, retryMs: windowOf(need.rule.period, nowMs).end - nowMs });
     }
-    for (const { need, own } of counts) {
-      if (need.value === undefined) own.used += need.count;
-      else own.values.add(need.value);
-      this.#spent.push(need);
-    }
+    for (const { need, own } of counts) count(own, need);
     return 'ok';
   }
+
+  #own({ subject, rule }: Need, nowMs: number): Alone {
+    const start = startOf(rule, nowMs);
+    const key = `${subject} ${keyOf(rule)}`;
+    let own = this.#alone.get(key);
+    if (own?.start === start) return own;
+    const [oldest] = this.#alone.size >= MAX_ALONE ? this.#alone.keys() : [];
+    if (oldest !== undefined) this.#alone.delete(oldest);
+    own = { subject, rule, start, used: 0, values: new Set() };
+    this.#alone.set(key, own);
+    return own;
+  }
+}
+
+/** A bucket's, too: what was used of it longer ago has come back. */
+function startOf(rule: Rule, nowMs: number): number {
+  return windowOf(rule.period, nowMs).start;
+}
+
+function count(own: Alone, need: Need): void {
+  if (need.value === undefined) own.used += need.count;
+  else own.values.add(need.value);
+}
+
+function needsOf({ subject, rule, used, values }: Alone): Need[] {
+  if (values.size > 0) return Array.from(values, (value) => ({ subject, rule, count: 1, value }));
+  return used > 0 ? [{ subject, rule, count: used }] : [];
 }
 
 function keyOf({ unit, period }: Rule): string {
