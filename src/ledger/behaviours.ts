@@ -20,6 +20,8 @@ type Half = {
 const MAX_EACH = 2000;
 const MAX_HELOS = 200;
 const MAX_SUBSCRIBERS = 100_000;
+/** names and addresses of one half, of all subscribers together: some 100 MB. Beyond it only those that are there count. */
+const MAX_VALUES = 1_000_000;
 const MAX_KNOWN = 200_000;
 /** The far side does not know the mailbox (RFC 5321 section 4.2.3). */
 const UNKNOWN_CODES = new Set([550, 551, 553]);
@@ -30,6 +32,8 @@ export class Behaviours {
   #halfSinceMs: number;
   #now = new Map<string, Half>();
   #before = new Map<string, Half>();
+  /** how many names and addresses `#now` holds */
+  #values = 0;
   readonly #known = new Set<string>();
 
   constructor(windowMs: number, nowMs: number) {
@@ -42,11 +46,11 @@ export class Behaviours {
   attempt(subscriber: string, attempt: Attempt, nowMs: number): void {
     const half = this.#half(subscriber, nowMs);
     if (!half || attempt.sender === undefined) return;
-    if (attempt.helo !== undefined) put(half.helos, attempt.helo.toLowerCase(), MAX_HELOS);
+    if (attempt.helo !== undefined) this.#put(half.helos, attempt.helo.toLowerCase(), MAX_HELOS);
     const domain = domainOf(attempt.sender);
-    if (domain !== '') put(half.senderDomains, domain, MAX_EACH);
+    if (domain !== '') this.#put(half.senderDomains, domain, MAX_EACH);
     for (const { recipient, code, class: of } of attempt.recipients) {
-      put(half.recipients, recipient.toLowerCase(), MAX_EACH);
+      this.#put(half.recipients, recipient.toLowerCase(), MAX_EACH);
       // Only what the far side has said of a recipient counts: what we refuse tells nothing of the list.
       if (code === 0 || (code >= 400 && of !== 'upstream.reply')) continue;
       half.asked++;
@@ -88,12 +92,16 @@ export class Behaviours {
     // Nobody asked for a whole window: the later half is over as well.
     this.#before = sinceMs < this.windowMs ? this.#now : new Map();
     this.#now = new Map();
+    this.#values = 0;
     this.#halfSinceMs = nowMs;
   }
-}
 
-function put(set: Set<string>, value: string, most: number): void {
-  if (set.size < most) set.add(value);
+  #put(set: Set<string>, value: string, most: number): void {
+    const { size } = set;
+    if (size >= most || this.#values >= MAX_VALUES) return;
+    set.add(value);
+    this.#values += set.size - size;
+  }
 }
 
 function domainOf(path: string): string {

@@ -65,3 +65,19 @@ test('the first mail of a subscriber is known once there has been a window to lo
   behaviours.attempt('b', told({}), 1001);
   assert.equal(behaviours.ask('b', '', 1002).isFirst, false);
 });
+
+test('what is remembered of all subscribers together has an end, and each half of the window begins anew', () => {
+  const behaviours = new Behaviours(1000, 0);
+  const recipients = Array.from({ length: 2000 }, (_, i) => rcpt(`<r${i}@b.example>`, 250));
+  const fill = (atMs: number): void => {
+    for (let i = 0; i < 500; i++) behaviours.attempt(`s${i}`, told({ recipients }), atMs);
+  };
+  fill(1);
+  assert.equal(behaviours.ask('s0', '', 2).recipients, 2000);
+  assert.ok(behaviours.ask('s499', '', 2).recipients < 2000);
+  behaviours.attempt('late', told({ recipients }), 3);
+  assert.equal(behaviours.ask('late', '', 4).recipients, 0);
+  assert.equal(behaviours.ask('late', '', 4).asked, 2000);
+  behaviours.attempt('late', told({ recipients }), 600);
+  assert.equal(behaviours.ask('late', '', 601).recipients, 2000);
+});
