@@ -78,7 +78,7 @@ export function startGateway(where: Namespace, directory: string, config: string
 }
 
 /**
- * Resolves when connections are intercepted, every worker is there and a smarthost, if there is one, is known. Rejects when the gateway
+ * Resolves when connections are intercepted, every worker is there and a smarthost, if any, is known. Rejects when the gateway
  * ends before, or is not ready in time, with the last lines of its log.
  */
 export async function untilReady(gateway: Gateway, signal: AbortSignal, readyMs = READY_MS): Promise<Status> {

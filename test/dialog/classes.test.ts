@@ -12,8 +12,8 @@ import { type Class, classUrl, enhancedCode, entryOf, isClass } from '../../src/
 import { verdictOf } from '../../src/policy/verdict.ts';
 import type { Attempt } from '../../src/record/events.ts';
 import { openJournal } from '../../src/record/journal.ts';
-import { Metrics } from '../../src/record/metrics.ts';
 import { logbook } from '../kit/logbook.ts';
+import { quietMetrics } from '../kit/metrics.ts';
 import { parseDialog, playDialog } from './dialog.ts';
 
 const HELP_URL = 'https://help.example/';
@@ -23,15 +23,7 @@ const OVERRULED = { defer: 451, reject: 554 } as const;
 
 const dir = mkdtempSync(join(tmpdir(), 'postern-classes-'));
 const journal = openJournal(join(dir, 'journal.db'), { keepMs: 86_400_000, maxSizeBytes: 2 ** 30 }, logbook());
-const metrics = new Metrics({
-  version: '0',
-  intercepting: () => true,
-  locks: () => 0,
-  verifying: () => 0,
-  journal: () => journal.state(),
-  certificates: () => ({ authority: undefined, issuer: undefined }),
-  configErrors: () => ({ keeper: 0, guard: 0 }),
-});
+const metrics = quietMetrics({ journal: () => journal.state() });
 metrics.configure(['customers'], [], []);
 after(async () => {
   await journal.close();

@@ -29,6 +29,7 @@ const TRUNCATED = 0x0200;
 const AUTHENTIC = 0x0020;
 
 export class FakeDns {
+  /** by name; `*.example.org` is each one right below that has none of its own */
   readonly zone: Map<string, Records>;
   behaviour: DnsBehaviour = 'answer';
   /** every question's name, as it came */
@@ -49,9 +50,10 @@ export class FakeDns {
     return `127.0.0.1:${this.#port}`;
   }
 
-  async start(): Promise<this> {
+  /** `port` 0: one that is free. */
+  async start(port = 0): Promise<this> {
     this.#udp.on('message', (query, from) => {
-      const reply = this.#reply(query);
+      const reply = this.answer(query);
       if (!reply) return;
       this.#udp.send(reply.length <= MAX_UDP_BYTES ? reply : truncated(reply, query), from.port, from.address);
     });
@@ -61,7 +63,7 @@ export class FakeDns {
       socket.on('data', (chunk: Buffer) => {
         heard = Buffer.concat([heard, chunk]);
         if (heard.length < 2 || heard.length < 2 + heard.readUInt16BE(0)) return;
-        const reply = this.#reply(heard.subarray(2, 2 + heard.readUInt16BE(0)));
+        const reply = this.answer(heard.subarray(2, 2 + heard.readUInt16BE(0)));
         if (!reply) return;
         const length = Buffer.alloc(2);
         length.writeUInt16BE(Math.min(reply.length, 0xffff));
@@ -69,7 +71,7 @@ export class FakeDns {
       });
     });
     // The one that is free for TCP is nearly always free for UDP; the other way round, connections take ports too.
-    this.#tcp.listen(0, '127.0.0.1');
+    this.#tcp.listen(port, '127.0.0.1');
     await once(this.#tcp, 'listening');
     this.#port = (this.#tcp.address() as { port: number }).port;
     this.#udp.bind(this.#port, '127.0.0.1');
@@ -82,7 +84,8 @@ export class FakeDns {
     this.#tcp.close();
   }
 
-  #reply(query: Buffer): Buffer | undefined {
+  /** The reply to one question (RFC 1035 section 4.1); undefined for what is no question, and when it hangs. */
+  answer(query: Buffer): Buffer | undefined {
     const labels: string[] = [];
     let at = 12;
     for (let length = query[at]; length !== undefined && length > 0; length = query[at]) {
@@ -95,7 +98,7 @@ export class FakeDns {
     this.asked.push(name);
     if (this.behaviour === 'hang') return undefined;
     if (this.behaviour === 'garbage') return Buffer.concat([query.subarray(0, 2), Buffer.alloc(100, 0xfe)]);
-    const known = this.zone.get(name);
+    const known = this.zone.get(name) ?? this.zone.get(['*', ...labels.slice(1)].join('.'));
     const type = TYPES[query.readUInt16BE(at + 1)];
     const data = (type && known?.[type]?.map((value) => dataOf(type, value))) ?? [];
     const head = Buffer.alloc(12);

@@ -7,12 +7,13 @@ import { describe, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { reportFilters } from '../../src/filter/all.ts';
 import { sessionReport } from '../../src/gateway/report.ts';
-import { Metrics } from '../../src/record/metrics.ts';
+import type { Metrics } from '../../src/record/metrics.ts';
 import { FakeDns } from '../fake/dns.ts';
 import { FakeRelay } from '../fake/relay.ts';
 import { type Behaviour, FakeService, rspamdSays } from '../fake/service.ts';
 import { hear } from '../fuzz/hear.ts';
 import { startGateway, type TestGateway, testConfig } from '../kit/gateway.ts';
+import { quietMetrics } from '../kit/metrics.ts';
 import { startClamd, startRspamd } from '../kit/scanners.ts';
 import { count } from '../kit/tier.ts';
 import { until } from '../kit/wait.ts';
@@ -56,24 +57,7 @@ async function sendUntilTaken(gateway: TestGateway): Promise<void> {
 }
 
 async function metricsOf(gateway: TestGateway): Promise<{ metrics: Metrics; report: () => void }> {
-  const metrics = new Metrics({
-    version: '0',
-    intercepting: () => true,
-    locks: () => 0,
-    verifying: () => 0,
-    journal: () => ({
-      ok: true,
-      problem: undefined,
-      path: '',
-      oldest: undefined,
-      written: 0,
-      dropped: 0,
-      waiting: 0,
-      sizeBytes: 0,
-    }),
-    certificates: () => ({ authority: undefined, issuer: undefined }),
-    configErrors: () => ({ keeper: 0, guard: 0 }),
-  });
+  const metrics = quietMetrics();
   const counts = sessionReport(gateway.rooms);
   return { metrics, report: () => metrics.sessions(counts()) };
 }

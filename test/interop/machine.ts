@@ -43,6 +43,20 @@ export const TOOLS = [
   'util-linux',
 ];
 
+/** What the scripts of Exim's package would have made, for a machine on the internet. */
+export const EXIM_SET_UP = `
+mkdir -p /var/lib/exim4 /var/log/exim4 /var/spool/exim4
+chown Debian-exim:adm /var/log/exim4
+chown Debian-exim:Debian-exim /var/spool/exim4
+chown root:Debian-exim /etc/exim4/passwd.client
+cat >/etc/exim4/update-exim4.conf.conf <<'END'
+dc_eximconfig_configtype='internet'
+dc_other_hostnames='${NAME}'
+dc_local_interfaces='127.0.0.1 ; ::1'
+END
+update-exim4.conf
+`;
+
 /** Opens one with these packages; `setUp` is run in it as a shell script. Whoever opens it closes it. */
 export async function machine(
   inside: Namespace,

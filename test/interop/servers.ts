@@ -7,7 +7,7 @@
  */
 import type { Box } from './box.ts';
 import { Log, untilDelivered } from './log.ts';
-import { machine, NAME, OPTIONS, TOOLS } from './machine.ts';
+import { EXIM_SET_UP, machine, NAME, OPTIONS, TOOLS } from './machine.ts';
 import { bytesOf, type Mail } from './mail.ts';
 import type { Sender } from './sender.ts';
 
@@ -65,22 +65,7 @@ export const exim: Sender = {
   name: 'Exim',
   verbatim: false,
   async open(inside) {
-    const box = await machine(
-      inside,
-      'exim',
-      ['exim4-daemon-light', ...TOOLS],
-      `
-      mkdir -p /var/lib/exim4 /var/log/exim4 /var/spool/exim4
-      chown Debian-exim:adm /var/log/exim4
-      chown Debian-exim:Debian-exim /var/spool/exim4
-      chown root:Debian-exim /etc/exim4/passwd.client
-      cat >/etc/exim4/update-exim4.conf.conf <<'END'
-dc_eximconfig_configtype='internet'
-dc_other_hostnames='${NAME}'
-dc_local_interfaces='127.0.0.1 ; ::1'
-END
-      update-exim4.conf`,
-    );
+    const box = await machine(inside, 'exim', ['exim4-daemon-light', ...TOOLS], EXIM_SET_UP);
     return {
       async send(mails) {
         for (const mail of mails) await submit(box, mail, ['sendmail', '-odq']);

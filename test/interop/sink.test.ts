@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { duplexPair } from 'node:stream';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { answer } from './dns.ts';
+import { names } from './dns.ts';
 import { Connection, type SinkEvent, type SinkMessage } from './sink.ts';
 
 const sha256 = (text: string): string => createHash('sha256').update(text, 'latin1').digest('hex');
@@ -70,7 +70,7 @@ test('the name server knows one MX for each family, and nothing else', () => {
       `\x12\x34\x01\0\0\x01\0\0\0\0\0\0${labels.join('')}\0\0${String.fromCharCode(type)}\0\x01`,
       'latin1',
     );
-    const reply = answer(question);
+    const reply = names.answer(question);
     assert.ok(reply);
     const code = (reply[3] ?? 0) & 15;
     return `${code} ${reply.readUInt16BE(6)} ${reply.subarray(question.length + 12).toString('hex')}`;

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import type { Namespace } from '../../src/lab/network.ts';
 import type { Box } from './box.ts';
 import { Log } from './log.ts';
-import { machine, NAME, OPTIONS, TOOLS } from './machine.ts';
+import { EXIM_SET_UP, machine, NAME, OPTIONS, TOOLS } from './machine.ts';
 
 export type Tried = { readonly domain: string; readonly isSent: boolean; readonly line: string };
 
@@ -117,17 +117,7 @@ export async function openExim(inside: Namespace, files: Readonly<Record<string,
     inside,
     'exim',
     ['exim4-daemon-light', ...TOOLS],
-    `
-    mkdir -p /var/lib/exim4 /var/log/exim4 /var/spool/exim4
-    chown Debian-exim:adm /var/log/exim4
-    chown Debian-exim:Debian-exim /var/spool/exim4
-    chown root:Debian-exim /etc/exim4/passwd.client
-    cat >/etc/exim4/update-exim4.conf.conf <<'END'
-dc_eximconfig_configtype='internet'
-dc_other_hostnames='${NAME}'
-dc_local_interfaces='127.0.0.1 ; ::1'
-END
-    update-exim4.conf
+    `${EXIM_SET_UP}
     cat >/tmp/routers <<'END'
 ${EXIM_ROUTERS}END
     cat >/tmp/transports <<'END'

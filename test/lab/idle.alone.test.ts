@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { after, before, describe, test } from 'node:test';
 import { PLACES } from '../../src/lab/network.ts';
+import { hold } from '../kit/idle.ts';
 import { count, needsRoot } from '../kit/tier.ts';
-import { onLines, residentBytes, startWhole, type Whole } from '../kit/whole.ts';
+import { residentBytes, startWhole, type Whole } from '../kit/whole.ts';
 
-const IDLE = fileURLToPath(new URL('../kit/idle-main.ts', import.meta.url));
 const MAIL = fileURLToPath(new URL('../kit/mail-main.ts', import.meta.url));
 
 /** So many that none comes near max_connections. */
@@ -14,41 +13,6 @@ const SOURCES = Array.from({ length: 64 }, (_, i) => `198.51.100.${20 + i}`);
 const HELD = 10_000;
 const MAX_MORE_BYTES = 150 * 1024 * 1024;
 const MAX_P99_MS = 500;
-
-type Holder = { readonly open: number; readonly refused: number; readonly first: string; end(): Promise<number> };
-
-async function hold(whole: Whole, connections: number, sources: readonly string[]): Promise<Holder> {
-  const child = whole.network.inside.spawn(
-    process.execPath,
-    [IDLE, PLACES.direct.v4, '25', String(connections), ...sources],
-    { stdio: ['pipe', 'pipe', 'inherit'] },
-  );
-  const lines: string[] = [];
-  let wake = (): void => {};
-  onLines(child, (line) => {
-    lines.push(line);
-    wake();
-  });
-  const next = async (): Promise<Record<string, unknown>> => {
-    while (lines.length === 0) {
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-      });
-    }
-    return JSON.parse(lines.shift() as string) as Record<string, unknown>;
-  };
-  const said = (await next()) as { open: number; refused: number; first: string };
-  return {
-    ...said,
-    async end() {
-      const gone = once(child, 'exit');
-      child.stdin?.end();
-      const { held } = (await next()) as { held: number };
-      await gone;
-      return held;
-    },
-  };
-}
 
 describe('Shows 6: many idle connections', { skip: needsRoot }, () => {
   let whole: Whole;
@@ -62,7 +26,7 @@ describe('Shows 6: many idle connections', { skip: needsRoot }, () => {
     // One round of mail first: what is loaded and compiled at the first message is no cost of idle connections.
     await mail(200);
     const beforeBytes = residentBytes(whole.processes().values());
-    const holder = await hold(whole, HELD, SOURCES);
+    const holder = await hold(whole.network.inside, HELD, PLACES.direct.v4, SOURCES);
     assert.deepEqual({ open: holder.open, refused: holder.refused }, { open: HELD, refused: 0 }, holder.first);
     const moreBytes = residentBytes(whole.processes().values()) - beforeBytes;
     const { accepted, other, ms } = await mail(count(500, 5000));
@@ -84,7 +48,7 @@ describe('Shows 6: many idle connections', { skip: needsRoot }, () => {
     await whole.network.gateway.run('prlimit', ['--pid', String(whole.gateway.pid), '--nofile=300:300']);
     for (const worker of ['postern: worker 1', 'postern: worker 2'])
       process.kill(before.get(worker) as number, 'SIGKILL');
-    const holder = await hold(whole, 600, SOURCES);
+    const holder = await hold(whole.network.inside, 600, PLACES.direct.v4, SOURCES);
     assert.ok(holder.open >= 300 && holder.open <= 480, `${holder.open} of 600 open`);
     assert.match(holder.first, /^421 4\.3\.2 .*\[limit\.descriptors id=/);
     assert.equal(await holder.end(), holder.open, 'those that were open stayed open');

@@ -3,19 +3,14 @@
  * one is told 421. What ends, in whatever way, makes room.
  */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { after, before, describe, test } from 'node:test';
 import { PLACES } from '../../src/lab/network.ts';
+import { type Holder, hold } from '../kit/idle.ts';
 import { needsRoot } from '../kit/tier.ts';
 import { startWhole, type Whole } from '../kit/whole.ts';
 
-const IDLE = fileURLToPath(new URL('../kit/idle-main.ts', import.meta.url));
 /** so many that all of them on one worker would be a miracle */
 const LIMIT = 24;
-
-type Holder = { readonly open: number; readonly refused: number; readonly first: string; end(): Promise<number> };
 
 describe('max_connections over two workers', { skip: needsRoot }, () => {
   let whole: Whole;
@@ -30,36 +25,19 @@ describe('max_connections over two workers', { skip: needsRoot }, () => {
   });
   after(() => whole.close());
 
-  /** Opens so many connections and holds those that are greeted. */
-  async function hold(connections: number, to: string, ...sources: readonly string[]): Promise<Holder> {
-    const child = whole.network.inside.spawn(process.execPath, [IDLE, to, '25', String(connections), ...sources], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-    const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
-    const next = async (): Promise<unknown> => JSON.parse((await lines.next()).value as string);
-    const said = (await next()) as { open: number; refused: number; first: string };
-    return {
-      ...said,
-      async end() {
-        const gone = once(child, 'exit');
-        child.stdin?.end();
-        const { held } = (await next()) as { held: number };
-        await gone;
-        return held;
-      },
-    };
-  }
+  const holding = (connections: number, to: string, ...sources: readonly string[]) =>
+    hold(whole.network.inside, connections, to, sources);
 
   const [first, second] = PLACES.hosts;
   const FULL = /^421 4\.7\.0 Too many connections from this source at once \[limit\.connections id=/;
 
   test('exactly so many of one source, and another source has its own', async () => {
-    const one = await hold(2 * LIMIT, PLACES.direct.v4, first.v4);
+    const one = await holding(2 * LIMIT, PLACES.direct.v4, first.v4);
     assert.deepEqual([one.open, one.refused], [LIMIT, LIMIT]);
     assert.match(one.first, FULL);
-    const none = await hold(3, PLACES.direct.v4, first.v4);
+    const none = await holding(3, PLACES.direct.v4, first.v4);
     assert.deepEqual([none.open, none.refused], [0, 3]);
-    const other = await hold(LIMIT + 1, PLACES.direct.v4, second.v4);
+    const other = await holding(LIMIT + 1, PLACES.direct.v4, second.v4);
     assert.deepEqual([other.open, other.refused], [LIMIT, 1]);
     assert.equal(await one.end(), LIMIT);
     assert.equal(await other.end(), LIMIT);
@@ -68,27 +46,27 @@ describe('max_connections over two workers', { skip: needsRoot }, () => {
 
   test('what has ended makes room, all of it', async () => {
     for (let round = 0; round < 3; round++) {
-      const again = await free(() => hold(LIMIT + 1, PLACES.direct.v4, first.v4));
+      const again = await free(() => holding(LIMIT + 1, PLACES.direct.v4, first.v4));
       assert.deepEqual([again.open, again.refused], [LIMIT, 1], `round ${round}`);
       await again.end();
     }
   });
 
   test('IPv6: a /64 is one source', async () => {
-    const both = await hold(2 * LIMIT, PLACES.direct.v6, first.v6, '2001:db8:1::20');
+    const both = await holding(2 * LIMIT, PLACES.direct.v6, first.v6, '2001:db8:1::20');
     assert.deepEqual([both.open, both.refused], [LIMIT, LIMIT]);
     assert.match(both.first, FULL);
     await both.end();
   });
 
   test('a worker that dies takes its connections out of the count, and no more', async () => {
-    const held = await free(() => hold(LIMIT, PLACES.direct.v4, first.v4));
+    const held = await free(() => holding(LIMIT, PLACES.direct.v4, first.v4));
     assert.equal(held.open, LIMIT);
     const before = whole.processes();
     const pid = before.get('postern: worker 1') as number;
     process.kill(pid, 'SIGKILL');
     while (!replaced(pid)) await new Promise((resolve) => setTimeout(resolve, 20));
-    const more = await hold(2 * LIMIT, PLACES.direct.v4, first.v4);
+    const more = await holding(2 * LIMIT, PLACES.direct.v4, first.v4);
     const left = await held.end();
     assert.ok(left > 0 && left < LIMIT, `${left} of ${LIMIT} were with the other worker`);
     assert.equal(left + more.open, LIMIT, `${left} were left, ${more.open} came`);

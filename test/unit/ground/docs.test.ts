@@ -3,30 +3,13 @@ import assert from 'node:assert/strict';
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { Metrics } from '../../../src/record/metrics.ts';
+import { quietMetrics } from '../../kit/metrics.ts';
 
 const top = join(import.meta.dirname, '../../..');
 const read = (path: string): string => readFileSync(join(top, path), 'utf8');
 
 test('docs/operate.md explains every metric with its labels, and no other', async () => {
-  const metrics = new Metrics({
-    version: '0',
-    intercepting: () => true,
-    locks: () => 0,
-    verifying: () => 0,
-    journal: () => ({
-      ok: true,
-      problem: undefined,
-      path: '',
-      oldest: undefined,
-      written: 0,
-      dropped: 0,
-      waiting: 0,
-      sizeBytes: 0,
-    }),
-    certificates: () => ({ authority: undefined, issuer: undefined }),
-    configErrors: () => ({ keeper: 0, guard: 0 }),
-  });
+  const metrics = quietMetrics();
   const made = [...(await metrics.render()).matchAll(/^# TYPE (postern_\w+) /gm)].map((match) => match[1]);
   const explained = [...read('docs/operate.md').matchAll(/^\| `(postern_\w+)` \|/gm)].map((match) => match[1]);
   assert.deepEqual(new Set(explained), new Set(made));

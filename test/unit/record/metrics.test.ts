@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { type Class, classes } from '../../../src/policy/classes.ts';
-import { Metrics, type Sources } from '../../../src/record/metrics.ts';
+import type { Metrics, Sources } from '../../../src/record/metrics.ts';
 import { hostile } from '../../kit/hostile.ts';
+import { quietMetrics } from '../../kit/metrics.ts';
 import { attempt, counts } from '../ledger/sample.ts';
 
 const journal = {
@@ -18,9 +19,8 @@ const journal = {
 };
 
 function metrics(change: Partial<Sources> = {}): Metrics {
-  const all = new Metrics({
+  const all = quietMetrics({
     version: '0.1.0',
-    intercepting: () => true,
     locks: () => 4,
     verifying: () => 6,
     journal: () => journal,
