@@ -7,8 +7,18 @@ import { canonical } from '../kit/address.ts';
 import { safeJson } from '../kit/log.ts';
 import { type Command, DEFAULT_CONFIG, UsageError } from './command.ts';
 import type { Finding } from './doctor/finding.ts';
-import { checkConntrack, checkReversePath, checkRules, mailInterfaces } from './doctor/kernel.ts';
+import { checkConntrack, checkReversePath, checkRules } from './doctor/kernel.ts';
+import {
+  checkFamilies,
+  checkForwarding,
+  checkInterfaces,
+  checkMtu,
+  mailInterfaces,
+  readLinks,
+} from './doctor/links.ts';
+import { checkClock, checkDescriptors, checkDisk } from './doctor/machine.ts';
 import { checkPaths } from './doctor/path.ts';
+import { checkRunning } from './doctor/running.ts';
 import { counted, shown } from './show.ts';
 
 export const command: Command = {
@@ -16,7 +26,8 @@ export const command: Command = {
   summary: 'find what keeps the gateway from working, and what mends it',
   help: `Usage: postern doctor [--to ADDRESS]... [--json] [--config FILE]
 
-Looks at the kernel: whether rules, routes and settings are as the configuration needs them. For networks with
+Looks at what the gateway needs: interfaces, rules, routes and settings of the kernel, both families, the gateway itself and
+the services that its filters ask, descriptors, disk and clock; and says what mends each fault. For networks with
 egress = "preserve" it also tries the way there and back, as a worker would: a connection from an address of each of their
 prefixes to port 25 of a server outside. Needs root. Changes nothing.
 
@@ -59,12 +70,30 @@ Example: postern doctor --to 192.0.2.25 --to 2001:db8::25
 
 /** The causes first: a path that fails may have its reason in the lines above it. */
 async function examine(config: Config, configPath: string, servers: readonly string[]): Promise<Finding[]> {
-  return [
-    ...(await checkRules(config, configPath)),
-    ...checkReversePath(await mailInterfaces(config)),
-    checkConntrack(),
-    ...(keepsSource(config) ? await checkPaths(config, servers) : []),
+  const names = await mailInterfaces(config);
+  const checks: readonly (readonly [check: string, () => Finding[] | Promise<Finding[]>])[] = [
+    ['interface', async () => checkInterfaces(names, await readLinks())],
+    ['mtu', async () => checkMtu(names, await readLinks())],
+    ['families', () => checkFamilies(config)],
+    ['rules', () => checkRules(config, configPath)],
+    ['forwarding', () => checkForwarding(names)],
+    ['rp_filter', () => checkReversePath(names)],
+    ['conntrack', () => [checkConntrack()]],
+    ['gateway', () => checkRunning(config)],
+    ['descriptors', () => checkDescriptors()],
+    ['disk', () => checkDisk(config)],
+    ['clock', () => [checkClock()]],
+    ['path', () => (keepsSource(config) ? checkPaths(config, servers) : [])],
   ];
+  const findings: Finding[] = [];
+  for (const [check, look] of checks) {
+    try {
+      findings.push(...(await look()));
+    } catch (error) {
+      findings.push({ check, state: 'unknown', text: `it could not be looked at: ${(error as Error).message}` });
+    }
+  }
+  return findings;
 }
 
 const WORDS = { ok: 'ok', fault: 'FAULT', unknown: 'unknown' } as const;
@@ -74,7 +103,7 @@ export function findingsText(findings: readonly Finding[], colours: boolean): st
   const lines = findings.map(({ check, state, text, mend }) => {
     const word = WORDS[state].padEnd(8);
     const mended = mend === undefined ? '' : `        ${state === 'fault' ? 'mend' : 'do'}: ${shown(mend)}\n`;
-    return `${state === 'fault' ? loud(word) : word}${check.padEnd(11)}${shown(text)}\n${mended}`;
+    return `${state === 'fault' ? loud(word) : word}${check.padEnd(12)}${shown(text)}\n${mended}`;
   });
   const faults = findings.filter(({ state }) => state === 'fault').length;
   const open = findings.filter(({ state }) => state === 'unknown').length;

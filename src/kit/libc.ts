@@ -25,6 +25,7 @@ export const libc = {
   sendto: library.func('long sendto(int, const void *, size_t, int, const void *, uint32_t)'),
   setfsuid: library.func('int setfsuid(uint32_t)'),
   fcntl: library.func('int fcntl(int, int, int)'),
+  adjtimex: library.func('int adjtimex(void *)'),
   epoll_create1: library.func('int epoll_create1(int)'),
   epoll_ctl: library.func('int epoll_ctl(int, int, int, const void *)'),
   epoll_wait: library.func('int epoll_wait(int, void *, int, int)'),
@@ -103,4 +104,12 @@ const ONE = Buffer.from([1, 0, 0, 0]);
 
 function nameOf(errno: number): string {
   return Object.entries(constants.errno).find(([, number]) => number === errno)?.[0] ?? `errno ${errno}`;
+}
+
+const TIMEX_BYTES = 208;
+const TIME_ERROR = 5;
+
+/** Whether something keeps the clock right, as the kernel was told (adjtimex(2)); with `modes` 0 nothing is changed. */
+export function clockIsSynchronised(): boolean {
+  return libc.adjtimex(Buffer.alloc(TIMEX_BYTES)) !== TIME_ERROR;
 }

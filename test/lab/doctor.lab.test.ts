@@ -1,18 +1,24 @@
-/** `postern doctor` against faults planted one at a time in a real kernel. */
+/**
+ * `postern doctor` against faults planted one at a time in a real kernel: first without a guard, which would mend most of
+ * them before anybody looks, then beside a whole gateway.
+ */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Finding } from '../../src/cli/doctor/finding.ts';
 import { createNetwork, type LabNetwork, PLACES, type Ran } from '../../src/lab/network.ts';
+import { FakeService } from '../fake/service.ts';
 import { needsRoot } from '../kit/tier.ts';
 import { until } from '../kit/wait.ts';
-import { onLines, wholeConfig } from '../kit/whole.ts';
+import { onLines, startWhole, type Whole, wholeConfig } from '../kit/whole.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const MX = fileURLToPath(new URL('../fake/upstream-main.ts', import.meta.url));
+/** Of the machine that tests run on: whether its clock is kept right is not theirs to say. */
+const MACHINES = ['clock'];
 const TO = ['--to', PLACES.direct.v4, '--to', PLACES.direct.v6];
 
 describe('postern doctor', { skip: needsRoot }, () => {
@@ -23,6 +29,7 @@ describe('postern doctor', { skip: needsRoot }, () => {
   before(async () => {
     network = await createNetwork();
     config = join(directory, 'postern.toml');
+    for (const place of ['state', 'run']) mkdirSync(join(directory, place));
     writeFileSync(config, wholeConfig(directory, { tables: { network: 'egress = "preserve"' } }));
     const listen = [`${PLACES.direct.v4}:25`, `[${PLACES.direct.v6}]:25`];
     const mx = network.internet.spawn(
@@ -49,17 +56,71 @@ describe('postern doctor', { skip: needsRoot }, () => {
     const { code, stderr } = await network.gateway.run('sh', ['-ec', command]);
     assert.equal(code, 0, stderr);
   };
-  const faults = async (): Promise<Finding[]> => {
-    const { stdout } = await postern('doctor', ...TO, '--json');
-    return (JSON.parse(stdout) as Finding[]).filter(({ state }) => state !== 'ok');
+  const faults = async (to = TO): Promise<Finding[]> => {
+    const { stdout } = await postern('doctor', ...to, '--json');
+    return (JSON.parse(stdout) as Finding[]).filter(
+      // No gateway runs here.
+      ({ check, state }) => state !== 'ok' && ![...MACHINES, 'gateway'].includes(check),
+    );
+  };
+  /** What this check says by another configuration than the one that is in force. */
+  const faultsBy = async (check: string, change: (text: string) => string): Promise<Finding[]> => {
+    const other = join(directory, 'other.toml');
+    writeFileSync(other, change(wholeConfig(directory, { tables: { network: 'egress = "preserve"' } })));
+    const { stdout } = await network.gateway.run(process.execPath, [MAIN, 'doctor', '--json', '--config', other]);
+    return (JSON.parse(stdout) as Finding[]).filter((found) => found.check === check && found.state !== 'ok');
   };
 
-  test('a healthy machine: nothing found, both directions tried in each family', async () => {
+  test('without a gateway that is the one fault', async () => {
     const { code, stdout } = await postern('doctor', ...TO);
-    assert.equal(code, 0, stdout);
-    for (const family of ['198.51.100.126', '2001:db8:1:0:ffff:ffff:ffff:fffe'])
-      assert.ok(stdout.includes(`both directions between ${family} and `), stdout);
-    assert.match(stdout, /^Nothing found\.$/m);
+    assert.equal(code, 1);
+    assert.match(stdout, /^FAULT +gateway +it does not run: .*\n +mend: systemctl start postern\.target$/m);
+    assert.deepEqual(await faults(), []);
+  });
+
+  test('Shows 3: an interface that does not exist, and one that is down, are named with what mends them', async () => {
+    const twoInside = (text: string): string => text.replace('inside = ["lan0"]', 'inside = ["lan0", "lan1"]');
+    const [missing] = await faultsBy('interface', twoInside);
+    assert.match(missing?.text ?? '', /^lan1 does not exist/);
+    assert.match(missing?.mend ?? '', /intercept\.inside/);
+    await sh('ip link add lan1 type veth peer name lan1x; ip link set lan1x up');
+    const [down] = await faultsBy('interface', twoInside);
+    assert.match(down?.text ?? '', /^lan1 is down/);
+    await sh(`${down?.mend}; ip link set lan1x down`);
+    const [noCarrier] = await faultsBy('interface', twoInside);
+    assert.match(noCarrier?.text ?? '', /^lan1 has no carrier/);
+    await sh('ip link set lan1x up');
+    assert.deepEqual(await faultsBy('interface', twoInside), []);
+    await sh('ip link del lan1');
+  });
+
+  test('Shows 3: hosts with IPv6 and no network that has any are named with what mends it', async () => {
+    const found = await faultsBy('families', (text) => text.replace(', "2001:db8:1::/64"', ''));
+    assert.match(found[0]?.text ?? '', /^hosts in 2001:db8:1:.* have IPv6, and no network has a prefix of it/);
+    assert.match(found[0]?.mend ?? '', /add the hosts' IPv6 prefixes to a network/);
+  });
+
+  test('Shows 3: a full disk, and a run_dir that bodies do not fit into, are named with what mends them', async () => {
+    const small = join(directory, 'small');
+    const inIt = (command: string): Promise<Ran> =>
+      network.gateway.run('sh', [
+        '-ec',
+        `mkdir -p ${small}; mount -t tmpfs -o size=16m tmpfs ${small}; ${command}; umount ${small}`,
+      ]);
+    const other = join(directory, 'small.toml');
+    const text = wholeConfig(directory, { tables: { network: 'egress = "preserve"' } });
+    const found: string[] = [];
+    for (const place of ['state', 'run']) {
+      writeFileSync(other, text.replace(`"${directory}/${place}"`, `"${small}"`));
+      const { stdout } = await inIt(`'${process.execPath}' '${MAIN}' doctor --json --config ${other} || true`);
+      const full = (JSON.parse(stdout) as Finding[]).find(
+        ({ check, text: what }) => check === 'disk' && what.startsWith(small),
+      );
+      assert.match(full?.mend ?? '', /^df -h .*make room there/);
+      found.push(`${full?.state} ${full?.text}`);
+    }
+    assert.match(found[0] ?? '', /^fault .*: only 16\.0 MiB and \d+ files are left/);
+    assert.match(found[1] ?? '', /^fault .*: 16\.0 MiB in all, and bodies may take limits\.body_total/);
   });
 
   test('without a server nothing is claimed of the way there and back', async () => {
@@ -101,6 +162,46 @@ describe('postern doctor', { skip: needsRoot }, () => {
       mend: /postern guard --rules-only/,
     },
     {
+      name: 'a rule of ours that is not the first',
+      plant: 'iptables -I FORWARD 1 -p tcp --dport 25 -j ACCEPT',
+      undo: 'iptables -D FORWARD -p tcp --dport 25 -j ACCEPT',
+      check: 'rules',
+      says: /ipv4 filter FORWARD position 1/,
+      mend: /postern guard --rules-only/,
+    },
+    {
+      name: 'a missing local route',
+      plant: 'ip -6 route del local default dev lo table 25252',
+      undo: '',
+      check: 'routing',
+      says: /ipv6 local default dev lo/,
+      mend: /postern guard --rules-only/,
+    },
+    {
+      name: 'forwarding off',
+      plant: 'sysctl -qw net.ipv4.ip_forward=0',
+      undo: '',
+      check: 'sysctl',
+      says: /sysctl net\/ipv4\/ip_forward: what is not for this machine goes no further/,
+      mend: /postern guard --rules-only/,
+    },
+    {
+      name: 'forwarding off on one interface',
+      plant: 'sysctl -qw net.ipv4.conf.lan0.forwarding=0',
+      undo: '',
+      check: 'forwarding',
+      says: /off for IPv4 on lan0/,
+      mend: /sysctl -w net\.ipv4\.conf\.lan0\.forwarding=1/,
+    },
+    {
+      name: 'a narrow MTU',
+      plant: 'sysctl -qw net.ipv6.conf.lan0.keep_addr_on_down=1; ip link set dev lan0 mtu 1200',
+      undo: 'ip -6 addr add 2001:db8:1::1/64 dev lan0 nodad; ip -6 addr add 2001:db8:1:1::1/64 dev lan0 nodad; ip -6 route add 2001:db8:1::/48 dev lan0',
+      check: 'mtu',
+      says: /1200 octets on lan0/,
+      mend: /ip link set dev lan0 mtu 1500/,
+    },
+    {
       name: 'early demux',
       plant: 'sysctl -qw net.ipv4.tcp_early_demux=1',
       undo: '',
@@ -110,9 +211,9 @@ describe('postern doctor', { skip: needsRoot }, () => {
     },
   ];
   for (const { name, plant, undo, check, says, mend } of planted) {
-    test(`Shows 4: ${name} is named with what mends it, and is gone when that is done`, async () => {
+    test(`Shows 3, 4: ${name} is named with what mends it`, async () => {
       await sh(plant);
-      const found = (await faults()).filter((finding) => finding.check === check);
+      const found = (await faults([])).filter((finding) => finding.check === check);
       assert.equal(found.length, 1, JSON.stringify(found));
       assert.match(found[0]?.text ?? '', says);
       assert.match(found[0]?.mend ?? '', mend);
@@ -121,10 +222,13 @@ describe('postern doctor', { skip: needsRoot }, () => {
         const [, command = '', ...args] = mended.split(' ');
         assert.equal((await network.gateway.run(process.execPath, [MAIN, command, ...args])).code, 0);
       } else await sh(mended);
-      assert.deepEqual(await faults(), []);
       if (undo !== '') await sh(undo);
     });
   }
+
+  test('Shows 3, 4: all of them are gone when that is done', async () => {
+    assert.deepEqual(await faults(), []);
+  });
 
   test('Shows 4: an asymmetric path is named: the answer goes to the host by another way', async () => {
     const { gateway, inside, internet } = network;
@@ -159,8 +263,7 @@ describe('postern doctor', { skip: needsRoot }, () => {
   });
 
   test('a server that refuses the connection has answered, and proves both directions', async () => {
-    const { code, stdout } = await postern('doctor', '--to', PLACES.smarthost.v4);
-    assert.equal(code, 0, stdout);
+    const { stdout } = await postern('doctor', '--to', PLACES.smarthost.v4);
     assert.match(
       stdout,
       /^ok +path +both directions between 198\.51\.100\.126 and .*, which refuses the connection cross/m,
@@ -172,5 +275,61 @@ describe('postern doctor', { skip: needsRoot }, () => {
     const path = (JSON.parse(stdout) as Finding[]).find(({ check }) => check === 'path');
     assert.equal(path?.state, 'unknown');
     assert.match(path.text, /does not answer this machine itself on port 25: (no answer|connect EHOSTUNREACH)/);
+  });
+});
+
+describe('postern doctor beside a whole gateway', { skip: needsRoot, timeout: 180_000 }, () => {
+  const clamd = new FakeService('clamd', { says: 'stream: OK' });
+  let whole: Whole;
+  before(async () => {
+    clamd.version = `ClamAV 1.0.0/27800/${new Date(Date.now() - 2 * 3_600_000).toString().slice(0, 24)}`;
+    await clamd.start();
+    chmodSync(clamd.address, 0o666);
+    whole = await startWhole({ tables: { more: `[filters.clamd]\nserver = "${clamd.address}"` } });
+  });
+  after(async () => {
+    await whole.close();
+    await clamd.close();
+  });
+  const doctor = async (config = whole.gateway.configPath): Promise<{ code: number; findings: Finding[] }> => {
+    const { code, stdout } = await whole.network.gateway.run(process.execPath, [
+      MAIN,
+      'doctor',
+      '--json',
+      '--config',
+      config,
+    ]);
+    const all = JSON.parse(stdout) as Finding[];
+    return { code, findings: all.filter(({ check, state }) => state !== 'ok' && !MACHINES.includes(check)) };
+  };
+
+  test('Shows 3: a healthy machine has no fault', async () => {
+    assert.deepEqual((await doctor()).findings, []);
+  });
+
+  test('Shows 3: old definitions are named with what mends them', async () => {
+    const other = join(whole.directory, 'other.toml');
+    const table = `[filters.clamd]\nserver = "${clamd.address}"\nstale = "1h"`;
+    writeFileSync(other, wholeConfig(whole.directory, { tables: { more: table } }));
+    const { findings } = await doctor(other);
+    assert.deepEqual(
+      findings.map(({ check }) => check),
+      ['definitions'],
+    );
+    assert.match(findings[0]?.text ?? '', /^those of clamd are of \d{4}-/);
+    assert.match(findings[0]?.mend ?? '', /freshclam/);
+  });
+
+  test('Shows 3: too few descriptors are named with what mends them', async () => {
+    const before = whole.processes().get('postern: worker 1');
+    // A worker has as many as its supervisor may give it.
+    await whole.network.gateway.run('prlimit', ['--pid', String(whole.gateway.pid), '--nofile=1024:1024']);
+    process.kill(before as number, 'SIGKILL');
+    await until(() => ![undefined, before].includes(whole.processes().get('postern: worker 1')), 'a new worker');
+    const { code, findings } = await doctor();
+    assert.equal(code, 1);
+    const [low] = findings.filter(({ check }) => check === 'descriptors');
+    assert.match(low?.text ?? '', /^postern: worker 1 may have 1024 open: from 819 on/);
+    assert.match(low?.mend ?? '', /LimitNOFILE=65536/);
   });
 });

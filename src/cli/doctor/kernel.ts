@@ -5,7 +5,6 @@ import { changes } from '../../guard/changes.ts';
 import { plan } from '../../guard/plan.ts';
 import { readKernel } from '../../guard/read.ts';
 import { Spelling } from '../../guard/spelling.ts';
-import { runCommand } from '../../kit/command.ts';
 import { userOf } from '../../kit/users.ts';
 import type { Finding } from './finding.ts';
 
@@ -32,6 +31,7 @@ const CHECK_OF = { sysctl: 'sysctl', routing: 'routing', sets: 'sets', tables: '
 function meaningOf(what: string): string {
   if (what.includes('tcp_early_demux'))
     return ': connections that are let through stall on what intercepted ones have left';
+  if (what.includes('forward')) return ': what is not for this machine goes no further';
   if (what.includes('fwmark')) return ': packets for workers are routed away instead of to this machine';
   if (/DIVERT|PREROUTING/.test(what))
     return ': hosts and servers get no answer, since packets of connections that end here are not taken';
@@ -87,11 +87,4 @@ export function checkConntrack(procSys = '/proc/sys'): Finding {
         text: `${text}: new ones are dropped when it is full`,
         mend: `sysctl -w net.netfilter.nf_conntrack_max=${most * 4}`,
       };
-}
-
-/** Interfaces that mail passes: inside ones, and those of the default routes. */
-export async function mailInterfaces({ intercept }: Config): Promise<string[]> {
-  const { stdout } = await runCommand('ip', ['-j', 'route', 'show', 'default']);
-  const routes = JSON.parse(stdout || '[]') as readonly { readonly dev?: string }[];
-  return [...new Set([...intercept.inside, ...routes.flatMap(({ dev }) => (dev === undefined ? [] : [dev]))])];
 }

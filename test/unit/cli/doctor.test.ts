@@ -1,5 +1,10 @@
 import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { checkConntrack } from '../../../src/cli/doctor/kernel.ts';
+import { checkClock } from '../../../src/cli/doctor/machine.ts';
 import { checkPaths, type Outcome, type Try } from '../../../src/cli/doctor/path.ts';
 import type { Config } from '../../../src/config/schema.ts';
 import { parsePrefix } from '../../../src/kit/address.ts';
@@ -57,4 +62,29 @@ test('only silence is an asymmetric path; a refused connection has crossed in bo
   assert.match(await stateOf('refused', 'refused'), /^ok: /);
   assert.match(await stateOf({ error: 'connect EHOSTUNREACH' }), /^fault: .* there is no way: connect EHOSTUNREACH$/);
   assert.match(await stateOf('connected', 'silent'), /^unknown: .* no answer within 3 s$/);
+});
+
+test('Shows 3: a clock that nothing keeps right is named with what mends it', () => {
+  assert.equal(checkClock(() => true).state, 'ok');
+  const { state, mend } = checkClock(() => false);
+  assert.deepEqual([state, mend], ['fault', 'apt-get install chrony && systemctl enable --now chrony']);
+  assert.match(checkClock().state, /ok|fault/, 'the kernel is asked');
+});
+
+test('Shows 3: a full table of tracked connections, and none at all, are named with what mends them', (t) => {
+  // The kernel has one limit for all namespaces: it is left alone.
+  const procSys = mkdtempSync(join(tmpdir(), 'postern-proc-'));
+  t.after(() => rmSync(procSys, { recursive: true }));
+  assert.match(checkConntrack(procSys).mend ?? '', /^modprobe nf_conntrack$/);
+  mkdirSync(join(procSys, 'net/netfilter'), { recursive: true });
+  const say = (count: number, max: number): ReturnType<typeof checkConntrack> => {
+    writeFileSync(join(procSys, 'net/netfilter/nf_conntrack_count'), `${count}\n`);
+    writeFileSync(join(procSys, 'net/netfilter/nf_conntrack_max'), `${max}\n`);
+    return checkConntrack(procSys);
+  };
+  assert.equal(say(799, 1000).state, 'ok');
+  assert.deepEqual(say(800, 1000), {
+    ...{ check: 'conntrack', state: 'fault', mend: 'sysctl -w net.netfilter.nf_conntrack_max=4000' },
+    text: '800 of at most 1000 connections are tracked: new ones are dropped when it is full',
+  });
 });
