@@ -67,6 +67,13 @@ function report(error: unknown, name: string, io: Io, debug: boolean): number {
     return 2;
   }
   if (debug) io.err(error instanceof Error ? String(error.stack) : message);
-  else io.err(`postern ${name}: ${message.replace(/\s*\n\s*/g, ' ')}\nPOSTERN_DEBUG=1 in the environment shows where.`);
+  else io.err(`postern ${name}: ${inOneLine(message)}\nPOSTERN_DEBUG=1 in the environment shows where.`);
   return 1;
+}
+
+function inOneLine(text: string): string {
+  return text
+    .split('\n')
+    .map((line) => line.trim())
+    .join(' ');
 }

@@ -163,7 +163,7 @@ function columnsOf(cells: readonly string[], refuse: (value: string, expected: s
 /** A cell as the value that would stand in TOML: lists have blanks, or semicolons, between their elements, numbers no quotes. */
 function parseCell(field: Field<unknown>, cell: string): ReturnType<Field<unknown>['parse']> {
   if (field.item) {
-    if (cell.includes(';')) return field.parse(cell.split(/ *; */));
+    if (cell.includes(';')) return field.parse(cell.split(';').map((part) => part.trim()));
     const whole = field.parse([cell]);
     return 'value' in whole ? whole : field.parse(cell.split(/ +/));
   }

@@ -223,7 +223,7 @@ function kindOf(code: number): Verdict['kind'] {
 /** A reply's text for the record, without the bracket of class, id and URL, at most 500 characters. */
 export function textOf(reply: Pick<Reply, 'bytes' | 'class'>): string {
   const text = reply.bytes.toString('latin1').trimEnd().replaceAll('\r\n', ' / ');
-  return (
-    reply.class === undefined || reply.class === 'upstream.reply' ? text : text.replace(/ \[[^\]]*\]$/, '')
-  ).slice(0, 500);
+  const isOurs = reply.class !== undefined && reply.class !== 'upstream.reply';
+  const bracket = isOurs && text.endsWith(']') ? text.lastIndexOf(' [') : -1;
+  return text.slice(0, Math.min(500, bracket < 0 ? text.length : bracket));
 }

@@ -46,7 +46,7 @@ function sizeAt(bytes: Buffer, from: number, length: number): number | undefined
   if (((bytes[from] as number) & 0x80) !== 0) return bytes.readUIntBE(from + length - 6, 6);
   const text = bytes
     .toString('latin1', from, from + length)
-    .replace(/[\0 ]+$/, '')
+    .replaceAll('\0', ' ')
     .trim();
   return /^[0-7]{1,12}$/.test(text) ? Number.parseInt(text, 8) : undefined;
 }

@@ -223,7 +223,7 @@ function largeHeader(): Buffer {
 
 function sevenZips(files: number): string {
   const one = named('a.7z', SEVEN_ZIPS.withSecretNames);
-  const head = one.slice(0, one.indexOf('--b\r\nContent-Disp'));
+  const head = one.slice(0, one.lastIndexOf('--b\r\n'));
   const part = one.slice(one.lastIndexOf('--b\r\n'));
   return head + part.replace('--b--\r\n', '').repeat(files);
 }
