@@ -1,10 +1,17 @@
-/** `postern scan`: what would become of these messages, and why; and how the filters do on a tree of labelled ones. */
+/**
+ * `postern scan`: what would become of these messages, and why; how the filters do on a tree of labelled ones; and what the
+ * rules would have matched of late.
+ */
 import { globSync } from 'node:fs';
 import { relative, sep } from 'node:path';
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../config/load.ts';
+import type { Config } from '../config/schema.ts';
+import { type LogAnswer, MAX_LOG_ROWS } from '../record/query.ts';
 import { refusal } from '../smtp/reply.ts';
+import { ask, parseTime } from './ask.ts';
 import { type Command, DEFAULT_CONFIG, type Io, UsageError } from './command.ts';
+import { hasAddresses, tryRules } from './scan-journal.ts';
 import { type Envelope, NOT_ASKED_NAMES, type Scanned, Scanner } from './scanner.ts';
 import { shown, table } from './show.ts';
 
@@ -15,6 +22,7 @@ export const command: Command = {
   summary: 'say what would happen to a message in a file, and why',
   help: `Usage: postern scan [OPTIONS] FILE...
        postern scan [OPTIONS] --corpus DIR
+       postern scan [--config FILE] [--since TIME] --journal
 
 Puts messages through the filters of a configuration as the gateway does, and tells for each what was found, what the
 scores come to, and what the host would be told. Nothing is sent. Lines that end in LF, as files have them, are ended in
@@ -27,11 +35,15 @@ CRLF first. What needs the traffic is left out: locks, limits, and the filters $
   --to ADDRESS      a recipient, more than once for more; default recipient@example.com
   --corpus DIR      all files below it; those below a directory "ham" are good mail, all others bad. Tells for each
                     filter how many good ones it would refuse by itself (they come first) and how many bad ones
+  --journal         the rules on sender, recipient and HELO alone, on what the journal has: how many attempts each
+                    would have matched, and how many of those were accepted
+  --since TIME      of the journal, from then: ago such as 2h or 3d, or a time; default 24h
 
 Exit status: 0 done; 1 a file cannot be scanned, or with --corpus a good message would be refused.
 
 Examples: postern scan --source 198.51.100.7 message.eml
           postern scan --config new.toml --corpus ./corpus
+          postern scan --config new.toml --journal --since 3d
 `,
   async run(args, io) {
     const { values, positionals } = parseArgs({
@@ -44,16 +56,20 @@ Examples: postern scan --source 198.51.100.7 message.eml
         sender: { type: 'string', default: 'sender@host.example' },
         to: { type: 'string', multiple: true, default: ['recipient@example.com'] },
         corpus: { type: 'string' },
+        journal: { type: 'boolean', default: false },
+        since: { type: 'string', default: '24h' },
       },
     });
-    if ((values.corpus === undefined) === (positionals.length === 0))
-      throw new UsageError('name files, or a directory with --corpus');
+    const asked = [positionals.length > 0, values.corpus !== undefined, values.journal].filter(Boolean);
+    if (asked.length !== 1) throw new UsageError('name files, or a directory with --corpus, or say --journal');
+    const since = parseTime('--since', values.since, Date.now());
     const loaded = await loadConfig(values.config, {});
     if (!loaded.ok) {
       for (const { message } of loaded.errors) io.err(message);
       return 1;
     }
     const { config } = loaded;
+    if (values.journal) return journal(config, values.config, since, io);
     const [network] = config.network;
     const source = values.source ?? network?.prefixes[0]?.text.split('/')[0] ?? '';
     const envelope: Envelope = { source, helo: values.helo, sender: values.sender, recipients: values.to };
@@ -126,6 +142,24 @@ function page(file: string, envelope: Envelope, scanned: Scanned, helpUrl: strin
     lines.push(`  the host would be told: ${said}`);
   }
   return `${lines.map(shown).join('\n')}\n`;
+}
+
+async function journal(config: Config, path: string, since: number, io: Io): Promise<number> {
+  const question = { of: 'log', filter: { since, limit: MAX_LOG_ROWS } } as const;
+  const answer = (await ask('scan', { config: path }, question, io)) as LogAnswer | undefined;
+  if (answer === undefined) return 1;
+  const kept = answer.rows.filter(hasAddresses);
+  const rows = (await tryRules(config, kept)).map(({ rule, missing, matched }) => {
+    if (missing.length > 0) return [rule.name, rule.action, '', '', `looks at ${missing.join(', ')}: try it on files`];
+    const accepted = matched.filter(({ verdict }) => verdict === 'accept');
+    return [rule.name, rule.action, String(matched.length), String(accepted.length), accepted[0]?.id ?? ''];
+  });
+  io.out(table(['rule', 'action', 'matched', 'of these accepted', 'the last of these'], rows));
+  io.out(
+    `${kept.length} messages of the journal; ${answer.rows.length - kept.length} attempts had no address that is kept.`,
+  );
+  if (answer.more) io.err(`only the newest ${answer.rows.length} attempts were tried: --since`);
+  return 0;
 }
 
 type Count = { found: number; refused: number };

@@ -19,6 +19,7 @@ import { silentLog } from '../kit/log.ts';
 import type { Threads } from '../kit/threads.ts';
 import type { Class } from '../policy/classes.ts';
 import { type Decision, decideFound, type Judged } from '../policy/decide.ts';
+import { decideSender } from '../policy/senders.ts';
 import { BodyReader } from '../wire/body.ts';
 import { SpoolBudget, SpooledBody } from '../wire/spool.ts';
 
@@ -111,7 +112,7 @@ export class Scanner {
         failures: results.flatMap((result) => result.failures),
         judged,
         score: judged.reduce((sum, one) => sum + one.score, 0),
-        decision: decideFound(judged, network),
+        decision: decideSender(network, `<${sender}>`, () => recipients.length - 1) ?? decideFound(judged, network),
       };
     } finally {
       spool.release();

@@ -28,6 +28,8 @@ export async function unpackScanners(): Promise<void> {
 export type Scanner = {
   /** its socket, as it stands in the configuration */
   readonly socket: string;
+  /** of its processes, until it is started again */
+  group(): number;
   /** SIGKILL, and wait for its end */
   kill(): Promise<void>;
   /** Starts it again where it was. */
@@ -125,6 +127,7 @@ async function scanner(root: string, dir: string, socket: string, command: reado
   await start();
   return {
     socket,
+    group: () => child.pid as number,
     start,
     kill,
     async close() {

@@ -4,7 +4,7 @@ import { choice, decimal, pattern, text } from '../value/plain.ts';
 import { ACTIONS, NAME, NAME_TYPE } from './words.ts';
 
 export const rule = list(
-  'A rule of your own. What it says of a message is true when every pattern that stands in it matches. Patterns are RE2\'s, "(?i)" at the beginning makes one blind to case; "^" and "$" stand for ends of lines. "postern scan" tries rules on files.',
+  'A rule of your own. What it says of a message is true when every pattern that stands in it matches. Patterns are RE2\'s, "(?i)" at the beginning makes one blind to case; "^" and "$" stand for ends of lines. "postern scan" tries rules on files, and with --journal on what was sent of late.',
   {
     name: text({ doc: 'The name in log and journal.', example: 'lottery', pattern: NAME, type: NAME_TYPE }),
     sender: optional(pattern({ doc: 'On the envelope sender; the null sender is empty.', example: '@example\\.com$' })),

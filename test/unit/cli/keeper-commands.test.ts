@@ -10,6 +10,7 @@ import { command as lock } from '../../../src/cli/lock.ts';
 import { command as locks } from '../../../src/cli/locks.ts';
 import { command as log } from '../../../src/cli/log.ts';
 import { command as mode } from '../../../src/cli/mode.ts';
+import { command as scan } from '../../../src/cli/scan.ts';
 import { command as status } from '../../../src/cli/status.ts';
 import { command as top } from '../../../src/cli/top.ts';
 import { command as unlock } from '../../../src/cli/unlock.ts';
@@ -101,6 +102,29 @@ test('lock, locks, unlock', async () => {
     [again.status, again.err],
     [1, 'postern unlock: 198.51.100.7/32 is not locked; "postern locks" lists what is\n'],
   );
+});
+
+test('rules are tried on what the journal has, before they are in effect', async () => {
+  const path = join(s.place.runDir, '../rules.toml');
+  const rule = (name: string, text: string): string => `[[rule]]\nname = "${name}"\naction = "reject"\n${text}\n`;
+  writeFileSync(
+    path,
+    [
+      readFileSync(s.place.configPath, 'utf8'),
+      rule('to-carol', "recipient = '^carol@c\\.example$'"),
+      rule('all', "helo = '^host'\nrecipient = '@b\\.example$'"),
+      rule('none', "sender = 'nobody@'"),
+      rule('text', "sender = '@'\nbody = 'lottery'"),
+    ].join('\n'),
+  );
+  const { status: ended, out } = await runCommand(scan, ['--config', path, '--journal', '--since', '4h']);
+  assert.equal(ended, 0);
+  assert.match(out, /^to-carol +reject +1 +0 *$/m);
+  assert.match(out, /^all +reject +2 +1 +\w{16}$/m);
+  assert.match(out, /^none +reject +0 +0 *$/m);
+  assert.match(out, /^text +reject +looks at body: try it on files$/m);
+  assert.match(out, /^2 messages of the journal; 0 attempts had no address that is kept\.$/m);
+  await assert.rejects(runCommand(scan, ['--config', path]), UsageError);
 });
 
 test('lock, locks --history, unlock of an identity', async () => {

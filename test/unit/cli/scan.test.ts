@@ -32,6 +32,10 @@ prefixes = ["198.51.100.0/24"]
 name = "watched"
 prefixes = ["203.0.113.0/24"]
 mode = "observe"
+[[network]]
+name = "servers"
+prefixes = ["192.0.2.128/25"]
+senders = ["*@a.example"]
 [[rule]]
 name = "lottery"
 body = "(?i)lottery"
@@ -79,6 +83,10 @@ test("the host's network decides, rules are tried, and what cannot be carried is
     tagged.out,
     /found: rules lottery, score 0\.5, spam\.rule -> tag: body\n[^]*with X-Postern-Tag: spam\.rule; id=ID\n/,
   );
+  const foreign = await scan('--source', '192.0.2.130', '--sender', 'a@b.example', good);
+  assert.match(foreign.out, /the host would be told: 550 5\.7\.1 [^\n]*\[sender\.not-permitted id=ID/);
+  const own = await scan('--source', '192.0.2.130', '--sender', 'a@a.example', good);
+  assert.match(own.out, /it would go on/);
   const broken = await scan(file('nul.eml', 'From: a\r\n\r\n\0\r\n'));
   assert.match(broken.out, /it cannot be carried: 554 5\.6\.0 The message has a NUL octet/);
   const nowhere = await scan('--source', '192.0.2.1', good);
