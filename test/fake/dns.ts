@@ -15,6 +15,8 @@ export type Records = {
   readonly isSecure?: boolean;
   /** SERVFAIL, as a resolver says that DNSSEC has shown it to be forged */
   readonly isForged?: boolean;
+  /** never answered */
+  readonly isSilent?: boolean;
 };
 type RecordType = 'TXT' | 'A' | 'MX' | 'AAAA' | 'TLSA';
 /** Each a word: no answer at all, SERVFAIL, or octets that are none. */
@@ -99,6 +101,7 @@ export class FakeDns {
     if (this.behaviour === 'hang') return undefined;
     if (this.behaviour === 'garbage') return Buffer.concat([query.subarray(0, 2), Buffer.alloc(100, 0xfe)]);
     const known = this.zone.get(name) ?? this.zone.get(['*', ...labels.slice(1)].join('.'));
+    if (known?.isSilent) return undefined;
     const type = TYPES[query.readUInt16BE(at + 1)];
     const data = (type && known?.[type]?.map((value) => dataOf(type, value))) ?? [];
     const head = Buffer.alloc(12);

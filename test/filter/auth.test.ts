@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { authenticate, type DKIMSignOptions, dkimSign } from 'mailauth';
+import { closeFilters } from '../../src/filter/all.ts';
 import { Call } from '../../src/filter/call.ts';
 import type { Filter, Mail } from '../../src/filter/filter.ts';
 import { enhancedCode, entryOf } from '../../src/policy/classes.ts';
@@ -11,7 +12,7 @@ import { FakeDns } from '../fake/dns.ts';
 import { FakeRelay } from '../fake/relay.ts';
 import { hear } from '../fuzz/hear.ts';
 import { startGateway, testConfig } from '../kit/gateway.ts';
-import { filtersOf, mailOf } from '../kit/mail.ts';
+import { filtersOf, lookAt, mailOf } from '../kit/mail.ts';
 
 const rsa = (bits: number): { readonly secret: string; readonly record: string } => {
   const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: bits });
@@ -47,10 +48,13 @@ const dns = new FakeDns({
   'many.example': { TXT: [`v=spf1 ${Array.from({ length: 11 }, (_, i) => `a:a${i}.a.example`).join(' ')} -all`] },
   'void.example': { TXT: ['v=spf1 a:x1.example a:x2.example a:x3.example -all'] },
   'macro.example': { TXT: [`v=spf1 exists:${'%{l}.'.repeat(300)}a.example -all`] },
-  'slow.example': { TXT: ['v=spf1 exists:%{i}.silent.example -all'] },
+  'slow.example': {
+    TXT: [`v=spf1 ${Array.from({ length: 9 }, (_, i) => `exists:%{i}.${i}.slow.example`).join(' ')} -all`],
+  },
   'xn--bcher-kva.example': { TXT: ['v=spf1 ip4:198.51.100.0/24 -all'] },
 });
 for (let i = 0; i < 11; i++) dns.zone.set(`a${i}.a.example`, { A: ['203.0.113.1'] });
+for (let i = 0; i < 9; i++) dns.zone.set(`198.51.100.10.${i}.slow.example`, { isSilent: true });
 
 const FROM = 'From: A <a@a.example>\r\n';
 const REST = 'To: b@b.example\r\nSubject: x\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@a.example>\r\n';
@@ -121,7 +125,7 @@ describe('facts', () => {
   });
 });
 
-describe('34: DKIM', () => {
+describe('Shows 3: 34: DKIM', () => {
   const body = `${'x'.repeat(70)}\r\n`.repeat(33_333);
   const bomb = (more: (i: number) => string, count: number): string =>
     Array.from(
@@ -183,7 +187,7 @@ describe('34: DKIM', () => {
   });
 });
 
-describe('35: SPF', () => {
+describe('Shows 3: 35: SPF', () => {
   for (const [domain, result] of [
     ['loop.example', 'permerror'],
     ['many.example', 'permerror'],
@@ -200,7 +204,23 @@ describe('35: SPF', () => {
   }
 });
 
-describe('36: ARC and DMARC', () => {
+test('Shows 3: 35: exists:%{i} with a name server that is slow: "temperror" after one look-up, or a failure at the deadline', async () => {
+  const sender = 'l@slow.example';
+  const { line, ms } = await facts(PLAIN, { sender });
+  assert.match(line, /^spf=temperror /);
+  assert.ok(ms >= 400, `${ms} ms`);
+  const set = await filtersOf(
+    `auth.enabled = true\nauth.lookup = "2s"\nauth.deadline = "600ms"\nauth.failure = "defer"\nresolver = ["${dns.address}"]`,
+  );
+  try {
+    const { failed } = await lookAt(set, mailOf(PLAIN, { sender }));
+    assert.deepEqual(failed, ['auth: Error: not done within 600 ms']);
+  } finally {
+    closeFilters(set);
+  }
+});
+
+describe('Shows 3: 36: ARC and DMARC', () => {
   const sealed = async (sets: number): Promise<string> => {
     let text = await signed(PLAIN);
     for (let i = 0; i < sets; i++) {

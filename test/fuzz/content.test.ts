@@ -79,13 +79,13 @@ function soon(good: readonly Buffer[], cases: number, look: (bytes: Buffer) => v
   }
 }
 
-test('41: archives of each kind', () => {
+test('Shows 3: 41: archives of each kind', () => {
   soon(ARCHIVES, count(4000, 1_000_000), (bytes) => {
     listArchive(bytes, kindOf(bytes), ['x'], new Budget());
   });
 });
 
-test('41: messages: parts, names, text, links, header fields, signatures', () => {
+test('Shows 3: 41: messages: parts, names, text, links, header fields, signatures', () => {
   soon(MESSAGES, count(3000, 500_000), (bytes) => {
     inspect(bytes, LIMITS, false);
     messageOf(bytes).fields();

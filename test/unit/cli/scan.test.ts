@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { command } from '../../../src/cli/scan.ts';
 import { named, zipOf } from '../../kit/archives.ts';
+import { goodMails } from '../../kit/good-mails.ts';
 import { runCommand } from '../../kit/io.ts';
+import { count, seed } from '../../kit/tier.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'postern-scan-'));
 after(() => rmSync(directory, { recursive: true }));
@@ -111,4 +113,40 @@ test('a corpus: good messages that would be refused come first', async () => {
   assert.equal(second.status, 1);
   assert.match(second.out, /attachments +1 +1 +1 +1\n/);
   assert.match(second.out, /good, and refused: .*4\.eml: attachment\.executable\n/);
+});
+
+test('Shows 5: zero ham refused by any one filter alone on the mails that the tests ship', async () => {
+  const top = join(directory, 'shipped');
+  const rule = (name: string, text: string): string => `[[rule]]\nname = "${name}"\naction = "reject"\n${text}\n`;
+  const all = join(directory, 'all.toml');
+  writeFileSync(join(directory, 'urls.txt'), 'bad.example\n');
+  writeFileSync(
+    all,
+    `[gateway]
+name = "gw1.example.net"
+[intercept]
+inside = ["lan0"]
+[smarthost]
+servers = ["10.0.0.1:25"]
+tls = "none"
+[filters]
+attachments.enabled = true
+urls.files = ["${join(directory, 'urls.txt')}"]
+[[network]]
+name = "customers"
+prefixes = ["198.51.100.0/24"]
+score_reject = 1
+${rule('lottery', "body = '(?i)you have won'")}${rule('names', "attachment = '(?i)invoice.*\\.html?$'")}`,
+  );
+  const good = goodMails(seed, count(60, 2000));
+  for (const [i, text] of good.entries()) file(`shipped/ham/${i}.eml`, text);
+  file('shipped/spam/1.eml', named('x.zip', zipOf([{ name: 'setup.exe', content: 'x' }])));
+  file('shipped/spam/2.eml', 'From: a\r\nDate: b\r\n\r\nhttp://www.bad.example/\r\n');
+  file('shipped/spam/3.eml', 'From: a\r\nDate: b\r\n\r\nYou have won\r\n');
+  file('shipped/spam/4.eml', 'From: a\r\nFrom: b\r\nDate: b\r\n\r\nhello\r\n');
+  const { status, out } = await runCommand(command, ['--config', all, '--corpus', top]);
+  assert.equal(status, 0, out);
+  assert.match(out, new RegExp(`^0 of ${good.length} good messages refused, 4 of 4 bad ones\\.$`, 'm'));
+  for (const filter of ['attachments', 'urls', 'rules', 'header'])
+    assert.match(out, new RegExp(`^${filter} +0 +\\d+ +1 +1$`, 'm'), out);
 });

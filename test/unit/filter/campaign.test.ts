@@ -12,7 +12,7 @@ import { testConfig } from '../../kit/gateway.ts';
 import { filtersOf, lookAt, mailOf, testDeps } from '../../kit/mail.ts';
 import { count, seed } from '../../kit/tier.ts';
 
-test('campaign on a simulated botnet: at least 95 % stopped after the first 10 hosts, none of the others', async () => {
+test('Shows 5: campaign on a simulated botnet: at least 95 % stopped after the first 10 hosts, none of the others', async () => {
   const filters = await filtersOf('campaign.enabled = true\ncampaign.finding = "reject"');
   const all = aDaysMail(seed, 400, count(2500, 5000), count(500, 5000));
   let hosts = 0;

@@ -37,7 +37,7 @@ async function longestTurn<T>(work: () => Promise<T>): Promise<{ readonly stallM
 }
 
 function hostile(name: string, make: () => string | Buffer, want: readonly string[]): void {
-  test(name, async () => {
+  test(`Shows 3: ${name}`, async () => {
     const mail = mailOf(make());
     const begin = process.cpuUsage();
     const { stallMs, said } = await longestTurn(() => lookAt(filters, mail));

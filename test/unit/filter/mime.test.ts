@@ -66,7 +66,7 @@ describe('the parts of a message', () => {
   ];
   for (const [name, text, want] of cases) test(name, () => assert.deepEqual(partsOf(text), want));
 
-  test('37: a second Content-Type is a fault, and the names of both are known', () => {
+  test('Shows 3: 37: a second Content-Type is a fault, and the names of both are known', () => {
     const text = 'Content-Type: text/plain; name=a.txt\nContent-Type: application/x; name=b.exe\n\nhi\n';
     assert.deepEqual(faultsOf(text), ['ambiguous']);
     assert.deepEqual(walk(Buffer.from(text), LIMITS).parts[0]?.names, ['a.txt', 'b.exe']);
@@ -89,7 +89,7 @@ test('names are known as they stand, joined and decoded', () => {
   assert.deepEqual(names('x/y; name=gr\xc3\xbcn.txt'), ['grün.txt']);
 });
 
-test('38: encoded words in encoded words are decoded once', () => {
+test('Shows 3: 38: encoded words in encoded words are decoded once', () => {
   const inner = '=?utf-8?q?x?=';
   assert.equal(decodedWords(`=?utf-8?b?${Buffer.from(inner).toString('base64')}?=`), inner);
   assert.equal(decodedWords('=?unknown-1?q?caf=E9?='), 'café', 'an unknown charset is read as latin1');

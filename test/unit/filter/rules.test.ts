@@ -76,7 +76,7 @@ test('each rule has its own action and score, and the finding has its name', asy
   );
 });
 
-test('40: a hostile pattern on a hostile text is matched in a thread; the loop goes on', async () => {
+test('Shows 3: 40: a hostile pattern on a hostile text is matched in a thread; the loop goes on', async () => {
   const filters = await filtersWith("body = '[01]*1[01]{20}$'", "body = '(a+)+$'", "body = 'x[01]*$'");
   const text = Array.from({ length: 200_000 }, (_, i) => ((i * 7919) % 13) % 2).join('');
   const mail = mailOf(`From: a\r\nDate: b\r\n\r\n${text}x0\r\n${'a'.repeat(1000)}\r\n`);
