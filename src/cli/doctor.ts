@@ -17,8 +17,10 @@ import {
   readLinks,
 } from './doctor/links.ts';
 import { checkClock, checkDescriptors, checkDisk } from './doctor/machine.ts';
+import { checkDnssec, checkNames } from './doctor/names.ts';
 import { checkPaths } from './doctor/path.ts';
 import { checkRunning } from './doctor/running.ts';
+import { checkSmarthost } from './doctor/smarthost.ts';
 import { counted, shown } from './show.ts';
 
 export const command: Command = {
@@ -27,7 +29,8 @@ export const command: Command = {
   help: `Usage: postern doctor [--to ADDRESS]... [--json] [--config FILE]
 
 Looks at what the gateway needs: interfaces, rules, routes and settings of the kernel, both families, the gateway itself and
-the services that its filters ask, descriptors, disk and clock; and says what mends each fault. For networks with
+the services that its filters ask, descriptors, disk and clock, its name in the DNS, and each smarthost, dialled as a worker
+dials it; and says what mends each fault. For networks with
 egress = "preserve" it also tries the way there and back, as a worker would: a connection from an address of each of their
 prefixes to port 25 of a server outside. Needs root. Changes nothing.
 
@@ -83,6 +86,9 @@ async function examine(config: Config, configPath: string, servers: readonly str
     ['descriptors', () => checkDescriptors()],
     ['disk', () => checkDisk(config)],
     ['clock', () => [checkClock()]],
+    ['helo', () => checkNames(config)],
+    ['dnssec', () => checkDnssec(config)],
+    ['smarthost', () => checkSmarthost(config)],
     ['path', () => (keepsSource(config) ? checkPaths(config, servers) : [])],
   ];
   const findings: Finding[] = [];

@@ -110,6 +110,16 @@ export function asFileUser<T>(uid: number, open: () => T): T {
   }
 }
 
+/** The same until what `work` promises is settled; what else this thread opens meanwhile belongs to that user, too. */
+export async function asFileUserUntil<T>(uid: number, work: () => Promise<T>): Promise<T> {
+  const before = libc.setfsuid(uid);
+  try {
+    return await work();
+  } finally {
+    libc.setfsuid(before);
+  }
+}
+
 /** Opens a socket and prepares it; a failure on the way leaves no descriptor open. */
 function openWith(domain: number, type: number, what: string, prepare: (fd: number) => void): number {
   const fd: number = checked('socket', what, libc.socket(domain, type | SOCK_CLOEXEC, 0));

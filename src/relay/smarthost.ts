@@ -53,7 +53,7 @@ export function createSmarthost(config: Config, deps: SmarthostDeps, predecessor
     offers: predecessor.offers(),
     ever: new Set(EXTENSIONS.filter((extension) => predecessor.everOffered(extension))),
   };
-  const secrets = readSecrets(smarthost, deps.readPassword ?? readPasswordFile);
+  const secrets = readSecrets(smarthost, deps.readPassword);
   if ('unreadable' in secrets) log.write('error', 'smarthost.unreadable', { detail: secrets.unreadable.detail });
 
   const pool = new Pool({
@@ -149,7 +149,11 @@ type Secrets =
   | { readonly ca: Buffer | undefined; readonly credentials: Credentials | undefined }
   | { readonly unreadable: Dialled & { kind: 'failure' } };
 
-function readSecrets(smarthost: Config['smarthost'], readPassword: (path: string) => string): Secrets {
+/** Password and CA file, as they are now. Never throws. */
+export function readSecrets(
+  smarthost: Config['smarthost'],
+  readPassword: (path: string) => string = readPasswordFile,
+): Secrets {
   const { username, passwordFile, caFile } = smarthost;
   const fail = (of: 'upstream.auth' | 'upstream.tls', what: string, error: unknown): Secrets => ({
     unreadable: { kind: 'failure', class: of, detail: `${what} cannot be read: ${(error as Error).message}` },

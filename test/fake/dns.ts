@@ -8,6 +8,7 @@ export type Records = {
   readonly TXT?: readonly string[];
   readonly A?: readonly string[];
   readonly MX?: readonly string[];
+  readonly PTR?: readonly string[];
   readonly AAAA?: readonly string[];
   /** `3 1 1 HEX` */
   readonly TLSA?: readonly string[];
@@ -18,11 +19,11 @@ export type Records = {
   /** never answered */
   readonly isSilent?: boolean;
 };
-type RecordType = 'TXT' | 'A' | 'MX' | 'AAAA' | 'TLSA';
+type RecordType = 'TXT' | 'A' | 'MX' | 'PTR' | 'AAAA' | 'TLSA';
 /** Each a word: no answer at all, SERVFAIL, or octets that are none. */
 export type DnsBehaviour = 'answer' | 'hang' | 'servfail' | 'garbage';
 
-const TYPES: Readonly<Record<number, RecordType>> = { 1: 'A', 15: 'MX', 16: 'TXT', 28: 'AAAA', 52: 'TLSA' };
+const TYPES: Readonly<Record<number, RecordType>> = { 1: 'A', 12: 'PTR', 15: 'MX', 16: 'TXT', 28: 'AAAA', 52: 'TLSA' };
 const MAX_UDP_BYTES = 1232;
 const [SERVFAIL, NXDOMAIN] = [2, 3];
 /** RFC 6891: root, type 41, the size we take. Who asks with one gets one; Rspamd ignores answers of 28 octets and less. */
@@ -148,12 +149,13 @@ function dataOf(type: RecordType, value: string): Buffer {
       'hex',
     );
   if (type === 'A') return Buffer.from(value.split('.').map(Number));
-  if (type === 'MX') {
-    const labels = value
-      .split('.')
-      .map((label) => Buffer.from(`${String.fromCharCode(label.length)}${label}`, 'latin1'));
-    return Buffer.concat([Buffer.from([0, 10]), ...labels, Buffer.from([0])]);
-  }
+  if (type === 'MX') return Buffer.concat([Buffer.from([0, 10]), nameOf(value)]);
+  if (type === 'PTR') return nameOf(value);
   const strings = value.match(/[\s\S]{1,255}/g) ?? [''];
   return Buffer.concat(strings.flatMap((text) => [Buffer.from([text.length]), Buffer.from(text, 'latin1')]));
+}
+
+function nameOf(name: string): Buffer {
+  const labels = name.split('.').map((label) => Buffer.from(`${String.fromCharCode(label.length)}${label}`, 'latin1'));
+  return Buffer.concat([...labels, Buffer.from([0])]);
 }
