@@ -34,7 +34,10 @@ export const commands: Readonly<Record<string, Entry>> = {
   top: { summary: 'show who sends most, or is refused most', load: () => import('./top.ts') },
   log: { summary: 'search the journal of attempts', load: () => import('./log.ts') },
   scan: { summary: 'say what would happen to a message in a file, and why', load: () => import('./scan.ts') },
-  explain: { summary: 'say what a class, a reply code or an id means', load: () => import('./explain.ts') },
+  explain: {
+    summary: 'say what a class, a reply code or an id means, or what holds for an address',
+    load: () => import('./explain.ts'),
+  },
   lab: { summary: 'send real mail through the gateway in a network of namespaces', load: () => import('./lab.ts') },
   units: {
     summary: 'print what the configuration means to systemd: how many workers, on which port',

@@ -1,24 +1,28 @@
 import { parseArgs } from 'node:util';
 import { type Class, classes, enhancedCode, entryOf, isClass } from '../policy/classes.ts';
+import { canonical } from '../kit/address.ts';
+import type { Whose } from '../ledger/language.ts';
 import type { Attempt } from '../record/events.ts';
 import type { LogAnswer } from '../record/query.ts';
 import { ask, askHelp, askOptions } from './ask.ts';
 import { type Command, UsageError } from './command.ts';
 import { address } from './log.ts';
 import { shown, time } from './show.ts';
+import { whoseText } from './whose.ts';
 
 const MAX_STORIES = 20;
 const MAX_RECIPIENTS = 20;
 
 export const command: Command = {
   name: 'explain',
-  summary: 'say what a class, a reply code or an id means',
-  help: `Usage: postern explain CLASS|CODE|ID [--config FILE | --run-dir DIR]
+  summary: 'say what a class, a reply code or an id means, or what holds for an address',
+  help: `Usage: postern explain CLASS|CODE|ID|ADDRESS [--config FILE | --run-dir DIR]
 
 CLASS  such as spam.gtube, or spam for all of spam.*: what the sender is told, when that happens, what to do
 CODE   such as 550: every class that is answered with it
 ID     as it stands in a reply of ours: what happened then, from the journal. The id of a session tells all of it. The
        reply may be pasted as it is, or what it has in brackets
+ADDRESS  whom it belongs to, which mode, lock and quota hold for it now and why, with each step of an earned quota
 
 ${askHelp}
 
@@ -27,6 +31,7 @@ Exit status: 0 explained; 1 nothing is known about it.
 Examples: postern explain upstream.lost
           postern explain 451
           postern explain 01HZX3V9Q00000A1
+          postern explain 198.51.100.7
           postern explain '[spam.gtube id=01HZX3V9Q00000A1 https://mail.example.net/postern/spam.gtube]'
 `,
   async run(args, io) {
@@ -44,10 +49,17 @@ Examples: postern explain upstream.lost
       io.err(`no reply of ours has the code ${word}: it is the far side's own, passed on as it came`);
       return 1;
     }
+    const host = canonical(word);
+    if (host !== undefined) {
+      const found = (await ask('explain', values, { of: 'whose', subject: host }, io)) as Whose | undefined;
+      if (found === undefined) return 1;
+      io.out(whoseText(host, found));
+      return 0;
+    }
     const id = idOf(word);
     if (id === undefined)
       throw new UsageError(
-        `"${shown(word)}" is no class ("postern classes" lists them), no reply code and no id of 16 characters`,
+        `"${shown(word)}" is no class ("postern classes" lists them), no reply code, no address and no id of 16 characters`,
       );
     const answer = (await ask('explain', values, { of: 'log', filter: { id, limit: MAX_STORIES } }, io)) as
       | LogAnswer

@@ -65,9 +65,11 @@ type Shown = Omit<Count, 'endsAt'> & { readonly endsAt?: number };
 
 /** Those that nothing is used of stand there too; counts of limits that are configured no more do not. */
 function withUnused(counts: readonly Count[], rules: readonly Rule[]): Shown[] {
-  return rules.map(({ unit, period, limit }) => {
+  return rules.map(({ unit, period, limit, earned }) => {
     const count = counts.find((one) => one.unit === unit && one.period === period);
-    return count ? { ...count, limit } : { unit, period, limit, used: 0 };
+    // What was earned is what the keeper has counted by.
+    if (count) return earned ? count : { ...count, limit };
+    return { unit, period, limit, used: 0 };
   });
 }
 

@@ -3,6 +3,7 @@
  * says nothing about such a key: one fault, one message. Rules that ask the system are in outside.ts.
  */
 import { isPrivate, overlaps, type Prefix } from '../kit/address.ts';
+import { hasDay, NEEDS_DAY } from './quota-check.ts';
 import type { Endpoint } from './value/net.ts';
 import type { Draft } from './read.ts';
 import type { schema } from './schema.ts';
@@ -56,6 +57,13 @@ export const rules: readonly Rule[] = [
         if (patterns.every((pattern) => pattern === undefined))
           refuse(key, `at least one pattern beside it: ${RULE_PATTERNS.join(', ')}`);
       }
+    },
+  },
+  {
+    doc: '`quota = "earned"` needs a `/day` in `limit_recipients`: what it can become at most. The same holds for subscribers.',
+    check({ network }, { refuse }) {
+      for (const [i, { quota, limitRecipients }] of network.entries())
+        if (quota === 'earned' && limitRecipients && !hasDay(limitRecipients)) refuse(`network[${i}].quota`, NEEDS_DAY);
     },
   },
   {

@@ -1,5 +1,6 @@
 /** What must hold of all subscribers together, from whichever file: one pass, whatever their number. */
 import { PrefixMap } from '../kit/prefix-map.ts';
+import { hasDay, NEEDS_DAY } from './quota-check.ts';
 import { type ConfigError, configError, shownValue } from './error.ts';
 import type { Config, Network, Subscriber } from './schema.ts';
 
@@ -39,7 +40,7 @@ export function checkSubscribers(
     if (subscriber.egress === 'smarthost' && smarthost.servers.length === 0)
       refuse('egress', subscriber.egress, '"preserve": smarthost.servers has none');
 
-    let network: Pick<Network, 'name'> | undefined;
+    let network: Pick<Network, 'name' | 'quota' | 'limitRecipients'> | undefined;
     for (const prefix of subscriber.prefixes) {
       const owner = owners.set(prefix, subscriber);
       if (owner)
@@ -54,6 +55,9 @@ export function checkSubscribers(
         );
       network ??= around;
     }
+    const { quota = network?.quota, limitRecipients = network?.limitRecipients ?? [] } = subscriber;
+    const isOwn = subscriber.quota !== undefined || subscriber.limitRecipients !== undefined;
+    if (isOwn && quota === 'earned' && !hasDay(limitRecipients)) refuse('quota', quota, NEEDS_DAY);
   }
   return errors;
 }

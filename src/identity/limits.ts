@@ -37,7 +37,7 @@ export function limitsOf(network: Network): Limits | undefined {
     connection: rules('connections', network.limitConnections),
     message: rules('messages', network.limitMessages),
     sender: rules('senders', network.limitSenders),
-    recipient: [...rules('recipients', network.limitRecipients), ...rules('unknown', network.limitUnknown)],
+    recipient: [...earnedRules(network), ...rules('unknown', network.limitUnknown)],
     domain: rules('domains', network.limitDomains),
     bytes: rules('bytes', network.limitBytes),
     identity: [
@@ -52,6 +52,13 @@ export function limitsOf(network: Network): Limits | undefined {
   };
   const { slowFrom: _, ...all } = limits;
   return Object.values(all).some((list) => list.length > 0) ? limits : undefined;
+}
+
+/** With an earned quota the limit of a day is what it can become. */
+function earnedRules({ limitRecipients, quota, quotaStart: start, quotaBad: bad }: Network): Rule[] {
+  const all = rules('recipients', limitRecipients);
+  if (quota === 'fixed') return all;
+  return all.map((rule) => (rule.period === 'day' ? { ...rule, earned: { start, bad } } : rule));
 }
 
 /** Of two for the same period the smaller counts. */

@@ -18,7 +18,14 @@ export type Need = {
 };
 
 /** More than was asked for, held by a worker for later: until `until` (milliseconds since 1970), of the window `start`. */
-export type Lease = { readonly count: number; readonly start: number; readonly until: number; readonly left: number };
+export type Lease = {
+  readonly count: number;
+  readonly start: number;
+  readonly until: number;
+  readonly left: number;
+  /** where it is another than the rule's: an earned quota */
+  readonly limit?: number;
+};
 
 /** Why not: the index of the need that is over, and when it may be asked again. */
 export type Over = { readonly over: number; readonly retryMs: number };

@@ -24,6 +24,7 @@ import {
   type TakenAnswer,
   type VerifyingTold,
 } from './language.ts';
+import type { Quotas } from './quotas.ts';
 import { Recalls } from './recalls.ts';
 
 export type Worker = { readonly worker: number; readonly since: number };
@@ -36,6 +37,7 @@ export type DeskOptions = {
   readonly verifying: () => readonly VerifyingTold[];
   readonly steps: () => readonly Step[];
   readonly limits: CounterFile;
+  readonly quotas: Pick<Quotas, 'ruleFor'>;
   /** A worker was told that this is over its limit. */
   readonly onOver: (need: Need) => void;
   readonly onEvents: (worker: number, batch: readonly WorkerEvent[]) => void;
@@ -73,10 +75,16 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
   const workers = new Map<number, { readonly peer: Peer; readonly since: number }>();
   /** all of their connections: one that was replaced may not have been noticed to be gone */
   const workerPeers = new Set<Peer>();
+  const { quotas } = options;
   const { counters } = options.limits;
   const recalls = new Recalls('connections', () => workerPeers);
   const limitRecalls = new Recalls('limits', () => workerPeers);
 
+  /** With the limits that have been earned. */
+  const inForce = (needs: readonly Need[]): Need[] =>
+    needs.map((need) =>
+      need.rule.earned ? { ...need, rule: quotas.ruleFor(need.subject, need.rule, options.nowMs()) } : need,
+    );
   const say = (peer: Peer, message: FromKeeper): void => {
     if (!peer.send(message)) void peer.close();
   };
@@ -170,9 +178,16 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
       const subjectOver = (): string => needs[over?.over ?? 0]?.subject ?? '';
       const attempt = (): boolean => {
         const isTight = needs.some(({ subject }) => limitRecalls.isTight(subject));
-        const result = counters.take(needs, options.nowMs(), isTight ? 0 : workerPeers.size);
+        const held = inForce(needs);
+        const result = counters.take(held, options.nowMs(), isTight ? 0 : workerPeers.size);
         over = 'over' in result ? result : undefined;
-        if (!('over' in result)) tellTaken({ ask, ok: true, leases: result });
+        if (!('over' in result)) {
+          const leases = result.map((lease, i) => {
+            const { earned, limit } = (held[i] as Need).rule;
+            return earned ? { ...lease, limit } : lease;
+          });
+          tellTaken({ ask, ok: true, leases });
+        }
         return over === undefined;
       };
       if (attempt()) return;
@@ -219,7 +234,7 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
           options.limits.write();
           break;
         case 'spent':
-          counters.spend(message.needs, options.nowMs());
+          counters.spend(inForce(message.needs), options.nowMs());
           options.limits.write();
           break;
         case 'hold':

@@ -11,6 +11,7 @@ import { runPaths } from '../kit/run-dir.ts';
 import type { Lease, Need, Over } from './counters.ts';
 import { LADDER, type Mode } from '../policy/ladder.ts';
 import { PERIODS, type Rule, UNITS } from '../policy/limits.ts';
+import type { Day, Earned } from '../policy/quota.ts';
 import { isWorkerEvent, type WorkerEvent } from '../record/events.ts';
 import { type JournalState, type LogFilter, MAX_LOG_ROWS, TOP_BY, type TopQuestion } from '../record/query.ts';
 
@@ -175,6 +176,8 @@ export type Question =
   | { readonly of: 'unlock'; readonly subject: string; readonly identity?: string; readonly who: string }
   /** answered with a list of LockEvent, newest first */
   | { readonly of: 'lock-history'; readonly limit: number }
+  /** answered with a Whose; an address stands for its subscriber */
+  | { readonly of: 'whose'; readonly subject: string }
   /** answered with a list of Step */
   | { readonly of: 'steps' }
   /** answered with a StepAnswer, as is step-back; `subject` may also be an address, which stands for its subscriber */
@@ -195,6 +198,34 @@ export type Question =
 
 /** The lock as it now stands, or as it stood; `notKept` says why the change will not survive a restart, if so. */
 export type LockAnswer = { readonly lock: Lock; readonly notKept?: string };
+
+/** `at`: when the day was settled */
+export type QuotaStep = { readonly at: number; readonly from: number; readonly to: number; readonly reason: string };
+
+/** The earned quota of recipients a day. */
+export type Quota = {
+  readonly subject: string;
+  readonly quota: number;
+  /** what it can become; not known while nobody has asked since the keeper's start */
+  readonly most: number | undefined;
+  /** what has been seen of this day */
+  readonly day: Day;
+  /** oldest first */
+  readonly steps: readonly QuotaStep[];
+};
+
+/** Whom an address belongs to, and what holds for it now. */
+export type Whose = {
+  readonly subject: string;
+  readonly network: string;
+  readonly mode: Mode;
+  /** that has led to another mode than the configuration's */
+  readonly step?: Step;
+  /** that holds for it, whoever it is behind it */
+  readonly lock?: Lock;
+  /** where it is earned, and somebody has sent */
+  readonly quota?: Quota;
+};
 
 /** The same for a step. */
 export type StepAnswer = { readonly step: Step; readonly notKept?: string };
@@ -279,13 +310,15 @@ const source = text(64);
 /** `subjectOf`, or an identity of it */
 const subject = text(400);
 const what = { unit: oneOf(...UNITS), period: oneOf(...PERIODS) };
-const rule: Shape<Rule> = object<Rule>({ ...what, limit: whole() });
+const earned: Shape<Earned> = object<Earned>({ start: whole(), bad: whole() });
+const rule: Shape<Rule> = object<Rule>({ ...what, limit: whole(), earned: maybe(earned) as Shape<Earned> });
 const need: Shape<Need> = object<Need>({ subject, rule, count: whole(), value: maybe(text(32)) as Shape<string> });
 const lease: Shape<Lease> = object<Lease>({
   count: whole(),
   start: whole(),
   until: whole(),
   left: whole(-Number.MAX_SAFE_INTEGER),
+  limit: maybe(whole()) as Shape<number>,
 });
 
 const how = oneOf('kernel', 'defer', 'reject');
@@ -341,6 +374,7 @@ const question: Shape<Question> = union<Question>('of', {
   lock: object({ of: oneOf('lock'), lock: object<Omit<Lock, 'since'>>(lockKeys) }),
   unlock: object({ of: oneOf('unlock'), subject: source, identity, who: text(100) }),
   'lock-history': object({ of: oneOf('lock-history'), limit: whole(1, 10_000) }),
+  whose: object({ of: oneOf('whose'), subject: source }),
   steps: object({ of: oneOf('steps') }),
   step: object({ of: oneOf('step'), step: object<Omit<Step, 'since'>>(stepKeys) }),
   'step-back': object({ of: oneOf('step-back'), subject: source, who: text(100) }),

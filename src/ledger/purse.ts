@@ -27,6 +27,8 @@ type Held = {
   until: number;
   /** of the limit, as the keeper said it, less what has been used here since */
   left: number;
+  /** the limit in force */
+  limit: number;
   isIdle: boolean;
   /** those that the keeper has counted in this window */
   values: Set<string> | undefined;
@@ -209,11 +211,11 @@ export class Purse {
     if (slowFrom === 0) return false;
     return needs.some(({ subject, rule }) => {
       const held = this.#held.get(subject)?.get(keyOf(rule));
-      return held !== undefined && rule.limit - held.left >= rule.limit * slowFrom;
+      return held !== undefined && held.limit - held.left >= held.limit * slowFrom;
     });
   }
 
-  #granted({ subject, rule, value }: Need, { count, start, until, left }: Lease): void {
+  #granted({ subject, rule, value }: Need, { count, start, until, left, limit = rule.limit }: Lease): void {
     let rules = this.#held.get(subject);
     if (!rules) this.#held.set(subject, (rules = new Map()));
     const key = keyOf(rule);
@@ -221,7 +223,7 @@ export class Purse {
     if (held && held.rule.limit !== rule.limit) this.#giveUp(subject, held);
     if (!held || held.start !== start || held.rule.limit !== rule.limit) {
       held = {
-        ...{ rule, count: 0, start, until, left, isIdle: false },
+        ...{ rule, count: 0, start, until, left, limit, isIdle: false },
         values: isDistinct(rule.unit) ? new Set() : undefined,
       };
       rules.set(key, held);
@@ -229,6 +231,7 @@ export class Purse {
     held.count += count;
     held.until = until;
     held.left = left;
+    held.limit = limit;
     held.isIdle = false;
     if (value !== undefined) held.values?.add(value);
   }
@@ -295,7 +298,9 @@ export class Purse {
     if (this.#settings.keeperFailure === 'defer') return refuse('away');
     const counts = missing.map((need) => ({ need, own: this.#own(need, nowMs) }));
     for (const { need, own } of counts) {
-      const share = Math.floor(need.rule.limit / this.#settings.workers) || Math.min(1, need.rule.limit);
+      // What somebody has earned the keeper alone knows.
+      const limit = Math.min(need.rule.limit, need.rule.earned?.start ?? Number.POSITIVE_INFINITY);
+      const share = Math.floor(limit / this.#settings.workers) || Math.min(1, limit);
       const used = need.value === undefined ? own.used : own.values.has(need.value) ? 0 : own.values.size;
       if (used + need.count > share)
         return refuse({ over: need, retryMs: windowOf(need.rule.period, nowMs).end - nowMs });

@@ -6,6 +6,7 @@
  */
 import { monthOf } from '../kit/calendar.ts';
 import type { Class } from './classes.ts';
+import type { Earned } from './quota.ts';
 
 export const UNITS = [
   ...(['connections', 'messages', 'recipients', 'bytes', 'domains', 'senders', 'unknown'] as const),
@@ -17,7 +18,13 @@ export type Unit = (typeof UNITS)[number];
 export const PERIODS = ['minute', 'hour', 'day', 'week', 'month'] as const;
 export type Period = (typeof PERIODS)[number];
 
-export type Rule = { readonly unit: Unit; readonly period: Period; readonly limit: number };
+export type Rule = {
+  readonly unit: Unit;
+  readonly period: Period;
+  readonly limit: number;
+  /** the limit is the most that a quota can become which is earned day by day */
+  readonly earned?: Earned;
+};
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { prefixesOfName } from '../config/effective.ts';
 import type { Config } from '../config/schema.ts';
-import { type Senders, sendersOf, subjectOf } from '../identity/senders.ts';
+import { type Sender, type Senders, sendersOf, subjectOf } from '../identity/senders.ts';
 import { canonical, overlaps, parsePrefix, type Prefix } from '../kit/address.ts';
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
@@ -16,12 +16,16 @@ import { subjectOfAttempt } from './keeper-locks.ts';
 
 type Rule = Config['stepRule'][number];
 
+type Found = { readonly sender: Sender; readonly subject: string };
+
 export type KeeperSteps = {
   readonly steps: Steps;
   readonly history: StepHistory;
   /** Throws StepError when there is nobody of that name, or nobody who may be closed. */
   readonly take: (wanted: Omit<Step, 'since'>) => StepChange;
   readonly back: (subject: string, who: string) => StepChange;
+  /** Whom an address belongs to. Throws StepError when it is in no network. */
+  readonly whoIs: (address: string) => Found;
   /** An attempt that may be one too many. True when somebody has taken a step for it. */
   readonly seen: (attempt: Attempt) => boolean;
   readonly configure: () => void;
@@ -33,14 +37,16 @@ export function keeperSteps(stateDir: string, config: () => Config, clock: Clock
   const rules = new StepRules<Rule>(config().stepRule);
   let known: { readonly config: Config; readonly senders: Senders } | undefined;
 
-  /** An address stands for the subscriber that it belongs to. */
-  const subjectFor = (given: string): string => {
-    const address = canonical(given);
-    if (address === undefined) return given;
+  const whoIs = (address: string): Found => {
     if (known?.config !== config()) known = { config: config(), senders: sendersOf(config()) };
     const sender = known.senders.find(address);
     if (!sender) throw new StepError(`${address} is in no network: its connections to port 25 are refused`);
-    return subjectOf(sender, address);
+    return { sender, subject: subjectOf(sender, address) };
+  };
+  /** An address stands for the subscriber that it belongs to. */
+  const subjectFor = (given: string): string => {
+    const address = canonical(given);
+    return address === undefined ? given : whoIs(address).subject;
   };
   const take = (wanted: Omit<Step, 'since'>): StepChange => {
     const subject = subjectFor(wanted.subject);
@@ -80,6 +86,7 @@ export function keeperSteps(stateDir: string, config: () => Config, clock: Clock
     steps,
     history,
     take,
+    whoIs,
     back: (subject, who) => steps.back(subjectFor(subject), who),
     seen(attempt) {
       if (config().stepRule.length === 0) return false;

@@ -18,6 +18,7 @@ import type { Inquiry, InquiryAnswer } from '../ledger/inquiry.ts';
 import type { KernelReport, Question } from '../ledger/language.ts';
 import { CounterFile } from '../ledger/counterfile.ts';
 import { OverNotices } from '../ledger/notices.ts';
+import { Quotas } from '../ledger/quotas.ts';
 import { Verifying } from '../ledger/verifying.ts';
 import type { Attempt, WorkerEvent } from '../record/events.ts';
 import { type Exporter, startExporter } from '../record/exporter.ts';
@@ -30,6 +31,7 @@ import { type Seen, statusOf } from './keeper-status.ts';
 import { Authority } from '../tls/authority.ts';
 import { keeperLocks, subjectOfAttempt } from './keeper-locks.ts';
 import { keeperSteps } from './keeper-steps.ts';
+import { whose } from './keeper-whose.ts';
 import { notify } from './notify.ts';
 import { loadAtStart } from './start-config.ts';
 
@@ -99,6 +101,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
   const { locks, history, ...lockKeeping } = keeperLocks(stateDir, () => config, clock, log);
   const { steps, history: stepHistory, ...stepKeeping } = keeperSteps(stateDir, () => config, clock, log);
   const limits = new CounterFile(join(stateDir, 'counters.jsonl'), log, clock.nowMs());
+  const quotas = new Quotas(join(stateDir, 'quotas.jsonl'), log);
   const notices = new OverNotices(log);
   const verifying = new Verifying(join(stateDir, 'verifying.json'), clock, log, (told) => desk.tellVerifying(told));
   const privacy = new Privacy(join(stateDir, 'privacy.key'), log);
@@ -142,6 +145,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       if (lockKeeping.seen(event)) desk.tellLocks();
       noteVerifying(event);
       if (stepKeeping.seen(event)) desk.tellSteps();
+      quotas.seen(event, subjectOfAttempt(event, config));
       const attempt = privacy.apply(event, keeping(event));
       attempts.push(attempt);
       if (config.journal.lines === 'stdout') writeLine(log, attempt);
@@ -207,6 +211,8 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         desk.tellLocks();
         return { lock, notKept };
       }
+      case 'whose':
+        return whose(question.subject, { clock, steps: { steps, ...stepKeeping }, locks, quotas });
       case 'steps':
         return steps.list();
       case 'step': {
@@ -261,6 +267,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         verifying: () => verifying.list().map(({ subject, server, until }) => ({ subject, server, until })),
         steps: () => steps.list(),
         limits,
+        quotas,
         onOver: (need) => notices.over(need, config.limits.noticeEvery),
         onEvents,
         onWorkerGone: (worker) => metrics.workerGone(worker),
@@ -288,6 +295,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       if (locks.tidy()) desk.tellLocks();
       if (steps.tidy()) desk.tellSteps();
       limits.tidy(clock.nowMs());
+      quotas.write();
       verifying.tidy();
     }, TIDY_MS),
     setInterval(() => authority.tend(), TEND_MS),
@@ -310,6 +318,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       life.abort();
       // What workers have said already is heard to its end; then it is written.
       await Promise.race([desk.closed, new Promise((resolve) => setTimeout(resolve, CLOSE_TIMEOUT_MS).unref())]);
+      quotas.write();
       limits.close();
       verifying.write();
       await journal.close();

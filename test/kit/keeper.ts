@@ -92,7 +92,7 @@ export type Stage = {
   readonly place: Place;
   readonly log: Logbook;
   readonly keeper: RunningKeeper;
-  readonly worker: (index: number) => Ledger;
+  readonly worker: (index: number, keeperFailure?: 'local' | 'defer') => Ledger;
   /** a bare connection that says what it is told to */
   readonly speaker: (hello?: Extract<ToKeeper, { kind: 'hello' }>) => Promise<Speaker>;
   readonly ask: (question: Question) => Promise<unknown>;
@@ -111,8 +111,8 @@ export async function stageKeeper(clock: Clock = systemClock, place = makePlace(
     place,
     log,
     keeper,
-    worker: (worker) =>
-      createLedger({ path, worker, workers: 2, keeperFailure: 'local', clock, log: logbook() }, life.signal),
+    worker: (worker, keeperFailure = 'local') =>
+      createLedger({ path, worker, workers: 2, keeperFailure, clock, log: logbook() }, life.signal),
     async speaker(hello) {
       const got = inbox<FromKeeper>();
       const { promise: down, resolve } = Promise.withResolvers<string>();

@@ -71,6 +71,22 @@ export const networkFields = {
     example: ['300/hour', '5000/week'],
   }),
   limit_recipients: limits(limit, { doc: 'Recipients that the far side took.', example: ['2000/day'] }),
+  quota: choice(['fixed', 'earned'], {
+    doc: '"earned": who has not been seen to send begins with quota_start recipients a day, which doubles after each clean day with mail, up to the `/day` of limit_recipients, and halves after a bad one ("postern explain ADDRESS" shows each step).',
+    default: 'fixed',
+  }),
+  quota_start: integer({
+    doc: 'Recipients a day of who has not been seen to send.',
+    default: 50,
+    min: 1,
+    max: 1000000,
+  }),
+  quota_bad: integer({
+    doc: "Percent of a day's recipients from which on it was a bad day: recipients and messages that the far side refused for good, and messages refused here, or that would have been.",
+    default: 10,
+    min: 1,
+    max: 100,
+  }),
   limit_bytes: limits(sizeLimit, { doc: 'Octets of messages that the far side took.', example: ['1GiB/day'] }),
   limit_domains: limits(limit, {
     doc: 'Different domains of recipients, in periods of the calendar.',
