@@ -41,6 +41,7 @@ tcpdump tcpdump captures that show what leaves the gateway
 python3 python3 Python's smtplib as a sender
 mmdebstrap mmdebstrap a root file system to try the units in
 systemd-nspawn systemd-container booting it
+chromium chromium looking at the panel
 END
 }
 for_bench() {

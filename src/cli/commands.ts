@@ -31,6 +31,7 @@ export const commands: Readonly<Record<string, Entry>> = {
     load: () => import('./mode.ts'),
   },
   ca: { summary: "print the certificate of the gateway's authority, or make another", load: () => import('./ca.ts') },
+  user: { summary: 'say who may use the panel and the API', load: () => import('./user.ts') },
   top: { summary: 'show who sends most, or is refused most', load: () => import('./top.ts') },
   log: { summary: 'search the journal of attempts', load: () => import('./log.ts') },
   scan: { summary: 'say what would happen to a message in a file, and why', load: () => import('./scan.ts') },

@@ -4,7 +4,7 @@ import { canonical } from '../kit/address.ts';
 import type { Whose } from '../ledger/language.ts';
 import type { Attempt } from '../record/events.ts';
 import type { LogAnswer } from '../record/query.ts';
-import { ask, askHelp, askOptions } from './ask.ts';
+import { ask, askHelp, askOptions, whoAmI } from './ask.ts';
 import { type Command, UsageError } from './command.ts';
 import { address } from './log.ts';
 import { shown, time } from './show.ts';
@@ -61,9 +61,12 @@ Examples: postern explain upstream.lost
       throw new UsageError(
         `"${shown(word)}" is no class ("postern classes" lists them), no reply code, no address and no id of 16 characters`,
       );
-    const answer = (await ask('explain', values, { of: 'log', filter: { id, limit: MAX_STORIES } }, io)) as
-      | LogAnswer
-      | undefined;
+    const answer = (await ask(
+      'explain',
+      values,
+      { of: 'log', filter: { id, limit: MAX_STORIES }, who: whoAmI() },
+      io,
+    )) as LogAnswer | undefined;
     if (answer === undefined) return 1;
     if (answer.rows.length === 0) {
       io.err(`the journal has nothing of ${id}: it is older than journal.keep, or not of this gateway`);

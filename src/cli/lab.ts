@@ -3,7 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { basename, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Checked, checkAll } from '../lab/checks.ts';
-import { METRICS } from '../lab/gateway.ts';
+import { type Doorway, openDoorway } from '../lab/doorway.ts';
+import { METRICS, PANEL } from '../lab/gateway.ts';
 import { keepProblem, type Lab, startLab } from '../lab/lab.ts';
 import { type Outcome, perform } from '../lab/perform.ts';
 import { prompt, promptHelp } from '../lab/prompt.ts';
@@ -47,6 +48,9 @@ Examples: postern lab
   },
 };
 
+/** Where a browser of this machine finds the lab's panel, when nobody else listens there. */
+const PANEL_PORT = 8025;
+
 type Options = { readonly once: boolean; readonly keep: string | undefined };
 
 async function run(io: Io, { once, keep }: Options): Promise<number> {
@@ -56,6 +60,7 @@ async function run(io: Io, { once, keep }: Options): Promise<number> {
   const { signal } = interrupted;
   const progress = progressLine(io);
   let lab: Lab | undefined;
+  let doorway: Doorway | undefined;
   try {
     lab = await startLab({ keep, signal, onProgress: (what) => progress.show(`starting ${what}`) });
     progress.clear();
@@ -63,8 +68,13 @@ async function run(io: Io, { once, keep }: Options): Promise<number> {
     io.out(`${bold('The configuration', io)} ${here.gateway.configPath}\n\n${indent(here.config)}`);
     const again = (): Promise<boolean> => theSet(here, io, progress, signal);
     const asExpected = await again();
-    io.out(whereToLook(here, io, once));
-    if (once) return asExpected ? 0 : 1;
+    if (once) {
+      io.out(whereToLook(here, io));
+      return asExpected ? 0 : 1;
+    }
+    doorway = await openDoorway(here.network.gateway, PANEL, PANEL_PORT);
+    const panel = `http://127.0.0.1:${doorway.port}/  name lab, password ${await here.gateway.addUser()}`;
+    io.out(whereToLook(here, io, panel));
     io.out(`\n${bold('Things to try', io)}\n${promptHelp()}`);
     const interrupt = (): void => interrupted.abort(new Error('SIGINT'));
     await prompt(here, { out: io.out, again, interrupt, signal });
@@ -76,6 +86,7 @@ async function run(io: Io, { once, keep }: Options): Promise<number> {
     return 130;
   } finally {
     progress.clear();
+    await doorway?.close();
     await lab?.close();
     if (keep !== undefined && lab) io.out(`Configuration, gateway.log and journal are in ${keep}`);
   }
@@ -115,12 +126,17 @@ function checkedList(checked: readonly Checked[], io: Io): string {
     .join('\n');
 }
 
-function whereToLook(lab: Lab, io: Io, once: boolean): string {
+/** `panel`: where it is and who may log in; undefined when the lab ends now. */
+function whereToLook(lab: Lab, io: Io, panel?: string): string {
   const postern = commandName();
   const { configPath, logPath } = lab.gateway;
   const gateway = lab.network.gateway.name;
   return [
-    bold(once ? 'Where to look, while it is up (without --once)' : 'Where to look, from another terminal', io),
+    bold(
+      panel === undefined ? 'Where to look, while it is up (without --once)' : 'Where to look, from another terminal',
+      io,
+    ),
+    ...(panel === undefined ? [] : [`  panel     ${panel}`]),
     `  log       ${postern} log --config ${configPath}`,
     `  status    ${postern} status --config ${configPath}`,
     `  rules     ${postern} rules --config ${configPath}`,

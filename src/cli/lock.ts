@@ -1,8 +1,7 @@
 import { parseArgs } from 'node:util';
 import { parseDurationMs } from '../config/value/quantity.ts';
-import { parseAddress, sourceOf } from '../kit/address.ts';
 import { type Lock, type LockAnswer, type LockHow, MAX_REASON } from '../ledger/language.ts';
-import { LockError, lockable } from '../ledger/locks.ts';
+import { LockError, lockSubject } from '../ledger/locks.ts';
 import { ask, askHelp, askOptions, whoAmI } from './ask.ts';
 import { type Command, UsageError } from './command.ts';
 import { shown, time } from './show.ts';
@@ -83,9 +82,8 @@ export function subjectOf(positionals: readonly string[]): string {
   const [given, ...more] = positionals;
   if (given === undefined || more.length > 0)
     throw new UsageError('name one address or prefix, for example 198.51.100.7');
-  if (/^(?:@|tenant:)[A-Za-z0-9._-]+$/.test(given)) return given;
   try {
-    return lockable(parseAddress(given) ? sourceOf(given) : given).text;
+    return lockSubject(given);
   } catch (error) {
     if (error instanceof LockError) throw new UsageError(error.message);
     throw error;

@@ -4,7 +4,7 @@ import { safeJson } from '../kit/log.ts';
 import { classes, isClass } from '../policy/classes.ts';
 import type { Attempt } from '../record/events.ts';
 import { type LogAnswer, type LogFilter, MAX_LOG_ROWS } from '../record/query.ts';
-import { ask, askHelp, askOptions, parseTime } from './ask.ts';
+import { ask, askHelp, askOptions, parseTime, whoAmI } from './ask.ts';
 import { type Command, UsageError } from './command.ts';
 import { cut, table, time } from './show.ts';
 
@@ -54,7 +54,7 @@ Examples: postern log --since 2h --source 198.51.100.7
       },
     });
     const filter = filterOf(values, Date.now());
-    const answer = (await ask('log', values, { of: 'log', filter }, io)) as LogAnswer | undefined;
+    const answer = (await ask('log', values, { of: 'log', filter, who: whoAmI() }, io)) as LogAnswer | undefined;
     if (answer === undefined) return 1;
     if (values.json)
       for (const attempt of answer.rows) io.out(safeJson({ time: new Date(attempt.at).toISOString(), ...attempt }));

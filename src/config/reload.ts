@@ -6,6 +6,7 @@ import type { Log } from '../kit/log.ts';
 import { egressNeedsRestart } from './egress.ts';
 import { loadConfig } from './load.ts';
 import type { Outside } from './outside.ts';
+import type { Origins } from './read.ts';
 import type { Config } from './schema.ts';
 
 // Sockets, files and processes hang on these from the start: they keep their value until a restart.
@@ -39,7 +40,7 @@ export function createReloader(
   path: string,
   config: Config,
   log: Log,
-  apply: (config: Config) => void | Promise<void>,
+  apply: (config: Config, origins: Origins) => void | Promise<void>,
   outside: Outside = {},
 ): Reload {
   let errors = 0;
@@ -64,7 +65,7 @@ export function createReloader(
       return;
     }
     const next = keepRunning(config, result.config, log);
-    await apply(next);
+    await apply(next, result.origins);
     log.write('info', 'config.reloaded', { file: path });
   };
 

@@ -1,5 +1,6 @@
 /** The real gateway, `postern run`, in the gateway's namespace: its configuration, its start, its commands, its end. */
 import type { ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,6 +13,7 @@ import { PLACED, type Place } from './script.ts';
 
 export const GATEWAY_NAME = 'gw1.example.net';
 export const METRICS = '127.0.0.1:9125';
+export const PANEL = '127.0.0.1:8025';
 
 const MAIN = fileURLToPath(new URL('../main.ts', import.meta.url));
 const READY_MS = 30_000;
@@ -29,6 +31,8 @@ export type Gateway = {
   readonly status: () => Promise<Status | undefined>;
   /** `postern NAME ARGS --config F` in the gateway's namespace */
   readonly postern: (name: string, ...args: readonly string[]) => Promise<Ran>;
+  /** The panel's user `lab`, who may do all; resolves with the password. */
+  readonly addUser: () => Promise<string>;
   /** SIGTERM, and SIGKILL to what is left after 5 s */
   readonly stop: () => Promise<void>;
   /** resolves when the supervisor has ended, with how */
@@ -50,6 +54,7 @@ export function labConfig(directory: string, smarthost: { servers: readonly stri
     `[smarthost]\nservers = ${list(smarthost.servers)}\ntls = "verify"\nca_file = "${smarthost.caFile}"\n`,
     ...networks,
     `[metrics]\nlisten = "${METRICS}"\n`,
+    `[panel]\nlisten = "${PANEL}"\n`,
   ].join('\n');
 }
 
@@ -73,6 +78,13 @@ export function startGateway(where: Namespace, directory: string, config: string
     status: () => askStatus(keeperSocket(join(directory, 'run'))),
     postern: (name, ...args) =>
       where.run(process.execPath, [MAIN, name, ...args, '--config', configPath], { deadlineMs: CLI_MS }),
+    async addUser() {
+      const password = randomBytes(12).toString('base64url');
+      const args = [MAIN, 'user', 'add', 'lab', '--admin', '--config', configPath];
+      const ran = await where.run(process.execPath, args, { input: `${password}\n`, deadlineMs: CLI_MS });
+      if (ran.code !== 0) throw new Error(`postern user failed: ${(ran.stderr || ran.stdout).trim()}`);
+      return password;
+    },
     stop: () => stop(child),
   };
 }

@@ -55,6 +55,20 @@ export type VerifyingPair = {
 /** What workers have to know of one; `until` 0: forget it. */
 export type VerifyingTold = Pick<VerifyingPair, 'subject' | 'server' | 'until'>;
 
+/** What somebody may do in the panel and the API: look, lock and unlock, or all. */
+export type Role = 'read' | 'operate' | 'admin';
+
+/** A person with a password, or a token for a program; never the secret. */
+export type PersonTold = {
+  readonly name: string;
+  readonly kind: 'user' | 'token';
+  readonly role: Role;
+  readonly since: number;
+  readonly until: number | undefined;
+  /** prefixes that a token may be used from; undefined: from everywhere */
+  readonly from: readonly string[] | undefined;
+};
+
 /** What became of a lock, when, and by whom; `rule` is the automatic one that set it. */
 export type LockEvent = {
   readonly at: number;
@@ -193,8 +207,27 @@ export type Question =
   | { readonly of: 'verifying-forget'; readonly subject: string; readonly server: string; readonly who: string }
   /** answered with a list of TopRow */
   | { readonly of: 'top'; readonly question: TopQuestion }
-  /** answered with a LogAnswer */
-  | { readonly of: 'log'; readonly filter: LogFilter };
+  /** answered with a LogAnswer; `who` looks, for the record of looks at messages */
+  | { readonly of: 'log'; readonly filter: LogFilter; readonly who?: string }
+  /** answered with a list of PersonTold */
+  | { readonly of: 'people' }
+  /** answered with a PersonTold; the other two as well, and a token with the token besides: `{ person, token }` */
+  | {
+      readonly of: 'user-add';
+      readonly name: string;
+      readonly role: Role;
+      readonly password: string;
+      readonly who: string;
+    }
+  | {
+      readonly of: 'token-add';
+      readonly name: string;
+      readonly role: Role;
+      readonly until: number | undefined;
+      readonly from: readonly string[] | undefined;
+      readonly who: string;
+    }
+  | { readonly of: 'person-remove'; readonly name: string; readonly who: string };
 
 /** The lock as it now stands, or as it stood; `notKept` says why the change will not survive a restart, if so. */
 export type LockAnswer = { readonly lock: Lock; readonly notKept?: string };
@@ -367,6 +400,8 @@ const report: Shape<KernelReport> = object<KernelReport>({
   configErrors: whole(),
 });
 
+const role = oneOf('read', 'operate', 'admin');
+
 const question: Shape<Question> = union<Question>('of', {
   status: object({ of: oneOf('status') }),
   locks: object({ of: oneOf('locks') }),
@@ -391,8 +426,20 @@ const question: Shape<Question> = union<Question>('of', {
       limit: whole(1, 10_000),
     }),
   }),
+  people: object({ of: oneOf('people') }),
+  'user-add': object({ of: oneOf('user-add'), name: text(64), role, password: text(1000), who: text(100) }),
+  'token-add': object({
+    of: oneOf('token-add'),
+    name: text(64),
+    role,
+    until: maybe(whole()),
+    from: maybe(listOf(text(64), 100)),
+    who: text(100),
+  }),
+  'person-remove': object({ of: oneOf('person-remove'), name: text(64), who: text(100) }),
   log: object({
     of: oneOf('log'),
+    who: maybe(text(100)) as Shape<string>,
     filter: object<LogFilter>({
       since: maybe(whole()) as Shape<number>,
       until: maybe(whole()) as Shape<number>,

@@ -1,5 +1,5 @@
 /** The locks of the gateway, kept in state_dir/locks.json. */
-import { overlaps, parsePrefix, type Prefix } from '../kit/address.ts';
+import { overlaps, parseAddress, parsePrefix, type Prefix, sourceOf } from '../kit/address.ts';
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
 import { isLock, type Lock } from './language.ts';
@@ -117,6 +117,12 @@ export class Locks {
     if (managed) throw new LockError(`${subject} is never locked: ${managed.text} is in locks.management`);
     return isNamed ? subject : (prefixes[0] as Prefix).text;
   }
+}
+
+/** The subject of a lock as somebody wrote it: an IPv6 address stands for its /64. Throws LockError. */
+export function lockSubject(given: string): string {
+  if (NAMED.test(given)) return given;
+  return lockable(parseAddress(given) ? sourceOf(given) : given).text;
 }
 
 /** The prefix, if it may be locked at all: a slip of the finger must not lock half of the internet, or the gateway. */

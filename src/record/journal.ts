@@ -10,7 +10,7 @@ import { Worker } from 'node:worker_threads';
 import type { Fields, Level, Log } from '../kit/log.ts';
 import type { Attempt } from './events.ts';
 import type { Retention } from './journalfile.ts';
-import type { JournalState, LogAnswer, TopQuestion, TopRow } from './query.ts';
+import type { HistoryQuestion, HistoryRow, JournalState, LogAnswer, TopQuestion, TopRow } from './query.ts';
 import { Reader } from './reader.ts';
 import { batchOf } from './rows.ts';
 import type { Search } from './search.ts';
@@ -57,6 +57,7 @@ export interface Journal {
   search(search: Search): Promise<LogAnswer>;
   /** The same for sums. */
   top(question: TopQuestion): Promise<readonly TopRow[]>;
+  history(question: HistoryQuestion): Promise<readonly HistoryRow[]>;
   state(): JournalState;
   keep(retention: Retention): void;
   /** Writes what waits, for at most 5 s; what is left then counts as dropped. */
@@ -257,6 +258,10 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
     async top(question) {
       await readable();
       return reader.top(question);
+    },
+    async history(question) {
+      await readable();
+      return reader.history(question);
     },
     state() {
       const silentMs = performance.now() - heardMs;

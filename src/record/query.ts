@@ -51,6 +51,25 @@ export type TopRow = {
   readonly last: number;
 };
 
+/** Sums over steps of time since a time, of one source or of all. */
+export type HistoryQuestion = {
+  readonly since: number;
+  readonly stepMs: number;
+  readonly source?: string;
+};
+
+export type HistoryRow = {
+  /** where the step begins, in milliseconds since 1970 */
+  readonly at: number;
+  readonly accepted: number;
+  readonly deferred: number;
+  readonly rejected: number;
+  /** that came in over TLS; that a server answered; that went out to it over TLS */
+  readonly tlsIn: number;
+  readonly relayed: number;
+  readonly tlsOut: number;
+};
+
 export type JournalState = {
   readonly ok: boolean;
   /** what is wrong, when not ok */

@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { FromReader, ReaderData, ToReader } from './reader.ts';
 import { explain, faultOf } from './journalfile.ts';
+import { history } from './history.ts';
 import { damageOf, search } from './search.ts';
 import { top } from './top.ts';
 
@@ -12,13 +13,17 @@ const say = (message: FromReader): void => port.postMessage(message);
 port.on('message', (message: ToReader) => {
   if (message.kind === 'check') return check();
   try {
-    const answer = message.kind === 'top' ? top(path, message.question) : search(path, message.search);
-    say({ kind: 'found', number: message.number, answer });
+    say({ kind: 'found', number: message.number, answer: answerTo(message) });
   } catch (error) {
     say({ kind: 'not-found', number: message.number, problem: explain(error) });
     if (faultOf(error) === 'damaged') check();
   }
 });
+
+function answerTo(message: Exclude<ToReader, { kind: 'check' }>): unknown {
+  if (message.kind === 'search') return search(path, message.search);
+  return message.kind === 'top' ? top(path, message.question) : history(path, message.question);
+}
 
 function check(): void {
   try {

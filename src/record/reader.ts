@@ -1,14 +1,15 @@
 /** Questions to the journal as the keeper asks them: answered by a thread that is replaced when it dies or takes too long. */
 import { Worker } from 'node:worker_threads';
 import type { Log } from '../kit/log.ts';
-import type { LogAnswer, TopQuestion, TopRow } from './query.ts';
+import type { HistoryQuestion, HistoryRow, LogAnswer, TopQuestion, TopRow } from './query.ts';
 import type { Search } from './search.ts';
 
 export type ReaderData = { readonly path: string };
 export type ToReader =
   | { readonly kind: 'check' }
   | { readonly kind: 'search'; readonly number: number; readonly search: Search }
-  | { readonly kind: 'top'; readonly number: number; readonly question: TopQuestion };
+  | { readonly kind: 'top'; readonly number: number; readonly question: TopQuestion }
+  | { readonly kind: 'history'; readonly number: number; readonly question: HistoryQuestion };
 export type FromReader =
   | { readonly kind: 'found'; readonly number: number; readonly answer: unknown }
   | { readonly kind: 'not-found'; readonly number: number; readonly problem: string }
@@ -54,6 +55,11 @@ export class Reader {
   /** Rejects with a sentence for people. */
   top(question: TopQuestion): Promise<readonly TopRow[]> {
     return this.#question((number) => ({ kind: 'top', number, question })) as Promise<readonly TopRow[]>;
+  }
+
+  /** Rejects with a sentence for people. */
+  history(question: HistoryQuestion): Promise<readonly HistoryRow[]> {
+    return this.#question((number) => ({ kind: 'history', number, question })) as Promise<readonly HistoryRow[]>;
   }
 
   #question(messageOf: (number: number) => ToReader): Promise<unknown> {

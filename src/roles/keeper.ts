@@ -6,8 +6,12 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createReloader } from '../config/reload.ts';
+import type { Origins } from '../config/read.ts';
 import type { Config } from '../config/schema.ts';
+import { effectiveFor } from '../identity/effective.ts';
 import { type Clock, systemClock } from '../kit/clock.ts';
+import { parsePrefix } from '../kit/address.ts';
+import { PrefixMap } from '../kit/prefix-map.ts';
 import { type Log, stdoutLog } from '../kit/log.ts';
 import { runPaths } from '../kit/run-dir.ts';
 import { endText } from '../kit/sockaddr.ts';
@@ -26,7 +30,10 @@ import { type Journal, openJournal } from '../record/journal.ts';
 import { writeLine } from '../record/lines.ts';
 import { Metrics } from '../record/metrics.ts';
 import { type Keeping, Privacy } from '../record/privacy.ts';
-import type { LogFilter } from '../record/query.ts';
+import type { HistoryQuestion, LogFilter } from '../record/query.ts';
+import { Audit } from '../panel/audit.ts';
+import { type Panel, startPanel } from '../panel/panel.ts';
+import { People } from '../panel/people.ts';
 import { type Seen, statusOf } from './keeper-status.ts';
 import { Authority } from '../tls/authority.ts';
 import { keeperLocks, subjectOfAttempt } from './keeper-locks.ts';
@@ -57,8 +64,11 @@ export async function keeper(configPath: string): Promise<number> {
     for (const error of loaded.errors) process.stderr.write(`${error.message}\n`);
     return 1;
   }
-  const running = await startKeeper(loaded.config, { log, clock: systemClock, configErrors: () => reload.errors });
-  const reload = createReloader(configPath, loaded.config, log, (config) => running.apply(config));
+  const running = await startKeeper(loaded.config, {
+    ...{ log, clock: systemClock, configErrors: () => reload.errors },
+    origins: { lines: loaded.origins, file: configPath },
+  });
+  const reload = createReloader(configPath, loaded.config, log, (config, lines) => running.apply(config, lines));
   process.on('SIGHUP', () => void reload());
   const watchdog = notify.ready();
   log.write('info', 'keeper.ready', { pid: process.pid, metrics: loaded.config.metrics.listen.text });
@@ -79,14 +89,17 @@ export type KeeperOptions = {
   readonly clock: Clock;
   /** refused reloads */
   readonly configErrors: () => number;
+  /** where each setting stands; without it none is said to stand in the file */
+  readonly origins?: { readonly lines: Origins; readonly file: string };
 };
 
 export type RunningKeeper = {
   /** Takes a new configuration into effect. */
-  readonly apply: (config: Config) => void;
+  readonly apply: (config: Config, origins?: Origins) => void;
   /** Ends the connections, writes what waits, closes the journal. */
   readonly close: () => Promise<void>;
   readonly metricsPort: () => number | undefined;
+  readonly panelPort: () => number | undefined;
 };
 
 /** Rejects when another keeper listens already. */
@@ -94,6 +107,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
   const { log, clock } = options;
   const { stateDir, runDir } = first.gateway;
   let config = first;
+  let { lines: origins, file } = options.origins ?? { lines: new Map() as Origins, file: '' };
   let seen: Seen | undefined;
   const startedAt = clock.nowMs();
   const startedMs = clock.monotonicMs();
@@ -112,6 +126,13 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
     clock,
     log,
   });
+  const people = new People(join(stateDir, 'people.json'), clock, log);
+  const audit = new Audit(join(stateDir, 'audit.jsonl'), clock);
+  let panel: Pick<Panel, 'seen' | 'port' | 'close'> = {
+    seen() {},
+    port: () => undefined,
+    close: () => Promise.resolve(),
+  };
   const journal: Journal = openJournal(join(stateDir, 'journal.db'), retentionOf(config), log);
   const metrics = new Metrics({
     version: VERSION,
@@ -150,7 +171,9 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       attempts.push(attempt);
       if (config.journal.lines === 'stdout') writeLine(log, attempt);
     }
-    if (attempts.length > 0) journal.append(attempts);
+    if (attempts.length === 0) return;
+    journal.append(attempts);
+    panel.seen(attempts);
   };
   /** Who refused our certificate is remembered, and who only pretended to is not. */
   const noteVerifying = (attempt: Attempt): void => {
@@ -246,10 +269,37 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         return history.list(question.limit);
       case 'top':
         return journal.top(question.question);
+      case 'people':
+        return people.list();
+      case 'user-add': {
+        const { name, role, password, who } = question;
+        const person = await people.addUser(name, role, password);
+        audit.write({ who, from: 'cli', what: 'user added', about: `${name}, ${role}` });
+        return person;
+      }
+      case 'token-add': {
+        const { name, role, until, from, who } = question;
+        const added = people.addToken(name, role, until, from);
+        audit.write({ who, from: 'cli', what: 'token added', about: `${name}, ${role}` });
+        return added;
+      }
+      case 'person-remove': {
+        const person = people.remove(question.name);
+        audit.write({ who: question.who, from: 'cli', what: `${person.kind} removed`, about: person.name });
+        return person;
+      }
       case 'log':
         break;
     }
+    if (question.who !== undefined)
+      audit.write({ who: question.who, from: 'cli', what: 'log', about: JSON.stringify(question.filter) });
     return find(question.filter);
+  };
+  const sender = async (address: string): Promise<object | undefined> => {
+    const effective = effectiveFor(address, config, origins, file);
+    if (!effective) return undefined;
+    const locked = locks.list().filter(({ subject }) => isAbout(subject, address, effective.subject));
+    return { address, ...effective, counts: await desk.counted(effective.subject), locks: locked };
   };
 
   const life = new AbortController();
@@ -290,6 +340,17 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
     problem: () => status().problem,
     log,
   });
+  const { host, port } = config.panel.listen;
+  const rooms = {
+    ...{ ask: answer, sender, history: (question: HistoryQuestion) => journal.history(question) },
+    ...{ audited: (limit: number) => audit.last(limit), nowMs: () => clock.nowMs() },
+  };
+  try {
+    panel = await startPanel({ host, port, version: VERSION, rooms, people, audit, clock, log });
+  } catch (error) {
+    // Mail does not depend on being looked at.
+    log.write('error', 'panel.failed', { error: String(error) });
+  }
   const timers = [
     setInterval(() => {
       if (locks.tidy()) desk.tellLocks();
@@ -303,8 +364,10 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
 
   return {
     metricsPort: exporter.port,
-    apply(next) {
+    panelPort: () => panel.port(),
+    apply(next, lines = origins) {
       config = next;
+      origins = lines;
       campaigns.settings = campaignSettings(next);
       behaviours.windowMs = next.filters.behaviour.window;
       keeping = keepingOf(next);
@@ -323,8 +386,15 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       verifying.write();
       await journal.close();
       await exporter.close();
+      await panel.close();
     },
   };
+}
+
+/** A lock of its address, of a prefix around it, or of whom it belongs to. */
+function isAbout(subject: string, address: string, own: string): boolean {
+  const prefix = parsePrefix(subject);
+  return prefix ? new PrefixMap([[prefix, true]]).find(address) === true : subject === own;
 }
 
 function retentionOf({ journal }: Config): { readonly keepMs: number; readonly maxSizeBytes: number } {

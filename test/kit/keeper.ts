@@ -85,7 +85,12 @@ export async function configIn(place: Place): Promise<Config> {
   const loaded = await parseConfig(readFileSync(place.configPath, 'utf8'), place.configPath);
   if (!loaded.ok) throw new Error(loaded.errors.map(({ message }) => message).join('\n'));
   // Any free port: several of these run at once.
-  return { ...loaded.config, metrics: { listen: { ...loaded.config.metrics.listen, port: 0 } } };
+  const { metrics, panel } = loaded.config;
+  return {
+    ...loaded.config,
+    metrics: { listen: { ...metrics.listen, port: 0 } },
+    panel: { listen: { ...panel.listen, port: 0 } },
+  };
 }
 
 export type Stage = {

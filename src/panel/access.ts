@@ -1,0 +1,71 @@
+/**
+ * From a request to who asks. People have a cookie, which no other site's page can send (SameSite=Strict), and bring a
+ * word for each change that such a page could not know; programs have a token.
+ */
+import type { IncomingMessage } from 'node:http';
+import { sourceOf } from '../kit/address.ts';
+import type { Role } from '../ledger/language.ts';
+import { mayDo, type People } from './people.ts';
+import { Refusal } from './refusal.ts';
+import type { Failures, Session, Sessions } from './sessions.ts';
+
+export const COOKIE = 'postern';
+export const CSRF_HEADER = 'x-postern-csrf';
+
+/** Who there is, who is logged in, and who failed too often. */
+export type Gate = { readonly people: People; readonly sessions: Sessions; readonly failures: Failures };
+
+export type Asker = {
+  readonly name: string;
+  readonly role: Role;
+  readonly session: Session | undefined;
+};
+
+/** Throws a Refusal unless whoever sends this may do what asks for `needed`. */
+export function askerOf(request: IncomingMessage, from: string, needed: Role, gate: Gate): Asker {
+  const { people, sessions, failures } = gate;
+  const { authorization } = request.headers;
+  const asker = authorization === undefined ? bySession() : byToken(authorization);
+  if (!mayDo(asker.role, needed)) throw new Refusal(403, `this takes the role "${needed}"; yours is "${asker.role}"`);
+  return asker;
+
+  function byToken(header: string): Asker {
+    const source = `token ${sourceOf(from)}`;
+    refuseIfTooMany(failures.waitMs(source));
+    const [, token] = /^Bearer (\S{1,200})$/i.exec(header) ?? [];
+    const person = token === undefined ? undefined : people.byToken(token, from);
+    if (!person) {
+      failures.failed(source);
+      throw new Refusal(401, 'this token is not known, has run out, or may not be used from this address');
+    }
+    return { name: person.name, role: person.role, session: undefined };
+  }
+
+  function bySession(): Asker {
+    const key = sessionKey(request);
+    const session = key === undefined ? undefined : sessions.find(key);
+    const person = session && people.find(session.name);
+    if (!session || person?.kind !== 'user') throw new Refusal(401, 'log in first');
+    if (request.method !== 'GET') {
+      refuseForeign(request);
+      if (request.headers[CSRF_HEADER] !== session.csrf)
+        throw new Refusal(403, `a change needs the header ${CSRF_HEADER}, as GET /api/me tells it`);
+    }
+    return { name: person.name, role: person.role, session };
+  }
+}
+
+export function refuseIfTooMany(waitMs: number): void {
+  if (waitMs > 0) throw new Refusal(429, 'too many failures; wait', { retryAfterS: Math.ceil(waitMs / 1000) });
+}
+
+/** What a page of another site sends has its origin; programs send none. */
+export function refuseForeign(request: IncomingMessage): void {
+  const { origin, host } = request.headers;
+  if (origin !== undefined && origin.replace(/^https?:\/\//, '') !== host)
+    throw new Refusal(403, `the origin ${JSON.stringify(origin.slice(0, 100))} is another site's`);
+}
+
+export function sessionKey(request: IncomingMessage): string | undefined {
+  return new RegExp(`(?:^|; )${COOKIE}=([\\w-]{43})(?:;|$)`).exec(request.headers.cookie ?? '')?.[1];
+}

@@ -1,0 +1,182 @@
+/**
+ * HTTP by a table of rows, each a method, a path with `:names` in it, and what answers. Bounded in number, size and time:
+ * nobody who talks to it can hold up the keeper. Node's own server, since the keeper's process may not make code from
+ * strings, which every router and validator that compiles does.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Log } from '../kit/log.ts';
+import { Refusal } from './refusal.ts';
+
+export type Asked = {
+  readonly message: IncomingMessage;
+  /** the address that asks */
+  readonly from: string;
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: Readonly<Record<string, string>>;
+  /** what was sent as JSON; undefined when nothing was */
+  readonly body: unknown;
+};
+
+export type Answer = {
+  readonly status?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** JSON, unless it is a buffer; with a function the answer is the function's from here on */
+  readonly body: Buffer | object | ((response: ServerResponse) => void);
+};
+
+export type Row = {
+  readonly method: string;
+  readonly path: string;
+  /** Before the body is read: throws a Refusal unless it may be asked. */
+  readonly admit?: (message: IncomingMessage, from: string) => void;
+  readonly answer: (asked: Asked) => Answer | Promise<Answer>;
+};
+
+export type HttpOptions = {
+  readonly host: string;
+  readonly port: number;
+  readonly rows: readonly Row[];
+  /** of every answer */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly log: Log;
+};
+
+const RETRY_MS = 5_000;
+const MAX_CONNECTIONS = 200;
+const MAX_BODY_BYTES = 64 * 1024;
+
+export class Http {
+  readonly #options: HttpOptions;
+  readonly #server: Server;
+  readonly #rows: readonly (readonly [row: Row, pattern: RegExp])[];
+  #timer: NodeJS.Timeout | undefined;
+
+  /** Listens, and tries again every 5 s when it cannot. */
+  constructor(options: HttpOptions) {
+    this.#options = options;
+    this.#rows = options.rows.map((row) => [row, patternOf(row.path)] as const);
+    this.#server = createServer(
+      { requestTimeout: 10_000, headersTimeout: 5_000, keepAliveTimeout: 30_000, maxHeaderSize: 16_384 },
+      (message, response) => void this.#respond(message, response),
+    );
+    this.#server.maxConnections = MAX_CONNECTIONS;
+    this.#server.maxRequestsPerSocket = 10_000;
+    // A reader that does not take what it asked for.
+    this.#server.setTimeout(60_000, (socket) => void socket.destroy());
+    const { host, port, log } = options;
+    this.#server.on('listening', () => log.write('info', 'panel.listening', { host, port }));
+    this.#server.on('error', (error) => {
+      log.write('error', 'panel.not-listening', { host, port, error: error.message });
+      this.#timer = setTimeout(() => this.#listen(), RETRY_MS);
+    });
+    this.#listen();
+  }
+
+  get port(): number | undefined {
+    const address = this.#server.address();
+    return address !== null && typeof address === 'object' ? address.port : undefined;
+  }
+
+  close(): Promise<void> {
+    clearTimeout(this.#timer);
+    return new Promise((resolve) => {
+      this.#server.close(() => resolve());
+      this.#server.closeAllConnections();
+    });
+  }
+
+  #listen(): void {
+    const { host, port } = this.#options;
+    this.#server.listen({ host, port });
+  }
+
+  async #respond(message: IncomingMessage, response: ServerResponse): Promise<void> {
+    response.on('error', () => {});
+    try {
+      const { status = 200, headers = {}, body } = await this.#answer(message);
+      const all = { 'cache-control': 'no-store', ...this.#options.headers, ...headers };
+      if (typeof body === 'function') {
+        response.writeHead(status, all);
+        body(response);
+        return;
+      }
+      const bytes = Buffer.isBuffer(body) ? body : Buffer.from(JSON.stringify(body));
+      const type = Buffer.isBuffer(body) ? {} : { 'content-type': 'application/json; charset=utf-8' };
+      response.writeHead(status, { ...type, 'content-length': String(bytes.length), ...all }).end(bytes);
+    } catch (error) {
+      this.#refuse(response, error);
+    }
+  }
+
+  async #answer(message: IncomingMessage): Promise<Answer> {
+    const url = URL.parse(message.url ?? '', 'http://gateway');
+    if (!url) throw new Refusal(400, 'this is no path');
+    const from = message.socket.remoteAddress?.replace(/^::ffff:/, '') ?? '';
+    let isOther = false;
+    for (const [row, pattern] of this.#rows) {
+      const match = pattern.exec(url.pathname);
+      if (!match) continue;
+      if (row.method !== message.method) {
+        isOther = true;
+        continue;
+      }
+      row.admit?.(message, from);
+      const body = row.method === 'GET' ? undefined : await bodyOf(message);
+      const asked = { message, from, params: paramsOf(match), query: Object.fromEntries(url.searchParams), body };
+      return row.answer(asked);
+    }
+    throw isOther
+      ? new Refusal(405, `${message.method} is not for this path`)
+      : new Refusal(404, 'there is nothing here');
+  }
+
+  #refuse(response: ServerResponse, error: unknown): void {
+    if (response.headersSent) return void response.destroy();
+    const refusal = error instanceof Refusal ? error : undefined;
+    // The keeper's own refusals are sentences for people; what they quote is for whoever asked.
+    if (!refusal) this.#options.log.write('info', 'panel.refused', { error: (error as Error).name });
+    const { status, field, retryAfterS } = refusal ?? { status: 409, field: undefined, retryAfterS: undefined };
+    const bytes = Buffer.from(JSON.stringify({ error: (error as Error).message, field }));
+    response
+      .writeHead(status, {
+        ...this.#options.headers,
+        ...{ 'content-type': 'application/json; charset=utf-8', 'content-length': String(bytes.length) },
+        'cache-control': 'no-store',
+        // What was not read of the question is not taken for the next one.
+        ...(status >= 400 && status !== 404 ? { connection: 'close' } : {}),
+        ...(retryAfterS !== undefined && { 'retry-after': String(retryAfterS) }),
+      })
+      .end(bytes);
+  }
+}
+
+function patternOf(path: string): RegExp {
+  return new RegExp(`^${path.replaceAll('.', '\\.').replace(/:(\w+)/g, '(?<$1>[^/]+)')}$`);
+}
+
+function paramsOf({ groups = {} }: RegExpExecArray): Readonly<Record<string, string>> {
+  try {
+    return Object.fromEntries(Object.entries(groups).map(([name, value]) => [name, decodeURIComponent(value)]));
+  } catch {
+    throw new Refusal(400, 'the path has a "%" that is followed by no octet');
+  }
+}
+
+async function bodyOf(message: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let sizeBytes = 0;
+  for await (const chunk of message as AsyncIterable<Buffer>) {
+    sizeBytes += chunk.length;
+    if (sizeBytes > MAX_BODY_BYTES) throw new Refusal(413, `more than ${MAX_BODY_BYTES} octets`);
+    chunks.push(chunk);
+  }
+  if (sizeBytes === 0) return undefined;
+  // A form of another site's page cannot send this type without being asked for it first.
+  if (!/^application\/json(?:;|$)/i.test(message.headers['content-type'] ?? ''))
+    throw new Refusal(415, 'what is sent is application/json');
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString());
+  } catch {
+    throw new Refusal(400, 'what is sent is no JSON');
+  }
+}

@@ -1,0 +1,190 @@
+/**
+ * The HTTP side of the keeper: the API, the page, what a class means. Here is who may ask what; mail does not depend on
+ * any of it.
+ */
+import type { IncomingMessage } from 'node:http';
+import { sourceOf } from '../kit/address.ts';
+import type { Clock } from '../kit/clock.ts';
+import type { Log } from '../kit/log.ts';
+import type { Attempt } from '../record/events.ts';
+import { askerOf, COOKIE, type Gate, refuseForeign, refuseIfTooMany, sessionKey } from './access.ts';
+import { type Asset, loadAssets } from './assets.ts';
+import type { Audit } from './audit.ts';
+import { classPage, classesPage } from './class-page.ts';
+import { type Answer, type Asked, Http, type Row } from './http.ts';
+import { openApi } from './openapi.ts';
+import { MAX_PASSWORD, type People } from './people.ts';
+import { Refusal } from './refusal.ts';
+import { type Rooms, type Route, routes } from './routes.ts';
+import { type Schemas, valuesOf } from './schema.ts';
+import { Failures, Sessions } from './sessions.ts';
+import { Stream } from './stream.ts';
+
+export type PanelOptions = {
+  readonly host: string;
+  readonly port: number;
+  readonly version: string;
+  readonly rooms: Rooms;
+  readonly people: People;
+  readonly audit: Audit;
+  readonly clock: Clock;
+  readonly log: Log;
+};
+
+export type Panel = {
+  /** the port that is listened on, while it is: for tests that ask for port 0 */
+  readonly port: () => number | undefined;
+  /** what has just been recorded, as it is kept */
+  readonly seen: (attempts: readonly Attempt[]) => void;
+  readonly close: () => Promise<void>;
+};
+
+const HTML = { 'content-type': 'text/html; charset=utf-8' };
+
+export async function startPanel(options: PanelOptions): Promise<Panel> {
+  const { host, port, log, clock, rooms, people, audit, version } = options;
+  const assets = await loadAssets();
+  const stream = new Stream(() => rooms.ask({ of: 'status' }), log);
+  const gate = { people, sessions: new Sessions(clock), failures: new Failures(clock) };
+  const reader = (message: IncomingMessage, from: string): void => void askerOf(message, from, 'read', gate);
+  const http = new Http({
+    ...{ host, port, log },
+    rows: [
+      { method: 'GET', path: '/', answer: () => ({ headers: HTML, body: assets.page }) },
+      ...[...assets.files].map(
+        ([path, asset]): Row => ({ method: 'GET', path, answer: (asked) => assetFor(asked, asset) }),
+      ),
+      ...classRows(),
+      ...logInRows(gate, audit),
+      ...routes.map((route) => rowOf(route, gate, options)),
+      { method: 'GET', path: '/api/openapi.json', admit: reader, answer: () => ({ body: openApi(version) }) },
+      { method: 'GET', path: '/api/events', admit: reader, answer: () => stream.answer() },
+    ],
+    headers: {
+      'content-security-policy': assets.policy,
+      'x-content-type-options': 'nosniff',
+      'x-frame-options': 'DENY',
+      'referrer-policy': 'no-referrer',
+      'cross-origin-opener-policy': 'same-origin',
+      'cross-origin-resource-policy': 'same-origin',
+    },
+  });
+  return {
+    port: () => http.port,
+    seen: (attempts) => stream.seen(attempts),
+    close() {
+      stream.close();
+      return http.close();
+    },
+  };
+}
+
+/** One route of the API: who asks, is it written down, then the answer. */
+function rowOf(route: Route, gate: Gate, { audit, rooms }: PanelOptions): Row {
+  const { method, path, role, params = {}, query = {}, body } = route;
+  return {
+    method,
+    path,
+    admit: (message, from) => void askerOf(message, from, role, gate),
+    async answer(asked) {
+      const asker = askerOf(asked.message, asked.from, role, gate);
+      const given = {
+        params: valuesOf(asked.params, params) as Readonly<Record<string, string>>,
+        query: valuesOf(asked.query, query),
+        body: valuesOf(asked.body, body?.properties ?? {}, body?.required),
+        asker,
+      };
+      if (route.audit) {
+        try {
+          audit.write({ who: asker.name, from: asked.from, what: `${method} ${path}`, about: route.audit(given) });
+        } catch (error) {
+          const why = (error as Error).message;
+          throw new Refusal(503, `it cannot be written down who looks (${why}), so nothing is shown`);
+        }
+      }
+      return { body: (await route.run(rooms, given)) as object };
+    },
+  };
+}
+
+const logInBody: Schemas = {
+  name: { type: 'string', maxLength: 64, description: 'of the user' },
+  password: { type: 'string', maxLength: MAX_PASSWORD, description: 'of the user' },
+};
+
+function logInRows(gate: Gate, audit: Audit): readonly Row[] {
+  const { people, sessions, failures } = gate;
+  return [
+    {
+      method: 'POST',
+      path: '/api/login',
+      admit: refuseForeign,
+      async answer({ message, from, body }) {
+        const { name, password } = valuesOf(body, logInBody, ['name', 'password']) as Record<string, string>;
+        const keys = [`from ${sourceOf(from)}`, `name ${name}`];
+        for (const key of keys) refuseIfTooMany(failures.waitMs(key));
+        const person = await people.byPassword(name ?? '', password ?? '');
+        if (person === 'busy') throw new Refusal(429, 'others log in just now; try again', { retryAfterS: 1 });
+        if (!person) {
+          for (const key of keys) failures.failed(key);
+          throw new Refusal(401, 'name and password do not belong together');
+        }
+        audit.write({ who: person.name, from, what: 'POST /api/login', about: '' });
+        const { key, session } = sessions.begin(person.name);
+        return { headers: cookie(message, key), body: { name: person.name, role: person.role, csrf: session.csrf } };
+      },
+    },
+    {
+      method: 'GET',
+      path: '/api/me',
+      // Nobody is an answer, too: the page asks before anybody has logged in.
+      answer({ message, from }) {
+        if (message.headers.authorization === undefined && !isLoggedIn(message, gate)) return { body: {} };
+        const { name, role, session } = askerOf(message, from, 'read', gate);
+        return { body: { name, role, csrf: session?.csrf } };
+      },
+    },
+    {
+      method: 'POST',
+      path: '/api/logout',
+      answer({ message, from }) {
+        askerOf(message, from, 'read', gate);
+        sessions.end(sessionKey(message) ?? '');
+        return { headers: cookie(message, undefined), body: {} };
+      },
+    },
+  ];
+}
+
+function isLoggedIn(message: IncomingMessage, { people, sessions }: Gate): boolean {
+  const session = sessions.find(sessionKey(message) ?? '');
+  return session !== undefined && people.find(session.name) !== undefined;
+}
+
+/** Behind a server that adds TLS the cookie is for TLS alone. */
+function cookie({ headers }: IncomingMessage, key: string | undefined): Readonly<Record<string, string>> {
+  const secure = headers['x-forwarded-proto'] === 'https' ? '; Secure' : '';
+  const life = key === undefined ? '; Max-Age=0' : '';
+  return { 'set-cookie': `${COOKIE}=${key ?? ''}; Path=/; HttpOnly; SameSite=Strict${secure}${life}` };
+}
+
+function assetFor({ message }: Asked, { type, body, tag }: Asset): Answer {
+  const headers = { etag: tag, 'cache-control': 'no-cache' };
+  if (message.headers['if-none-match'] === tag) return { status: 304, headers, body: Buffer.alloc(0) };
+  return { headers: { ...headers, 'content-type': type }, body };
+}
+
+/** Where the URL in a refusal leads: for everybody, without anything that the journal knows. */
+function classRows(): readonly Row[] {
+  return [
+    { method: 'GET', path: '/classes/', answer: () => ({ headers: HTML, body: Buffer.from(classesPage()) }) },
+    {
+      method: 'GET',
+      path: '/classes/:class',
+      answer({ params }) {
+        const page = classPage(params['class'] ?? '');
+        return { status: page === undefined ? 404 : 200, headers: HTML, body: Buffer.from(page ?? classesPage()) };
+      },
+    },
+  ];
+}

@@ -1,0 +1,298 @@
+/** Every question that the API answers: one table for the routes, for who may ask, and for the OpenAPI document. */
+import { parseDurationMs } from '../config/value/quantity.ts';
+import { canonical, parsePrefix } from '../kit/address.ts';
+import type { Question, Role } from '../ledger/language.ts';
+import { LockError, lockSubject } from '../ledger/locks.ts';
+import { classes, isClass } from '../policy/classes.ts';
+import type { LogFilter } from '../record/query.ts';
+import { type HistoryQuestion, MAX_LOG_ROWS, TOP_BY } from '../record/query.ts';
+import type { Asker } from './access.ts';
+import type { AuditLine } from './audit.ts';
+import { Refusal } from './refusal.ts';
+import type { Schema, Schemas, Values } from './schema.ts';
+
+export type Given = {
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: Values;
+  readonly body: Values;
+  readonly asker: Asker;
+};
+
+/** What answers, besides the keeper's own questions. */
+export type Rooms = {
+  readonly ask: (question: Question) => Promise<unknown>;
+  readonly history: (question: HistoryQuestion) => Promise<unknown>;
+  /** who sends from this address, with its settings and what was counted; undefined when it is in no network */
+  readonly sender: (address: string) => Promise<object | undefined>;
+  readonly audited: (limit: number) => readonly AuditLine[];
+  readonly nowMs: () => number;
+};
+
+export type Route = {
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly path: string;
+  readonly role: Role;
+  readonly summary: string;
+  readonly params?: Schemas;
+  readonly query?: Schemas;
+  readonly body?: { readonly required: readonly string[]; readonly properties: Schemas };
+  /** written down before it is answered: a look at messages, or a change; what it is about */
+  readonly audit?: (given: Given) => string;
+  readonly run: (rooms: Rooms, given: Given) => Promise<unknown>;
+};
+
+const DAY_MS = 24 * 3_600_000;
+const MAX_STEPS = 2000;
+
+const word = (description: string, maxLength = 300): Schema => ({
+  type: 'string',
+  minLength: 1,
+  maxLength,
+  description,
+});
+const time = (description: string): Schema => ({ type: 'integer', minimum: 0, description });
+const limit = (most: number): Schema => ({
+  type: 'integer',
+  minimum: 1,
+  maximum: most,
+  default: 100,
+  description: 'at most so many',
+});
+
+const logQuery = {
+  since: time('not before, in milliseconds since 1970'),
+  until: time('before, in milliseconds since 1970'),
+  source: word('an address or a prefix'),
+  subscriber: word('a configured one, by its name'),
+  identity: word('whole'),
+  sender: word('a whole address; <> is the null sender', 1000),
+  recipient: word('a whole address', 1000),
+  class: word('main.sub, or main for all of its classes', 64),
+  id: word('of a message or a session', 64),
+  limit: limit(MAX_LOG_ROWS),
+} as const;
+
+const lockBody = {
+  subject: word('an address, a prefix, @SUBSCRIBER or tenant:NAME'),
+  identity: word('only this identity behind it'),
+  reason: word('why; never told to the sender', 200),
+  how: {
+    type: 'string',
+    maxLength: 10,
+    enum: ['reject', 'defer', 'kernel'],
+    default: 'reject',
+    description: 'how it is carried out',
+  },
+  for: word('how long, such as 30m, 2h or 7d; without it until it is unlocked', 20),
+} as const;
+
+export const routes: readonly Route[] = [
+  {
+    method: 'GET',
+    path: '/api/status',
+    role: 'read',
+    summary: 'What runs, what is open, and every way round.',
+    run: ({ ask }) => ask({ of: 'status' }),
+  },
+  {
+    method: 'GET',
+    path: '/api/history',
+    role: 'read',
+    summary: 'How many attempts went which way, in steps of time.',
+    query: {
+      since: time('from when on, in milliseconds since 1970; default a day ago'),
+      step: { type: 'integer', minimum: 1000, default: 300_000, description: 'length of a step in milliseconds' },
+      source: word('of this address alone'),
+    },
+    run: ({ history, nowMs }, { query }) => {
+      const now = nowMs();
+      const since = (query['since'] as number | undefined) ?? now - DAY_MS;
+      const stepMs = query['step'] as number;
+      if ((now - since) / stepMs > MAX_STEPS)
+        throw new Refusal(400, `more than ${MAX_STEPS} steps; take longer ones`, { field: 'step' });
+      const source = query['source'] === undefined ? {} : { source: addressIn('source', query['source'] as string) };
+      return history({ since, stepMs, ...source });
+    },
+  },
+  {
+    method: 'GET',
+    path: '/api/log',
+    role: 'read',
+    summary: 'Searches the journal; the newest first. All that is given must hold.',
+    query: logQuery,
+    audit: ({ query }) => JSON.stringify(query),
+    run: ({ ask }, { query }) => ask({ of: 'log', filter: filterOf(query) }),
+  },
+  {
+    method: 'GET',
+    path: '/api/messages/:id',
+    role: 'read',
+    summary: 'The whole story of one message, or of all of a session.',
+    params: { id: word('as it stands in the reply', 64) },
+    audit: ({ params }) => params['id'] ?? '',
+    run: async ({ ask }, { params }) => {
+      const id = params['id'] ?? '';
+      const answer = (await ask({ of: 'log', filter: { id, limit: 100 } })) as { readonly rows: readonly unknown[] };
+      if (answer.rows.length === 0)
+        throw new Refusal(404, 'the journal has nothing of it: older than journal.keep, or not of this gateway', {
+          field: 'id',
+        });
+      return answer;
+    },
+  },
+  {
+    method: 'GET',
+    path: '/api/top',
+    role: 'read',
+    summary: 'Who sends most, or is refused most.',
+    query: {
+      by: { type: 'string', maxLength: 20, enum: [...TOP_BY], default: 'source', description: 'what is summed up' },
+      since: time('from when on; default a day ago'),
+      class: word('of this class, or of all of a main class', 64),
+      limit: limit(1000),
+    },
+    audit: ({ query }) => JSON.stringify(query),
+    run: ({ ask, nowMs }, { query }) => {
+      const {
+        by,
+        since = nowMs() - DAY_MS,
+        class: of,
+        limit: most,
+      } = query as { by: 'source'; since?: number; class?: string; limit: number };
+      if (of !== undefined) knownClass(of);
+      return ask({ of: 'top', question: { by, since, limit: most, ...(of !== undefined && { class: of }) } });
+    },
+  },
+  {
+    method: 'GET',
+    path: '/api/senders/:address',
+    role: 'read',
+    summary: 'Who sends from an address: network, subscriber, settings with where they come from, what is counted.',
+    params: { address: word('an address inside', 64) },
+    run: async ({ sender }, { params }) => {
+      const address = addressIn('address', params['address'] ?? '');
+      const found = await sender(address);
+      if (!found)
+        throw new Refusal(404, `${address} is in no network: its connections to port 25 are refused`, {
+          field: 'address',
+        });
+      return found;
+    },
+  },
+  {
+    method: 'GET',
+    path: '/api/locks',
+    role: 'read',
+    summary: 'What is locked, by whom and why.',
+    run: ({ ask }) => ask({ of: 'locks' }),
+  },
+  {
+    method: 'GET',
+    path: '/api/locks/history',
+    role: 'read',
+    summary: 'What was locked and unlocked; the newest first.',
+    query: { limit: limit(10_000) },
+    run: ({ ask }, { query }) => ask({ of: 'lock-history', limit: query['limit'] as number }),
+  },
+  {
+    method: 'POST',
+    path: '/api/locks',
+    role: 'operate',
+    summary: 'Locks; locking again changes the lock.',
+    body: { required: ['subject', 'reason'], properties: lockBody },
+    audit: ({ body }) => JSON.stringify(body),
+    run: ({ ask, nowMs }, { body, asker }) => {
+      const { subject, identity, reason, how } = body as {
+        subject: string;
+        identity?: string;
+        reason: string;
+        how: 'reject';
+      };
+      const { for: length } = body as { for?: string };
+      const lengthMs = length === undefined ? undefined : parseDurationMs(length);
+      if (length !== undefined && !lengthMs)
+        throw new Refusal(400, `"${length}" is no time such as 30m, 2h or 7d`, { field: 'for' });
+      const until = lengthMs === undefined ? undefined : nowMs() + lengthMs;
+      const lock = { subject: lockedIn(subject), identity, how, reason, who: asker.name, until };
+      return ask({ of: 'lock', lock });
+    },
+  },
+  {
+    method: 'DELETE',
+    path: '/api/locks',
+    role: 'operate',
+    summary: 'Unlocks.',
+    query: { subject: lockBody.subject, identity: lockBody.identity },
+    audit: ({ query }) => JSON.stringify(query),
+    run: ({ ask }, { query, asker }) => {
+      const { subject, identity } = query as { subject?: string; identity?: string };
+      if (subject === undefined)
+        throw new Refusal(400, 'whom? an address, a prefix, @SUBSCRIBER or tenant:NAME', { field: 'subject' });
+      return ask({
+        of: 'unlock',
+        subject: lockedIn(subject),
+        who: asker.name,
+        ...(identity !== undefined && { identity }),
+      });
+    },
+  },
+  {
+    method: 'GET',
+    path: '/api/verifying',
+    role: 'read',
+    summary: 'Hosts that did not accept our certificate, and what is carried unread for them.',
+    run: ({ ask }) => ask({ of: 'verifying' }),
+  },
+  {
+    method: 'GET',
+    path: '/api/classes',
+    role: 'read',
+    summary: 'Every class of reply, and what it means.',
+    run: () => Promise.resolve(classes),
+  },
+  {
+    method: 'GET',
+    path: '/api/people',
+    role: 'admin',
+    summary: 'Who may use the panel and the API.',
+    run: ({ ask }) => ask({ of: 'people' }),
+  },
+  {
+    method: 'GET',
+    path: '/api/audit',
+    role: 'admin',
+    summary: 'Who looked at messages, and who changed what; the newest first.',
+    query: { limit: limit(1000) },
+    run: ({ audited }, { query }) => Promise.resolve(audited(query['limit'] as number)),
+  },
+];
+
+function filterOf(query: Given['query']): LogFilter {
+  const { source, class: of } = query as { source?: string; class?: string };
+  if (source !== undefined && canonical(source) === undefined && parsePrefix(source) === undefined)
+    throw new Refusal(400, `"${source}" is no address and no prefix such as 198.51.100.0/24 (without host bits)`, {
+      field: 'source',
+    });
+  if (of !== undefined) knownClass(of);
+  return query as unknown as LogFilter;
+}
+
+function knownClass(of: string): void {
+  if (!isClass(of) && !Object.keys(classes).some((name) => name.startsWith(`${of}.`)))
+    throw new Refusal(400, `there is no class "${of}"; GET /api/classes lists all`, { field: 'class' });
+}
+
+function addressIn(field: string, given: string): string {
+  const address = canonical(given);
+  if (address === undefined) throw new Refusal(400, `"${given}" is no address`, { field });
+  return address;
+}
+
+function lockedIn(subject: string): string {
+  try {
+    return lockSubject(subject);
+  } catch (error) {
+    if (error instanceof LockError) throw new Refusal(400, error.message, { field: 'subject' });
+    throw error;
+  }
+}

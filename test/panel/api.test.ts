@@ -1,0 +1,367 @@
+/** The API over HTTP: who may ask what, what is written down, and what a wrong question is told. */
+import assert from 'node:assert/strict';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { Role } from '../../src/ledger/language.ts';
+import { routes } from '../../src/panel/routes.ts';
+import type { AuditLine } from '../../src/panel/audit.ts';
+import { attempt } from '../unit/ledger/sample.ts';
+import { testClock } from '../kit/clock.ts';
+import { makePlace, stageKeeper } from '../kit/keeper.ts';
+import { bearer, PASSWORD, startPanel } from './setup.ts';
+
+const ROLES: readonly Role[] = ['read', 'operate', 'admin'];
+
+/** A question to each route that is right. */
+const RIGHT: Readonly<Record<string, readonly [path: string, body?: unknown]>> = {
+  'GET /api/messages/:id': ['/api/messages/0000000000000000'],
+  'GET /api/senders/:address': ['/api/senders/198.51.100.7'],
+  'POST /api/locks': ['/api/locks', { subject: '198.51.100.9', reason: 'x' }],
+  'DELETE /api/locks': ['/api/locks?subject=198.51.100.9'],
+};
+
+test('Shows 2: role × route, complete: who may not is refused, and nobody without a token gets anything', async (t) => {
+  const p = await startPanel(t);
+  const tokens = new Map<Role, string>();
+  for (const role of ROLES) tokens.set(role, await p.addToken(role, role));
+  for (const { method, path, role: needed } of routes) {
+    const [asked, body] = RIGHT[`${method} ${path}`] ?? [path];
+    assert.equal((await p.send(method, asked, {}, body)).status, 401, `${method} ${path} by nobody`);
+    for (const role of ROLES) {
+      const { status } = await p.send(method, asked, bearer(tokens.get(role) ?? ''), body);
+      const may = ROLES.indexOf(role) >= ROLES.indexOf(needed);
+      assert.equal(status !== 403 && status !== 401, may, `${method} ${path} by ${role}: ${status}`);
+    }
+  }
+  for (const path of ['/api/openapi.json', '/api/events']) assert.equal((await p.send('GET', path)).status, 401, path);
+});
+
+test('Shows 2: a change from a page of another site is refused, whichever route: without the word, or with its origin', async (t) => {
+  const p = await startPanel(t);
+  await p.addUser('anna', 'admin');
+  const { cookie = '', 'x-postern-csrf': word = '' } = await p.logIn('anna');
+  const changes = [
+    ...routes.map(({ method, path }) => [method, path] as const),
+    ['POST', '/api/logout'] as const,
+  ].filter(([method]) => method !== 'GET');
+  assert.ok(changes.length >= 3);
+  for (const [method, path] of changes) {
+    const [asked, body] = RIGHT[`${method} ${path}`] ?? [path];
+    const foreign = { cookie, 'x-postern-csrf': word, origin: 'https://evil.example' };
+    for (const headers of [{ cookie }, { cookie, 'x-postern-csrf': 'guessed' }, foreign])
+      assert.equal(
+        (await p.send(method, asked, headers, body)).status,
+        403,
+        `${method} ${path} ${JSON.stringify(headers)}`,
+      );
+  }
+  const foreign = { origin: 'https://evil.example' };
+  assert.equal((await p.send('POST', '/api/login', foreign, { name: 'anna', password: PASSWORD })).status, 403);
+  const form = await p.send(
+    'POST',
+    '/api/login',
+    { 'content-type': 'text/plain' },
+    `{"name":"anna","password":"${PASSWORD}"}`,
+  );
+  assert.equal(form.status, 415);
+  const own = { cookie, 'x-postern-csrf': word, origin: p.url };
+  assert.equal((await p.send('POST', '/api/locks', own, { subject: '198.51.100.9', reason: 'x' })).status, 200);
+});
+
+test('the cookie is out of reach of scripts and of other sites, and worth nothing after the log-out', async (t) => {
+  const p = await startPanel(t);
+  await p.addUser('anna', 'read');
+  assert.deepEqual((await p.send('GET', '/api/me')).json(), {});
+  const { headers } = await p.send('POST', '/api/login', {}, { name: 'anna', password: PASSWORD });
+  assert.match(headers.get('set-cookie') ?? '', /^postern=[\w-]{43}; Path=\/; HttpOnly; SameSite=Strict$/);
+  const behindTls = await p.send(
+    'POST',
+    '/api/login',
+    { 'x-forwarded-proto': 'https' },
+    { name: 'anna', password: PASSWORD },
+  );
+  assert.match(behindTls.headers.get('set-cookie') ?? '', /; Secure$/);
+  const session = await p.logIn('anna');
+  assert.equal((await p.send('GET', '/api/me', session)).json()['name'], 'anna');
+  assert.equal((await p.send('GET', '/api/status', session)).status, 200);
+  assert.equal((await p.send('POST', '/api/logout', session)).status, 200);
+  assert.equal((await p.send('GET', '/api/status', session)).status, 401);
+  assert.deepEqual((await p.send('GET', '/api/me', session)).json(), {});
+});
+
+test('whoever is removed is out at once, with the session and with the token', async (t) => {
+  const p = await startPanel(t);
+  await p.addUser('anna', 'admin');
+  const session = await p.logIn('anna');
+  const token = await p.addToken('graf', 'read');
+  assert.equal((await p.send('GET', '/api/status', bearer(token))).status, 200);
+  for (const name of ['anna', 'graf']) await p.ask({ of: 'person-remove', name, who: 'test' });
+  assert.equal((await p.send('GET', '/api/status', session)).status, 401);
+  assert.equal((await p.send('GET', '/api/status', bearer(token))).status, 401);
+  await assert.rejects(p.ask({ of: 'person-remove', name: 'anna', who: 'test' }), /there is no user or token "anna"/);
+});
+
+test('a token holds for its time, and from its prefixes alone', async (t) => {
+  const clock = testClock();
+  const p = await startPanel(t, clock);
+  const here = await p.addToken('here', 'read', ['127.0.0.0/8'], clock.nowMs() + 60_000);
+  const elsewhere = await p.addToken('elsewhere', 'read', ['192.0.2.0/24']);
+  assert.equal((await p.send('GET', '/api/locks', bearer(here))).status, 200);
+  assert.equal((await p.send('GET', '/api/locks', bearer(elsewhere))).status, 401);
+  clock.forward(60_000);
+  assert.equal((await p.send('GET', '/api/locks', bearer(here))).status, 401);
+  await assert.rejects(
+    p.ask({ of: 'token-add', name: 'x', role: 'read', until: undefined, from: ['here'], who: 'test' }),
+    /"here" is no prefix/,
+  );
+});
+
+test('passwords and tokens are not in the file, nor in the log', async (t) => {
+  const p = await startPanel(t);
+  await p.addUser('anna', 'admin');
+  const token = await p.addToken('graf', 'read');
+  await p.logIn('anna');
+  const kept =
+    readFileSync(join(p.place.stateDir, 'people.json'), 'utf8') +
+    readFileSync(join(p.place.stateDir, 'audit.jsonl'), 'utf8');
+  for (const secret of [PASSWORD, token]) {
+    assert.ok(!kept.includes(secret));
+    assert.ok(!JSON.stringify(p.log.entries).includes(secret));
+  }
+  await assert.rejects(
+    p.ask({ of: 'user-add', name: 'bob', role: 'read', password: 'short', who: 'test' }),
+    /12 to 1000 characters/,
+  );
+  await assert.rejects(
+    p.ask({ of: 'user-add', name: 'anna', role: 'read', password: PASSWORD, who: 'test' }),
+    /"anna" already/,
+  );
+  await assert.rejects(
+    p.ask({ of: 'user-add', name: '../x', role: 'read', password: PASSWORD, who: 'test' }),
+    /is no name/,
+  );
+});
+
+test('guessing ends after ten wrong passwords of an address, or for a name, for a quarter of an hour', async (t) => {
+  const clock = testClock();
+  const p = await startPanel(t, clock);
+  await p.addUser('anna', 'read');
+  const guess = (name: string, password: string) => p.send('POST', '/api/login', {}, { name, password });
+  for (let i = 0; i < 10; i++) assert.equal((await guess(i % 2 === 0 ? 'anna' : 'bob', `wrong ${i}`)).status, 401);
+  const refused = await guess('anna', PASSWORD);
+  assert.equal(refused.status, 429);
+  assert.ok(Number(refused.headers.get('retry-after')) > 800);
+  clock.forward(15 * 60_000);
+  assert.equal((await guess('anna', PASSWORD)).status, 200);
+  for (let i = 0; i < 10; i++) assert.equal((await p.send('GET', '/api/locks', bearer(`pst_${i}`))).status, 401);
+  assert.equal((await p.send('GET', '/api/locks', bearer('pst_x'))).status, 429);
+});
+
+test('a look at messages and every change are written down, with who and from where; the commands too', async (t) => {
+  const p = await startPanel(t);
+  await p.addUser('anna', 'admin');
+  const session = await p.logIn('anna');
+  const worker = p.worker(1);
+  await worker.ready;
+  worker.record(attempt({ id: '01HZX3V9Q00000A1', session: 'S1' }));
+  await worker.close();
+  assert.equal((await p.send('GET', '/api/messages/01HZX3V9Q00000A1', session)).status, 200);
+  await p.send('GET', '/api/log?source=198.51.100.7', session);
+  await p.send('POST', '/api/locks', session, { subject: '198.51.100.9', reason: 'spam run' });
+  await p.ask({ of: 'log', filter: { limit: 5 }, who: 'root' });
+  const audit = (await p.send('GET', '/api/audit', session)).json() as unknown as readonly AuditLine[];
+  const lines = audit.map(({ who, from, what, about }) => [who, from, what, about]);
+  assert.deepEqual(lines, [
+    ['root', 'cli', 'log', '{"limit":5}'],
+    ['anna', '127.0.0.1', 'POST /api/locks', '{"subject":"198.51.100.9","reason":"spam run","how":"reject"}'],
+    ['anna', '127.0.0.1', 'GET /api/log', '{"source":"198.51.100.7","limit":100}'],
+    ['anna', '127.0.0.1', 'GET /api/messages/:id', '01HZX3V9Q00000A1'],
+    ['anna', '127.0.0.1', 'POST /api/login', ''],
+    ['test', 'cli', 'user added', 'anna, admin'],
+  ]);
+});
+
+test('a look that cannot be written down is not given', async (t) => {
+  const p = await startPanel(t);
+  const token = bearer(await p.addToken('graf', 'admin'));
+  const file = join(p.place.stateDir, 'audit.jsonl');
+  renameSync(file, `${file}.away`);
+  mkdirSync(file);
+  const refused = await p.send('GET', '/api/log', token);
+  assert.equal(refused.status, 503);
+  assert.match(refused.text, /so nothing is shown/);
+  await assert.rejects(p.ask({ of: 'log', filter: { limit: 5 }, who: 'root' }));
+  assert.equal((await p.send('GET', '/api/status', token)).status, 200, 'what is no look goes on');
+  rmSync(file, { recursive: true });
+  chmodSync(`${file}.away`, 0o600);
+  assert.equal((await p.send('GET', '/api/log', token)).status, 200);
+});
+
+test('a wrong question is told which field is wrong, and what is expected there', async (t) => {
+  const p = await startPanel(t);
+  const token = bearer(await p.addToken('graf', 'admin'));
+  for (const [method, path, body, field, says] of [
+    ['GET', '/api/log?limit=0', undefined, 'limit', /a whole number from 1 to 10000/],
+    ['GET', '/api/log?since=yesterday', undefined, 'since', /a whole number/],
+    ['GET', '/api/log?nonsense=1', undefined, 'nonsense', /is not known here; there are since, until/],
+    ['GET', '/api/log?source=198.51.100.7/8', undefined, 'source', /is no address and no prefix/],
+    ['GET', '/api/log?class=nonsense', undefined, 'class', /there is no class "nonsense"/],
+    ['GET', '/api/history?step=1000', undefined, 'step', /more than 2000 steps/],
+    ['GET', '/api/top?by=colour', undefined, 'by', /one of identity, subscriber/],
+    ['GET', '/api/senders/nobody', undefined, 'address', /"nobody" is no address/],
+    ['GET', '/api/senders/192.0.2.1', undefined, 'address', /is in no network/],
+    ['GET', '/api/messages/0000000000000000', undefined, 'id', /the journal has nothing of it/],
+    ['POST', '/api/locks', { subject: '198.51.100.9' }, 'reason', /"reason" is missing/],
+    ['POST', '/api/locks', { subject: '0.0.0.0/0', reason: 'x' }, 'subject', /is too wide/],
+    ['POST', '/api/locks', { subject: '198.51.100.9', reason: 'x', for: 'long' }, 'for', /no time such as 30m/],
+    [
+      'POST',
+      '/api/locks',
+      { subject: '198.51.100.9', reason: 'x', how: 'gently' },
+      'how',
+      /one of reject, defer, kernel/,
+    ],
+    ['POST', '/api/locks', { subject: 7, reason: 'x' }, 'subject', /is a string/],
+    ['DELETE', '/api/locks', undefined, 'subject', /whom/],
+  ] as const) {
+    const { status, json } = await p.send(method, path, token, body);
+    assert.deepEqual([Math.floor(status / 100), json()['field']], [4, field], `${method} ${path}`);
+    assert.match(json()['error'] as string, says);
+  }
+  for (const [method, path, body, status] of [
+    ['POST', '/api/locks', '{"subject":', 400],
+    ['POST', '/api/locks', '[]', 400],
+    ['POST', '/api/locks', JSON.stringify({ reason: 'x'.repeat(70_000) }), 413],
+    ['GET', '/api/nothing', undefined, 404],
+    ['GET', '/api/messages/%zz', undefined, 400],
+    ['PUT', '/api/locks', '{}', 405],
+  ] as const)
+    assert.equal((await p.send(method, path, token, body)).status, status, `${method} ${path} ${body?.slice(0, 20)}`);
+});
+
+test('locked and unlocked over the API, as by the command; the sender tells of it', async (t) => {
+  const p = await startPanel(t);
+  const token = bearer(await p.addToken('ops', 'operate'));
+  const { json } = await p.send('POST', '/api/locks', token, {
+    subject: '2001:db8:1::7',
+    reason: 'spam run',
+    for: '2h',
+  });
+  assert.equal((json()['lock'] as { subject: string }).subject, '2001:db8:1::/64');
+  const sender = (await p.send('GET', '/api/senders/2001:db8:1::9', token)).json();
+  assert.deepEqual([sender['network'], sender['subject']], ['customers', '2001:db8:1::/64']);
+  assert.equal((sender['locks'] as unknown[]).length, 1);
+  assert.equal((await p.send('DELETE', '/api/locks?subject=2001:db8:1::7', token)).status, 200);
+  assert.deepEqual((await p.send('GET', '/api/locks', token)).json(), []);
+  const again = await p.send('DELETE', '/api/locks?subject=2001:db8:1::7', token);
+  assert.equal(again.status, 409);
+  assert.match(again.text, /not locked/);
+});
+
+test('history: what went which way, in steps of time, of one source or of all', async (t) => {
+  const p = await startPanel(t);
+  const token = bearer(await p.addToken('graf', 'read'));
+  const worker = p.worker(1);
+  await worker.ready;
+  const now = Date.now();
+  const step = 60_000;
+  const begin = now - (now % step) - 10 * step;
+  for (const [i, verdict, source] of [
+    [0, 'accept', '198.51.100.7'],
+    [0, 'reject', '198.51.100.7'],
+    [3, 'defer', '198.51.100.8'],
+  ] as const)
+    worker.record(attempt({ id: `01HZX3V9Q00000A${i}${verdict[0]}`, at: begin + i * step + 5, verdict, source }));
+  await worker.close();
+  const ask = async (more: string): Promise<unknown[]> => {
+    const rows = (
+      await p.send('GET', `/api/history?since=${begin}&step=${step}${more}`, token)
+    ).json() as unknown as Record<string, number>[];
+    return rows.map(({ at = 0, accepted, deferred, rejected }) => [(at - begin) / step, accepted, deferred, rejected]);
+  };
+  assert.deepEqual(await ask(''), [
+    [0, 1, 0, 1],
+    [3, 0, 1, 0],
+  ]);
+  assert.deepEqual(await ask('&source=198.51.100.8'), [[3, 0, 1, 0]]);
+});
+
+test('events: how it stands every two seconds, and what was recorded meanwhile', async (t) => {
+  const p = await startPanel(t);
+  const token = bearer(await p.addToken('graf', 'read'));
+  const end = new AbortController();
+  const response = await fetch(`${p.url}/api/events`, { headers: token, signal: end.signal });
+  assert.equal(response.headers.get('content-type'), 'text/event-stream');
+  const worker = p.worker(1);
+  await worker.ready;
+  worker.record(attempt({ verdict: 'reject', class: 'spam.gtube' }));
+  let text = '';
+  let rejected = 0;
+  const decoder = new TextDecoder();
+  for await (const chunk of response.body as ReadableStream<Uint8Array>) {
+    text += decoder.decode(chunk, { stream: true });
+    const events = text.split('\n\n');
+    text = events.pop() ?? '';
+    for (const event of events) {
+      const { status, counts } = JSON.parse(event.replace(/^data: /, ''));
+      assert.equal(status.name, 'gw1.example.net');
+      rejected += counts.reject;
+    }
+    if (rejected > 0) break;
+  }
+  assert.equal(rejected, 1);
+  await worker.close();
+});
+
+test('the OpenAPI document has every route with its parameters, and no other', async (t) => {
+  const p = await startPanel(t);
+  const token = bearer(await p.addToken('graf', 'read'));
+  const { paths, openapi } = (await p.send('GET', '/api/openapi.json', token)).json() as {
+    openapi: string;
+    paths: Record<string, Record<string, { parameters: { name: string }[] }>>;
+  };
+  assert.equal(openapi, '3.1.0');
+  const told = Object.entries(paths).flatMap(([path, of]) =>
+    Object.entries(of).map(
+      ([method, { parameters }]) => `${method.toUpperCase()} ${path} ${parameters.map(({ name }) => name).join()}`,
+    ),
+  );
+  const made = routes.map(
+    ({ method, path, params = {}, query = {} }) =>
+      `${method} ${path.replace(/:(\w+)/, '{$1}')} ${[...Object.keys(params), ...Object.keys(query)].join()}`,
+  );
+  assert.deepEqual(told.sort(), made.sort());
+});
+
+test('the page: nothing of another site, nothing inline; a class is explained to everybody', async (t) => {
+  const p = await startPanel(t);
+  const page = await p.send('GET', '/');
+  const policy = page.headers.get('content-security-policy') ?? '';
+  assert.match(policy, /^default-src 'none'; script-src 'self' 'sha256-[\w+/=]{44}'; style-src 'self';/);
+  assert.ok(!policy.includes('unsafe'));
+  const files = [...page.text.matchAll(/(?:src|href)="(\/[^"]+)"/g), ...page.text.matchAll(/"(\/assets\/[^"]+)"/g)].map(
+    (match) => match[1] ?? '',
+  );
+  assert.ok(files.length > 6);
+  for (const file of files) {
+    const asset = await p.send('GET', file);
+    assert.equal(asset.status, 200, file);
+    const again = await fetch(`${p.url}${file}`, { headers: { 'if-none-match': asset.headers.get('etag') ?? '' } });
+    assert.equal(again.status, 304, file);
+    assert.ok(!/\b(?:src|href|from|import)\s*[=(]?\s*["']https?:/.test(asset.text), `${file} asks another site`);
+  }
+  const explained = await p.send('GET', '/classes/spam.gtube');
+  assert.match(explained.text, /550 5\.7\.1 .*GTUBE/s);
+  assert.equal((await p.send('GET', '/classes/no.such')).status, 404);
+});
+
+test('a file of people that is damaged lets nobody in, is kept, and is complained of; mail goes on', async (t) => {
+  const place = makePlace();
+  writeFileSync(join(place.stateDir, 'people.json'), '[{"name":"root"}]');
+  const stage = await stageKeeper(undefined, place);
+  t.after(() => stage.close());
+  assert.deepEqual(await stage.ask({ of: 'people' }), []);
+  assert.ok(stage.log.entries.some(({ event }) => event === 'people.damaged'));
+  assert.ok(readdirSync(place.stateDir).some((name) => name.startsWith('people.json.damaged-')));
+});

@@ -1,0 +1,177 @@
+/** The panel in a real browser, before a real gateway with real mail: what an operator does with it. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { type Doorway, openDoorway } from '../../src/lab/doorway.ts';
+import { PANEL } from '../../src/lab/gateway.ts';
+import { type Lab, startLab } from '../../src/lab/lab.ts';
+import { PLACES } from '../../src/lab/network.ts';
+import { GTUBE, PLACED } from '../../src/lab/script.ts';
+import { type Saw, withSwaks } from '../../src/lab/send.ts';
+import { needsRoot } from '../kit/tier.ts';
+
+const HOST = PLACED.customer.v4;
+const BROWSER = '/usr/bin/chromium';
+const isUpdating = process.env['POSTERN_UPDATE_GOLDEN'] !== undefined;
+
+describe('the panel in a browser', { skip: needsRoot, timeout: 110_000 }, () => {
+  let lab: Lab;
+  let doorway: Doorway;
+  let browser: Browser;
+  let page: Page;
+  let password: string;
+  /** what the browser complained of, and whom it asked besides us */
+  const complaints: string[] = [];
+
+  before(async () => {
+    lab = await startLab({ keep: undefined, onProgress: () => {}, signal: AbortSignal.timeout(90_000) });
+    closers.push(lab.close);
+    doorway = await openDoorway(lab.network.gateway, PANEL, 0);
+    closers.push(doorway.close);
+    password = await lab.gateway.addUser();
+    browser = await chromium.launch({ executablePath: BROWSER, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+    closers.push(() => browser.close());
+    page = await browser.newPage({ viewport: { width: 1100, height: 800 } });
+    page.on('console', (message) => {
+      if (message.type() === 'error') complaints.push(message.text());
+    });
+    page.on('pageerror', (error) => complaints.push(String(error)));
+    page.on('dialog', (dialog) => {
+      complaints.push(`dialog: ${dialog.message()}`);
+      void dialog.dismiss();
+    });
+    page.on('request', (request) => {
+      if (!request.url().startsWith(address()) && !request.url().startsWith('data:'))
+        complaints.push(`asked ${request.url()}`);
+    });
+  });
+  const closers: (() => Promise<unknown>)[] = [];
+  after(async () => {
+    for (const close of closers.reverse()) await close();
+  });
+
+  /** The pictures of docs/panel.md, made anew with --update-golden. */
+  const picture = async (name: string): Promise<void> => {
+    if (!isUpdating) return;
+    await page.waitForTimeout(2_500);
+    await page.screenshot({ path: join(import.meta.dirname, `../../docs/panel/${name}.png`) });
+  };
+  const address = (): string => `http://127.0.0.1:${doorway.port}/`;
+  const send = (
+    change: { readonly from?: string; readonly subject?: string; readonly body?: string; readonly helo?: string } = {},
+  ): Promise<Saw> => {
+    const {
+      from = 'alice@customer.example',
+      subject = 'x',
+      body = 'One line.',
+      helo = 'host.customer.example',
+    } = change;
+    const head = `From: <${from}>\r\nDate: ${new Date().toUTCString().replace('GMT', '+0000')}\r\nSubject: ${subject}\r\n`;
+    return withSwaks(lab.network.inside, {
+      ...{ source: HOST, server: PLACES.direct.v4, port: 25, helo, from, to: ['bob@example.org'] },
+      message: Buffer.from(`${head}\r\n${body}\r\n`),
+    });
+  };
+
+  test('who is not logged in sees a form and nothing else; a wrong password is told', async () => {
+    await page.goto(`${address()}#/log`);
+    await page.fill('input[name=name]', 'lab');
+    await page.fill('input[name=password]', 'not the password');
+    await page.click('button');
+    await page.waitForSelector('text=do not belong together');
+    assert.equal(await page.locator('nav').count(), 0);
+    // The browser itself says that there was a 401.
+    assert.equal(complaints.splice(0).length, 1);
+  });
+
+  test('Shows 1: log-in; the refused message is found by the id in the reply, and its page says why', async () => {
+    await page.fill('input[name=password]', password);
+    await page.click('button');
+    await page.waitForSelector('nav');
+    const { reply } = await send({ body: GTUBE });
+    assert.match(reply, /^550 /);
+    await page.goto(`${address()}#/log`);
+    // As it stands in the bounce.
+    await page.fill('input[name=q]', reply);
+    await page.click('table.log tbody tr td a');
+    await page.waitForSelector('.story');
+    const story = await page.innerText('.story');
+    for (const part of [HOST, 'alice@customer.example', 'bob@example.org', 'GTUBE', 'spam.gtube', '550 5.7.1'])
+      assert.ok(story.includes(part), `${part} in ${story}`);
+    await picture('message');
+  });
+
+  test('Shows 1: a host is locked and unlocked, and the next mail sees it', async () => {
+    assert.match((await send()).reply, /^250 /);
+    await page.goto(`${address()}#/senders/${HOST}`);
+    await page.waitForSelector('form.lock');
+    await picture('sender');
+    await page.fill('form.lock input[name=reason]', 'tried in the browser');
+    await page.click('form.lock button');
+    await page.waitForSelector('text=tried in the browser');
+    assert.match((await send()).reply, /^550 .*locked\.subscriber/);
+    await page.goto(`${address()}#/locks`);
+    await page.click('table button:has-text("Unlock")');
+    await page.waitForSelector('text=Nobody is locked.');
+    assert.match((await send()).reply, /^250 /);
+  });
+
+  test('Now says that it intercepts, live, and draws the day', async () => {
+    await page.goto(`${address()}#/now`);
+    await page.waitForSelector('.standing.good');
+    await page.waitForSelector('.chart canvas');
+    await page.waitForSelector(`table a:has-text("${HOST}")`);
+    await picture('now');
+  });
+
+  test('what strangers type is text: no dialog, no request to anybody else, no node of theirs', async () => {
+    const marks = [
+      '<img src=//evil.example/x onerror=alert(1)>',
+      '"><script>alert(2)</script>',
+      "'-alert(3)-'",
+      '${alert(4)}',
+    ];
+    for (const mark of marks) {
+      await send({ subject: mark, from: `${JSON.stringify(mark)}@customer.example` });
+      await send({ helo: mark.replace(/[ ]/g, '/') });
+    }
+    await page.goto(`${address()}#/log`);
+    await page.waitForSelector('table.log');
+    for (const path of ['#/log', '#/now', `#/senders/${HOST}`, '#/people']) {
+      await page.goto(`${address()}${path}`);
+      await page.waitForSelector('table tbody tr');
+      assert.equal(await page.locator('img, script:not([type=importmap]):not([src]), iframe').count(), 0, path);
+    }
+    const refused = await page.evaluate('fetch("https://evil.example/").then(() => "went out", () => "refused")');
+    assert.equal(refused, 'refused');
+    assert.deepEqual(
+      complaints.splice(0).filter((each) => !/evil\.example/.test(each) || /dialog|asked/.test(each)),
+      [],
+    );
+  });
+
+  test('on a telephone nothing is wider than the screen, in the dark as well', async () => {
+    const phone = await browser.newPage({
+      viewport: { width: 390, height: 800 },
+      colorScheme: 'dark',
+      storageState: await page.context().storageState(),
+    });
+    for (const path of ['#/now', '#/log', '#/locks', `#/senders/${HOST}`]) {
+      await phone.goto(`${address()}${path}`);
+      await phone.waitForSelector('h1');
+      await phone.waitForSelector('table');
+      const wide = await phone.evaluate<number>('document.documentElement.scrollWidth - innerWidth');
+      assert.ok(wide <= 0, `${path} is ${wide} pixels too wide`);
+    }
+    await phone.close();
+  });
+
+  test('logged out, the page is the form again, and what was open shows nothing', async () => {
+    await page.click('header button');
+    await page.waitForSelector('input[name=password]');
+    await page.goto(`${address()}#/people`);
+    await page.waitForSelector('input[name=password]');
+    assert.equal(await page.locator('table').count(), 0);
+  });
+});
