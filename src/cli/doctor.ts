@@ -7,6 +7,7 @@ import { canonical } from '../kit/address.ts';
 import { safeJson } from '../kit/log.ts';
 import { type Command, DEFAULT_CONFIG, UsageError } from './command.ts';
 import type { Finding } from './doctor/finding.ts';
+import { checkForeignRules } from './doctor/foreign.ts';
 import { checkConntrack, checkReversePath, checkRules } from './doctor/kernel.ts';
 import {
   checkFamilies,
@@ -18,6 +19,7 @@ import {
 } from './doctor/links.ts';
 import { checkClock, checkDescriptors, checkDisk } from './doctor/machine.ts';
 import { checkDnssec, checkNames } from './doctor/names.ts';
+import { withLoops } from './doctor/loops.ts';
 import { checkPaths } from './doctor/path.ts';
 import { checkRunning } from './doctor/running.ts';
 import { checkSmarthost } from './doctor/smarthost.ts';
@@ -28,11 +30,14 @@ export const command: Command = {
   summary: 'find what keeps the gateway from working, and what mends it',
   help: `Usage: postern doctor [--to ADDRESS]... [--json] [--config FILE]
 
-Looks at what the gateway needs: interfaces, rules, routes and settings of the kernel, both families, the gateway itself and
-the services that its filters ask, descriptors, disk and clock, its name in the DNS, and each smarthost, dialled as a worker
-dials it; and says what mends each fault. For networks with
-egress = "preserve" it also tries the way there and back, as a worker would: a connection from an address of each of their
-prefixes to port 25 of a server outside. Needs root. Changes nothing.
+Looks at what the gateway needs, and says what mends each fault:
+
+  interfaces, their MTU, both families; our rules, routes and settings, and rules of others that are in the way; forwarding,
+  rp_filter, tracked connections; the gateway itself, the services that its filters ask and their definitions; descriptors,
+  disk, clock; our name in the DNS, and DNSSEC; each smarthost, dialled as a worker dials it.
+
+For networks with egress = "preserve" it also tries the way there and back, as a worker would: a connection from an address
+of each of their prefixes to port 25 of a server outside. Needs root. Changes nothing.
 
   --to ADDRESS    a mail server outside, IPv4 or IPv6; may be given for each family
   --json          the findings for programs
@@ -79,6 +84,7 @@ async function examine(config: Config, configPath: string, servers: readonly str
     ['mtu', async () => checkMtu(names, await readLinks())],
     ['families', () => checkFamilies(config)],
     ['rules', () => checkRules(config, configPath)],
+    ['foreign', () => checkForeignRules(config, names)],
     ['forwarding', () => checkForwarding(names)],
     ['rp_filter', () => checkReversePath(names)],
     ['conntrack', () => [checkConntrack()]],
@@ -89,7 +95,7 @@ async function examine(config: Config, configPath: string, servers: readonly str
     ['helo', () => checkNames(config)],
     ['dnssec', () => checkDnssec(config)],
     ['smarthost', () => checkSmarthost(config)],
-    ['path', () => (keepsSource(config) ? checkPaths(config, servers) : [])],
+    ['path', () => (keepsSource(config) ? withLoops(() => checkPaths(config, servers)) : [])],
   ];
   const findings: Finding[] = [];
   for (const [check, look] of checks) {

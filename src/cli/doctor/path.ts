@@ -71,21 +71,20 @@ async function checkPath(
   ownTry: (server: string) => Promise<Outcome>,
   call: Try,
 ): Promise<Finding> {
-  const own = await ownTry(server);
+  const source = lastOf(prefix);
+  const between = `between ${source} and ${server}`;
+  const [own, kept] = await Promise.all([ownTry(server), call(server, source)]);
+  if (kept === 'connected' || kept === 'refused') {
+    const but = kept === 'refused' ? ', which refuses the connection' : '';
+    return { check: 'path', state: 'ok', text: `both directions ${between}${but} cross this machine` };
+  }
   if (own !== 'connected' && own !== 'refused') {
     return {
       check: 'path',
       state: 'unknown',
-      text: `${server} does not answer this machine itself on port 25: ${wordsOf(own)}`,
+      text: `${server} answers neither ${source} nor this machine itself on port 25: ${wordsOf(own)}`,
       mend: 'postern doctor --to another mail server',
     };
-  }
-  const source = lastOf(prefix);
-  const kept = await call(server, source);
-  const between = `between ${source} and ${server}`;
-  if (kept === 'connected' || kept === 'refused') {
-    const but = kept === 'refused' ? ', which refuses the connection' : '';
-    return { check: 'path', state: 'ok', text: `both directions ${between}${but} cross this machine` };
   }
   return {
     check: 'path',
