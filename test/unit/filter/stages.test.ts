@@ -149,6 +149,14 @@ test('content = "blind": no filter that looks at messages runs, whatever is in t
   );
 });
 
+test('content = "blind": no identity is found in a header', async () => {
+  const identity = 'identity = ["header From"]';
+  const [seen] = (await play([], identity)).attempts;
+  assert.equal(seen?.identity, 'a');
+  const [unseen] = (await play([], `content = "blind"\n${identity}`)).attempts;
+  assert.deepEqual([unseen?.verdict, unseen?.identity], ['accept', undefined]);
+});
+
 test('content = "blind": the message is read twice: for its Received lines, and to be sent', async () => {
   // oxlint-disable-next-line typescript/unbound-method -- called with its own `this`, and put back
   const { read } = SpooledBody.prototype;
