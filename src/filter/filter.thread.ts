@@ -3,7 +3,7 @@ import { Pattern } from '../kit/pattern.ts';
 import { serveTasks } from '../kit/thread.ts';
 import { inspect } from './inspect.ts';
 import type { Limits } from './mime.ts';
-import type { Match } from './rules.ts';
+import type { Matching } from './rules.ts';
 
 /** Compiled once in each thread; a reload may bring others. */
 const patterns = new Map<string, Pattern>();
@@ -12,7 +12,8 @@ const MAX_PATTERNS = 1000;
 serveTasks({
   inspect: ({ bytes, limits }: { readonly bytes: Uint8Array; readonly limits: Limits }) =>
     inspect(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), limits, false),
-  match: (matches: readonly Match[]) => matches.map(({ source, text }) => patternOf(source).test(text)),
+  match: ({ texts, matches }: Matching) =>
+    matches.map(({ source, place }) => patternOf(source).test(texts[place] ?? '')),
 });
 
 function patternOf(source: string): Pattern {

@@ -36,7 +36,9 @@ export type Content = {
 };
 
 const MAX_TEXT = 256 * 1024;
+/** Of one text part, encoded, and of all of them. */
 const MAX_TEXT_BYTES = 1024 * 1024;
+const MAX_TEXTS_BYTES = 4 * 1024 * 1024;
 const MAX_URLS = 500;
 /** Of a longer name the end, where the extension is. */
 const MAX_NAME = 1000;
@@ -104,11 +106,14 @@ const VBA = Buffer.from('_VBA_PROJECT', 'utf16le');
 
 class Text {
   text = '';
+  #leftBytes = MAX_TEXTS_BYTES;
   readonly urls = new Set<string>();
 
   add(bytes: Buffer, { from, to, encoding, charset, type }: Part): void {
-    if (this.text.length >= MAX_TEXT) return;
-    const source = decoded(decodedBody(bytes, from, to, encoding, MAX_TEXT_BYTES), charset);
+    const most = Math.min(MAX_TEXT_BYTES, this.#leftBytes);
+    if (this.text.length >= MAX_TEXT || most <= 0) return;
+    this.#leftBytes -= to - from;
+    const source = decoded(decodedBody(bytes, from, to, encoding, most), charset);
     const html = type === 'text/html' ? readHtml(source, MAX_URLS) : undefined;
     const shown = html?.text ?? source;
     for (const link of html?.links ?? []) this.#url(link);

@@ -18,8 +18,11 @@ type Rule = Config['rule'][number] & { readonly conditions: readonly Condition[]
 const QUICK_COST = 60_000;
 const MAX_HEADER = 64 * 1024;
 
-/** One text to be matched against one pattern, in a thread. */
-export type Match = { readonly source: string; readonly text: string };
+/** Texts, each once, and which pattern is to be matched against which of them, in a thread. */
+export type Matching = {
+  readonly texts: Readonly<Partial<Record<RulePlace, string>>>;
+  readonly matches: readonly { readonly source: string; readonly place: RulePlace }[];
+};
 
 export const rules = ((config, deps): Filter<'body'> | undefined => {
   if (config.rule.length === 0) return undefined;
@@ -40,14 +43,16 @@ export const rules = ((config, deps): Filter<'body'> | undefined => {
         .filter(({ conditions }) => conditions.every(({ place, pattern }) => pattern.test(texts.of(place))))
         .map((rule) => finding(rule));
     }
-    const matches = open.flatMap(({ conditions }) =>
-      conditions.map(({ place, pattern }): Match => ({ source: pattern.source, text: texts.of(place) })),
-    );
-    return inThread(open, matches, signal());
+    const asked = open.flatMap(({ conditions }) => conditions);
+    const matching: Matching = {
+      texts: Object.fromEntries(asked.map(({ place }) => [place, texts.of(place)])),
+      matches: asked.map(({ place, pattern }) => ({ source: pattern.source, place })),
+    };
+    return inThread(open, matching, signal());
   };
 
-  const inThread = async (open: readonly Rule[], matches: readonly Match[], signal: AbortSignal) => {
-    const answers = (await deps.threads.run('match', () => ({ value: matches }), signal)) as readonly boolean[];
+  const inThread = async (open: readonly Rule[], matching: Matching, signal: AbortSignal) => {
+    const answers = (await deps.threads.run('match', () => ({ value: matching }), signal)) as readonly boolean[];
     let at = 0;
     return open
       .filter(({ conditions }) => {

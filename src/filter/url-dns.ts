@@ -12,6 +12,8 @@ import type { Content } from './inspect.ts';
 import { partsOf } from './url-list.ts';
 
 const CHECK_MS = 10 * 60_000;
+/** A list that was silent is not waited for by every message. */
+const SILENT_MS = 5000;
 /** RFC 5782 section 5: never listed. */
 const NEVER_LISTED = 'invalid';
 
@@ -58,7 +60,7 @@ class DnsList {
   readonly #testPoint: string;
   readonly #names: Names;
   readonly #deps: FilterDeps;
-  #checkedMs = Number.NEGATIVE_INFINITY;
+  #nextCheckMs = Number.NEGATIVE_INFINITY;
   #well: Promise<boolean> = Promise.resolve(false);
 
   constructor(entry: string, names: Names, deps: FilterDeps) {
@@ -72,18 +74,20 @@ class DnsList {
   /** Asked anew after a while; who asks meanwhile waits for the same answer. Rejects when the list is silent. */
   isWell(): Promise<boolean> {
     const nowMs = this.#deps.clock.monotonicMs();
-    if (nowMs - this.#checkedMs > CHECK_MS) {
-      this.#checkedMs = nowMs;
+    if (nowMs >= this.#nextCheckMs) {
+      this.#nextCheckMs = nowMs + CHECK_MS;
       this.#well = this.#check();
-      // Silence now says nothing of the next message.
-      this.#well.catch(() => (this.#checkedMs = Number.NEGATIVE_INFINITY));
+      this.#well.catch((error: unknown) => this.#silent(error));
     }
     return this.#well;
   }
 
   /** 127.0.0.0/8 says that it is listed; 127.255.255.0/24 that we are not answered. */
   async lists(name: string): Promise<boolean> {
-    const addresses = await this.#addresses(name);
+    const addresses = await this.#addresses(name).catch((error: unknown) => {
+      this.#silent(error);
+      throw error;
+    });
     if (addresses.length === 0) return false;
     if (addresses.some((address) => !address.startsWith('127.') || address.startsWith('127.255.255.'))) {
       this.#sick(`answered ${addresses[0]}`);
@@ -108,6 +112,13 @@ class DnsList {
       if (code === 'ENOTFOUND' || code === 'ENODATA') return [];
       throw error;
     }
+  }
+
+  /** Nobody waits for it for a while. */
+  #silent(why: unknown): void {
+    this.#well = Promise.reject(why);
+    this.#well.catch(() => {});
+    this.#nextCheckMs = this.#deps.clock.monotonicMs() + SILENT_MS;
   }
 
   #sick(why: string): false {

@@ -6,6 +6,8 @@ const MAX_LINE = 2000;
 /** Read between two turns of the loop: about a thousand lines. */
 const PIECE_BYTES = 16 * 1024;
 const SETS = 64;
+/** No list has longer names. */
+const MAX_LABELS = 12;
 
 export class UrlList {
   readonly file: string;
@@ -13,7 +15,7 @@ export class UrlList {
   readonly ready: Promise<void>;
   /** many small sets: one that grows to 200,000 names is built anew at each doubling, which takes too long for the loop */
   readonly #hosts = Array.from({ length: SETS }, () => new Set<string>());
-  readonly #paths = new Map<string, string[]>();
+  readonly #paths = new Map<string, Beginnings>();
 
   constructor(file: string) {
     this.file = file;
@@ -28,13 +30,13 @@ export class UrlList {
 
   /** The line that an address is listed by. */
   match(host: string, path: string): string | undefined {
-    for (let at = 0; at >= 0; ) {
+    for (let at = endOf(host, MAX_LABELS); at >= 0; ) {
       const name = host.slice(at);
       if (this.#setOf(name).has(name)) return name;
       const dot = host.indexOf('.', at);
       at = dot < 0 ? -1 : dot + 1;
     }
-    const found = this.#paths.get(host)?.find((begin) => path.startsWith(begin));
+    const found = this.#paths.get(host)?.of(path);
     return found === undefined ? undefined : host + found;
   }
 
@@ -65,8 +67,39 @@ export class UrlList {
     const { host, path } = partsOf(text);
     if (host === '') return;
     if (path === '' || path === '/') this.#setOf(host).add(host);
-    else this.#paths.set(host, [...(this.#paths.get(host) ?? []), path]);
+    else {
+      let paths = this.#paths.get(host);
+      if (!paths) this.#paths.set(host, (paths = new Beginnings()));
+      paths.add(path);
+    }
   }
+}
+
+/** Of one host: as many look-ups as they have different lengths, however many there are. */
+class Beginnings {
+  readonly #all = new Set<string>();
+  readonly #lengths = new Set<number>();
+
+  add(path: string): void {
+    this.#all.add(path);
+    this.#lengths.add(path.length);
+  }
+
+  /** The one that a path begins with. */
+  of(path: string): string | undefined {
+    for (const length of this.#lengths) {
+      const begin = path.slice(0, length);
+      if (begin.length === length && this.#all.has(begin)) return begin;
+    }
+    return undefined;
+  }
+}
+
+/** Where the last so many labels of a name begin. */
+function endOf(host: string, labels: number): number {
+  let at = host.length;
+  for (let count = 0; count < labels && at >= 0; count++) at = host.lastIndexOf('.', at - 1);
+  return at + 1;
 }
 
 /** Host and path of an address, with or without its scheme; the host empty when it is none. */

@@ -62,7 +62,8 @@ export class Behaviours {
   ask(subscriber: string, helo: string, nowMs: number): BehaviourAnswer {
     this.#turn(nowMs);
     const halves = [this.#now.get(subscriber), this.#before.get(subscriber)].filter((half) => half !== undefined);
-    const count = (of: (half: Half) => Set<string>): number => new Set(halves.flatMap((half) => [...of(half)])).size;
+    const [later, earlier] = halves;
+    const count = (of: (half: Half) => Set<string>): number => countOf(later && of(later), earlier && of(earlier));
     const sum = (of: (half: Half) => number): number => halves.reduce((total, half) => total + of(half), 0);
     const isNewHelo = helo !== '' && !halves.some(({ helos }) => helos.has(helo.toLowerCase()));
     return {
@@ -73,7 +74,8 @@ export class Behaviours {
       asked: sum(({ asked }) => asked),
       unknown: sum(({ unknown }) => unknown),
       // Nobody is new to one who has just begun to look.
-      isFirst: nowMs - this.#startMs >= this.windowMs && !this.#known.has(subscriber),
+      // Nor to one who can remember no more.
+      isFirst: nowMs - this.#startMs >= this.windowMs && this.#known.size < MAX_KNOWN && !this.#known.has(subscriber),
     };
   }
 
@@ -103,6 +105,14 @@ export class Behaviours {
     this.#values += set.size - size;
   }
 }
+
+/** How many there are in both together. */
+function countOf(one: ReadonlySet<string> = NONE, other: ReadonlySet<string> = NONE): number {
+  let count = one.size;
+  for (const value of other) if (!one.has(value)) count++;
+  return count;
+}
+const NONE: ReadonlySet<string> = new Set();
 
 function domainOf(path: string): string {
   const at = path.lastIndexOf('@');

@@ -79,7 +79,8 @@ export class Campaigns {
     const seen = new Set<Cluster>();
     for (const band of bands) {
       for (const cluster of this.#byBand.get(band) ?? []) {
-        if (seen.has(cluster) || seen.size >= MAX_CANDIDATES) continue;
+        if (seen.size >= MAX_CANDIDATES) break;
+        if (seen.has(cluster)) continue;
         seen.add(cluster);
         for (const one of cluster.sketches) {
           const like = likeness(one, sketch);

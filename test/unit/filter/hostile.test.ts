@@ -157,6 +157,7 @@ hostile('39: a tar without a zero', () => named('a.tar', tarBlocks('0', 0)), ['a
 hostile('39: a tar of extended headers that are all digits', () => named('a.tar', tarBlocks('x', 4096)), []);
 
 hostile('40: 10 MB of nested tables', () => html('<table><tr><td>'.repeat(700_000)), []);
+hostile('40: 20 parts of a megabyte of tags each', () => htmlParts(20), []);
 hostile('40: a million attributes', () => html(`<p ${'a=b '.repeat(1_000_000)}>x`), []);
 hostile('40: a million beginnings of everything', () => html('<!--<a href="<style></<\'<p title='.repeat(300_000)), []);
 hostile(
@@ -171,6 +172,11 @@ hostile(
   [],
 );
 hostile('40: 64 KiB of what may be addresses, on the loop', () => `${HEAD}\r\n${'http://www.'.repeat(5900)}`, []);
+
+function htmlParts(parts: number): string {
+  const part = `--b\r\nContent-Type: text/html\r\n\r\n${'<b>'.repeat(350_000)}\r\n`;
+  return `${HEAD}${multipart('b')}${part.repeat(parts)}--b--\r\n`;
+}
 
 function html(text: string, encoding = '8bit'): string {
   return `${HEAD}Content-Type: text/html\r\nContent-Transfer-Encoding: ${encoding}\r\n\r\n${text}\r\n`;

@@ -4,12 +4,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { makeFilters } from '../../../src/filter/all.ts';
 import { UrlList } from '../../../src/filter/url-list.ts';
 import { FakeDns } from '../../fake/dns.ts';
 import { FakeRelay } from '../../fake/relay.ts';
 import { hear } from '../../fuzz/hear.ts';
+import { testClock } from '../../kit/clock.ts';
 import { startGateway, testConfig } from '../../kit/gateway.ts';
-import { filtersOf, lookAt, mailOf } from '../../kit/mail.ts';
+import { filtersOf, lookAt, mailOf, testDeps } from '../../kit/mail.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'postern-urls-'));
 after(() => rmSync(directory, { recursive: true }));
@@ -65,6 +67,25 @@ describe('a file', () => {
     assert.equal(list.size, 200_000);
     assert.ok(longestMs < 50, `the loop stood for ${longestMs} ms`);
   });
+
+  test('of 50,000 addresses on one host is read, and a message of 500 addresses there looked at, within 50 ms and a few', async () => {
+    const shared = join(directory, 'shared.txt');
+    writeFileSync(shared, Array.from({ length: 50_000 }, (_, i) => `docs.example/d/${i}/view\n`).join(''));
+    const list = new UrlList(shared);
+    const before = process.threadCpuUsage();
+    await list.ready;
+    const deep = 'a.'.repeat(110);
+    const found = Array.from({ length: 500 }, (_, i) => [
+      list.match('docs.example', `/d/${i * 200}/view/page`),
+      list.match(`${deep}x${i}.example`, '/'),
+    ]).flat();
+    const { user } = process.threadCpuUsage(before);
+    assert.ok(user < 1_000_000, `${user / 1000} ms`);
+    assert.deepEqual(
+      found.filter((line) => line !== undefined),
+      Array.from({ length: 250 }, (_, i) => `docs.example/d/${i * 200}/view`),
+    );
+  });
 });
 
 describe('a list in DNS', () => {
@@ -115,6 +136,26 @@ describe('a list in DNS', () => {
       assert.deepEqual(found, []);
       assert.match(failed[0] ?? '', /^url_dns: /, behaviour);
     }
+  });
+
+  test('that is silent is not waited for by every message, and asked again after a while', async () => {
+    const dns = await new FakeDns(well).start();
+    const lines = `url_dns.lists = ["${zone}"]\nresolver = ["${dns.address}"]\nurl_dns.timeout = "50ms"`;
+    const config = await testConfig(['127.0.0.1:2'], { filters: lines });
+    const clock = testClock();
+    const filters = makeFilters(config, { ...testDeps(config), clock });
+    const look = (name: string) => lookAt(filters, mailOf(textOf(`http://${name}`)));
+    assert.equal((await look('bad.example')).found.length, 1);
+    dns.behaviour = 'hang';
+    // What was answered is remembered; another name shows the silence.
+    assert.equal((await look('one.example')).failed.length, 1);
+    const asked = dns.asked.length;
+    assert.equal((await look('three.example')).failed.length, 1);
+    assert.equal(dns.asked.length, asked, 'nobody is asked');
+    dns.behaviour = 'answer';
+    clock.forward(5000);
+    assert.equal((await look('bad.example')).found.length, 1);
+    dns.close();
   });
 
   test('is asked so many questions a message, and no more', async () => {
