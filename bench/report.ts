@@ -11,6 +11,7 @@ export const RESULTS = join(import.meta.dirname, 'RESULTS.md');
 const SECTIONS = [
   'ratios',
   'preserve',
+  'tls',
   'latency',
   'memory',
   'floods',

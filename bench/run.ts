@@ -21,11 +21,12 @@ import { measure, type SampleOptions, setUp, type Standing } from './sample.ts';
 import { KEPT, SCENARIOS, scenarioNamed } from './scenarios.ts';
 import type { Family } from './stage.ts';
 import { median } from './statistics.ts';
+import { tlsTables } from './tls.ts';
 import { figureTable, type Measured, ratioTables, targetTable } from './tables.ts';
 
 const PEERS: readonly PeerKind[] = [direct, haproxy, haproxyTproxy, postern, postfix, postfixQueue, haraka, naive];
-const PARTS = ['ratios', 'preserve', 'latency', 'memory', 'floods', 'growth', 'profile'] as const;
-const USUAL = 'ratios,preserve,latency,memory,floods';
+const PARTS = ['ratios', 'preserve', 'latency', 'memory', 'floods', 'growth', 'profile', 'tls'] as const;
+const USUAL = 'ratios,preserve,tls,latency,memory,floods';
 /** What fits into 3 minutes. */
 const USUAL_QUICK = 'ratios,latency,memory,floods';
 const QUICK = { scenarios: 'a,b,c,e,p,l', peers: 'direct,postfix,haraka', few: ['haproxy', 'postern'] };
@@ -94,6 +95,7 @@ async function run(): Promise<void> {
   let highestRate: number | undefined;
   if (parts.has('ratios') || parts.has('latency')) highestRate = await sideBySide(parts);
   if (parts.has('preserve')) await preserve();
+  if (parts.has('tls')) await withTls();
   if (parts.has('memory')) await memory();
   if (parts.has('floods')) await flooded(highestRate);
   if (parts.has('growth')) await grown();
@@ -190,6 +192,11 @@ async function preserve(): Promise<void> {
   } finally {
     for (const standing of standings.toReversed()) await standing.close();
   }
+}
+
+async function withTls(): Promise<void> {
+  const { text, standings } = await tlsTables({ rounds, seconds: Math.max(2, sampling.seconds), say });
+  publish('tls', `## TLS on both legs\n\n${about(standings, how)}\n\n${text}`);
 }
 
 async function memory(): Promise<void> {

@@ -13,6 +13,8 @@ const START_MS = 120_000;
 
 export type PosternOptions = {
   readonly workers?: number;
+  /** in place of the sink */
+  readonly servers?: readonly string[];
   /** more lines for a table of the configuration */
   readonly tables?: Readonly<
     Partial<Record<'intercept' | 'smarthost' | 'journal' | 'limits' | 'network' | 'more', string>>
@@ -31,12 +33,12 @@ export type Postern = Peer & { readonly gateway: Gateway };
 function benchConfig(
   directory: string,
   stateDir: string,
-  { workers = 2, tables = {}, morePrefixes = [] }: PosternOptions,
+  { workers = 2, servers = [SMARTHOST.v4], tables = {}, morePrefixes = [] }: PosternOptions,
 ): string {
   return [
     `[gateway]\nname = "gw1.example.net"\nstate_dir = "${stateDir}"\nrun_dir = "${directory}/run"\nworkers = ${workers}\ndrain = "1s"`,
     `[intercept]\ninside = ["lan0"]\n${tables.intercept ?? ''}`,
-    `[smarthost]\nservers = ["${SMARTHOST.v4}"]\ntls = "opportunistic"\nmax_connections = 500\n${tables.smarthost ?? ''}`,
+    `[smarthost]\nservers = ${JSON.stringify(servers)}\ntls = "opportunistic"\nmax_connections = 500\n${tables.smarthost ?? ''}`,
     `[limits]\n${tables.limits ?? ''}`,
     `[journal]\n${tables.journal ?? ''}`,
     `[[network]]\nname = "customers"\nprefixes = ${JSON.stringify([...CUSTOMERS, ...morePrefixes])}\n${tables.network ?? ''}`,

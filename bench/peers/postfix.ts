@@ -48,12 +48,20 @@ chgrp postdrop /usr/sbin/postdrop /usr/sbin/postqueue
 chmod 2555 /usr/sbin/postdrop /usr/sbin/postqueue
 `;
 
-async function start({ network }: Stage, listener: string): Promise<Peer> {
+export async function startPostfix(
+  { network }: Stage,
+  listener: string,
+  {
+    settings = [],
+    files = {},
+  }: { readonly settings?: readonly string[]; readonly files?: Readonly<Record<string, string>> } = {},
+): Promise<Peer> {
   const box = await openBox(await chrootOf('postfix', PACKAGES), network.gateway);
   try {
     const services = [LISTEN.v4, LISTEN.v6].map((at) => `${at} inet n - n - - smtpd ${listener}`);
     await box.run(['sh', '-ec', SET_UP]);
-    await box.run(['postconf', '-e', ...SETTINGS]);
+    await box.write(files);
+    await box.run(['postconf', '-e', ...SETTINGS, ...settings]);
     await box.run(['postconf', '-F', '*/*/chroot=n']);
     await box.run(['postconf', '-MX', 'smtp/inet']);
     await box.run(['sh', '-ec', 'cat >>/etc/postfix/master.cf'], { input: `${services.join('\n')}\n` });
@@ -73,7 +81,7 @@ export const postfix: PeerKind = {
   about: 'Postfix as a before-queue proxy (smtpd_proxy_filter)',
   // a process for each
   idleSessions: 400,
-  start: (stage) => start(stage, `-o smtpd_proxy_filter=${SMARTHOST.v4}`),
+  start: (stage) => startPostfix(stage, `-o smtpd_proxy_filter=${SMARTHOST.v4}`),
 };
 
 export const postfixQueue: PeerKind = {
@@ -81,5 +89,5 @@ export const postfixQueue: PeerKind = {
   about: 'Postfix with its queue and a relayhost; rates are those of mail that has arrived at the sink',
   queues: true,
   rejectsItself: true,
-  start: (stage) => start(stage, ''),
+  start: (stage) => startPostfix(stage, ''),
 };
