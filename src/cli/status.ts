@@ -92,6 +92,11 @@ function waysRound(
         `destination ${prefix} is never intercepted${packets === undefined ? '' : ` (${counted(packets, 'packet', 'packets')} so far)`}`,
     ),
     ...ways.failOpen.map((name) => `network ${name} passes untouched when no worker answers (fail = "open")`),
+    ...(ways.unread > 0
+      ? [
+          `${counted(ways.unread, 'host that verifies is', 'hosts that verify are')} carried unread, within limits ("postern verifying")`,
+        ]
+      : []),
   ];
   if (lines.length === 0) return `${bold('Ways round: none')}\n`;
   return `${loud('Ways round:')}\n${lines.map((line) => `  ! ${shown(line)}\n`).join('')}`;

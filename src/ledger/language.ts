@@ -324,6 +324,8 @@ export type Status = {
     readonly exemptNetworks: readonly { readonly name: string; readonly prefixes: readonly string[] }[];
     readonly exemptTo: readonly { readonly prefix: string; readonly packets: number | undefined }[];
     readonly failOpen: readonly string[];
+    /** hosts that verify, each with the server to which it is carried unread */
+    readonly unread: number;
   };
 };
 

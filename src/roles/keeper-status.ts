@@ -24,6 +24,8 @@ export type StatusFacts = {
   readonly metrics: Pick<Metrics, 'upstream' | 'services' | 'sessionsOpen' | 'workers'>;
   readonly held: Status['held'];
   readonly locks: number;
+  /** hosts that verify, each with a server */
+  readonly verifying: number;
   readonly steps: readonly Step[];
   readonly journal: JournalState;
   readonly configErrors: number;
@@ -76,6 +78,9 @@ export function statusOf(facts: StatusFacts): Status {
         .map((group) => ({ name: nameOf(group), prefixes: group.prefixes.map(({ text }) => text) })),
       exemptTo: config.intercept.exemptTo.map(({ text }) => ({ prefix: text, packets: packetsTo.get(text) })),
       failOpen: groups.filter((group) => canPass(group) && group.mode !== 'exempt').map(nameOf),
+      unread: [...config.network, ...config.subscriber].some(({ verifying }) => verifying === 'pass')
+        ? facts.verifying
+        : 0,
     },
   };
 }

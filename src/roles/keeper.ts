@@ -203,6 +203,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       metrics,
       held,
       locks: locks.list().length,
+      verifying: verifying.size,
       steps: steps.list(),
       journal: journal.state(),
       configErrors: options.configErrors() + (seen?.report.configErrors ?? 0),

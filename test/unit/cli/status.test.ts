@@ -45,7 +45,7 @@ function status(change: Partial<Status> = {}): Status {
       oldest: 1_700_000_000_000,
     },
     configErrors: 0,
-    waysRound: { missingInterfaces: [], exemptNetworks: [], exemptTo: [], failOpen: [] },
+    waysRound: { missingInterfaces: [], exemptNetworks: [], exemptTo: [], failOpen: [], unread: 0 },
     ...change,
   };
 }
@@ -93,6 +93,7 @@ test('every way round is named, and so is every trouble', () => {
           { prefix: '192.0.2.11/32', packets: undefined },
         ],
         failOpen: ['customers'],
+        unread: 2,
       },
       upstream: [
         { server: 'a.example.net:25', up: 0, of: 2, connections: 0, reason: 'refused' },
@@ -135,6 +136,7 @@ test('every way round is named, and so is every trouble', () => {
     '  ! destination 192.0.2.10/32 is never intercepted (12 packets so far)',
     '  ! destination 192.0.2.11/32 is never intercepted',
     '  ! network customers passes untouched when no worker answers (fail = "open")',
+    '  ! 2 hosts that verify are carried unread, within limits ("postern verifying")',
     'Rules repaired: 3',
     'Locks: 3 ("postern locks" lists them)',
     'Journal: NOT WRITTEN: disk full; 0 B, empty, 9 written since the start, 10 waiting; 4 LOST',
