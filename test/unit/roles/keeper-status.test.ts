@@ -25,7 +25,7 @@ test('fail = "open" is a way round only where something is intercepted', async (
       nowMs: 0,
       workers: [],
       locks: 0,
-  verifying: 0,
+      verifying: 0,
       steps: [],
       configErrors: 0,
     },
