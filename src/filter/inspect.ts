@@ -42,6 +42,7 @@ const MAX_TEXTS_BYTES = 4 * 1024 * 1024;
 const MAX_URLS = 500;
 /** Of a longer name the end, where the extension is. */
 const MAX_NAME = 1000;
+const ZIP_NAME = /\.(?:zip|jar)$/i;
 /** In text: up to a blank or what people put around addresses. Bounded, so that it takes one pass. */
 const URL_IN_TEXT = /\b(?:https?:\/\/|www\.)[^\s<>"'`\\^{|}]{3,2000}/gi;
 
@@ -79,7 +80,9 @@ function attachmentOf(bytes: Buffer, part: Part, budget: Budget | undefined): At
   const { from, to, encoding, type } = part;
   const encodedBytes = to - from;
   // Four octets of base64 are three, and lines end in two.
-  const kind = kindOf(decodedBody(bytes, from, to, encoding, Math.ceil((KIND_BYTES * 78) / 57)));
+  const seen = kindOf(decodedBody(bytes, from, to, encoding, Math.ceil((KIND_BYTES * 78) / 57)));
+  // A zip is read from its end: programs that unpack it pass over what stands before.
+  const kind = seen === 'unknown' && names.some((name) => ZIP_NAME.test(name)) ? 'zip' : seen;
   const facts = {
     names,
     type,

@@ -56,7 +56,7 @@ export async function lookAt(
   set: FilterSet,
   mail: Mail,
 ): Promise<{ found: string[]; failed: string[]; classes: string[] }> {
-  const { findings, failures } = await runFilters(set.body, mail, 30_000);
+  const { findings, failures } = await runFilters(set.body, mail, 60_000);
   return {
     found: findings.map(({ name, evidence }) => `${name}: ${evidence}`),
     failed: failures.map(({ filter, reason }) => `${filter}: ${reason}`),

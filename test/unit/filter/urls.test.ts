@@ -101,7 +101,7 @@ describe('a list in DNS', () => {
     const dns = await new FakeDns(records).start();
     prepare?.(dns);
     const filters = await filtersOf(
-      `url_dns.lists = ["${zone}"]\nresolver = ["${dns.address}"]\nurl_dns.timeout = "200ms"\n${more}`,
+      `url_dns.lists = ["${zone}"]\nresolver = ["${dns.address}"]\nurl_dns.timeout = "${prepare ? '200ms' : '20s'}"\nurl_dns.deadline = "60s"\n${more}`,
     );
     const said = await lookAt(filters, mailOf(textOf(url)));
     dns.close();
@@ -140,7 +140,7 @@ describe('a list in DNS', () => {
 
   test('that is silent is not waited for by every message, and asked again after a while', async () => {
     const dns = await new FakeDns(well).start();
-    const lines = `url_dns.lists = ["${zone}"]\nresolver = ["${dns.address}"]\nurl_dns.timeout = "50ms"`;
+    const lines = `url_dns.lists = ["${zone}"]\nresolver = ["${dns.address}"]\nurl_dns.timeout = "200ms"`;
     const config = await testConfig(['127.0.0.1:2'], { filters: lines });
     const clock = testClock();
     const filters = makeFilters(config, { ...testDeps(config), clock });
