@@ -4,6 +4,7 @@ import { canonical, parsePrefix } from '../kit/address.ts';
 import type { Question, Role } from '../ledger/language.ts';
 import { LockError, lockSubject } from '../ledger/locks.ts';
 import { classes, isClass } from '../policy/classes.ts';
+import { LADDER, type Mode } from '../policy/ladder.ts';
 import type { LogFilter } from '../record/query.ts';
 import { type HistoryQuestion, MAX_LOG_ROWS, TOP_BY } from '../record/query.ts';
 import type { Asker } from './access.ts';
@@ -84,6 +85,13 @@ const lockBody = {
     description: 'how it is carried out',
   },
   for: word('how long, such as 30m, 2h or 7d; without it until it is unlocked', 20),
+} as const;
+
+const stepBody = {
+  subject: word('an address, which stands for its subscriber; @SUBSCRIBER; network:NAME'),
+  mode: { type: 'string', maxLength: 20, enum: LADDER, description: 'the mode' },
+  reason: word('why', 200),
+  for: lockBody.for,
 } as const;
 
 export const routes: readonly Route[] = [
@@ -208,12 +216,14 @@ export const routes: readonly Route[] = [
         reason: string;
         how: 'reject';
       };
-      const { for: length } = body as { for?: string };
-      const lengthMs = length === undefined ? undefined : parseDurationMs(length);
-      if (length !== undefined && !lengthMs)
-        throw new Refusal(400, `"${length}" is no time such as 30m, 2h or 7d`, { field: 'for' });
-      const until = lengthMs === undefined ? undefined : nowMs() + lengthMs;
-      const lock = { subject: lockedIn(subject), identity, how, reason, who: asker.name, until };
+      const lock = {
+        subject: lockedIn(subject),
+        identity,
+        how,
+        reason,
+        who: asker.name,
+        until: untilOf(body, nowMs()),
+      };
       return ask({ of: 'lock', lock });
     },
   },
@@ -234,6 +244,48 @@ export const routes: readonly Route[] = [
         who: asker.name,
         ...(identity !== undefined && { identity }),
       });
+    },
+  },
+  {
+    method: 'GET',
+    path: '/api/steps',
+    role: 'read',
+    summary: "Whose mode is another than the configuration's.",
+    run: ({ ask }) => ask({ of: 'steps' }),
+  },
+  {
+    method: 'GET',
+    path: '/api/steps/history',
+    role: 'read',
+    summary: 'What became of steps on the ladder; the newest first.',
+    query: { limit: limit(10_000) },
+    run: ({ ask }, { query }) => ask({ of: 'step-history', limit: query['limit'] as number }),
+  },
+  {
+    method: 'POST',
+    path: '/api/steps',
+    role: 'operate',
+    summary: 'Gives somebody another mode, for a while.',
+    body: { required: ['subject', 'mode', 'reason'], properties: stepBody },
+    audit: ({ body }) => JSON.stringify(body),
+    run: ({ ask, nowMs }, { body, asker }) => {
+      const { subject, mode, reason } = body as { subject: string; mode: Mode; reason: string };
+      const step = { subject: movedIn(subject), mode, reason, who: asker.name, until: untilOf(body, nowMs()) };
+      return ask({ of: 'step', step });
+    },
+  },
+  {
+    method: 'DELETE',
+    path: '/api/steps',
+    role: 'operate',
+    summary: 'Takes a step back: the mode is what the configuration says.',
+    query: { subject: stepBody.subject },
+    audit: ({ query }) => JSON.stringify(query),
+    run: ({ ask }, { query, asker }) => {
+      const { subject } = query as { subject?: string };
+      if (subject === undefined)
+        throw new Refusal(400, 'whom? an address, @SUBSCRIBER or network:NAME', { field: 'subject' });
+      return ask({ of: 'step-back', subject: movedIn(subject), who: asker.name });
     },
   },
   {
@@ -295,4 +347,17 @@ function lockedIn(subject: string): string {
     if (error instanceof LockError) throw new Refusal(400, error.message, { field: 'subject' });
     throw error;
   }
+}
+
+/** When what is done for a while ends; undefined: never. */
+function untilOf(body: Values, nowMs: number): number | undefined {
+  const { for: length } = body as { for?: string };
+  const lengthMs = length === undefined ? undefined : parseDurationMs(length);
+  if (length !== undefined && !lengthMs)
+    throw new Refusal(400, `"${length}" is no time such as 30m, 2h or 7d`, { field: 'for' });
+  return lengthMs === undefined ? undefined : nowMs + lengthMs;
+}
+
+function movedIn(subject: string): string {
+  return /^(?:@|network:)[A-Za-z0-9._-]+$/.test(subject) ? subject : addressIn('subject', subject);
 }

@@ -39,6 +39,7 @@ import { Authority } from '../tls/authority.ts';
 import { keeperLocks, subjectOfAttempt } from './keeper-locks.ts';
 import { keeperSteps } from './keeper-steps.ts';
 import { whose } from './keeper-whose.ts';
+import { aboutPeople } from './keeper-people.ts';
 import { notify } from './notify.ts';
 import { loadAtStart } from './start-config.ts';
 
@@ -271,24 +272,10 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       case 'top':
         return journal.top(question.question);
       case 'people':
-        return people.list();
-      case 'user-add': {
-        const { name, role, password, who } = question;
-        const person = await people.addUser(name, role, password);
-        audit.write({ who, from: 'cli', what: 'user added', about: `${name}, ${role}` });
-        return person;
-      }
-      case 'token-add': {
-        const { name, role, until, from, who } = question;
-        const added = people.addToken(name, role, until, from);
-        audit.write({ who, from: 'cli', what: 'token added', about: `${name}, ${role}` });
-        return added;
-      }
-      case 'person-remove': {
-        const person = people.remove(question.name);
-        audit.write({ who: question.who, from: 'cli', what: `${person.kind} removed`, about: person.name });
-        return person;
-      }
+      case 'user-add':
+      case 'token-add':
+      case 'person-remove':
+        return aboutPeople(question, people, audit);
       case 'log':
         break;
     }
@@ -300,7 +287,8 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
     const effective = effectiveFor(address, config, origins, file);
     if (!effective) return undefined;
     const locked = locks.list().filter(({ subject }) => isAbout(subject, address, effective.subject));
-    return { address, ...effective, counts: await desk.counted(effective.subject), locks: locked };
+    const now = whose(address, { clock, steps: { steps, ...stepKeeping }, locks, quotas });
+    return { address, ...effective, ...now, counts: await desk.counted(effective.subject), locks: locked };
   };
 
   const life = new AbortController();

@@ -109,6 +109,13 @@ describe('systemd', { skip }, () => {
       assert.equal(await machine.ask('systemctl', 'show', '-P', 'NRestarts', name), '0', `${name} was started once`);
   });
 
+  test('the panel is served from the sandbox of the keeper, and a user can be added', async () => {
+    const program = `fetch('http://127.0.0.1:8025/assets/app.ts').then((r) => console.log(r.status, r.headers.get('content-type')))`;
+    assert.equal(await machine.ask('/usr/lib/postern/node', '-e', program), '200 text/javascript; charset=utf-8');
+    const added = await machine.ask('sh', '-c', 'echo a long enough one | postern user add anna --admin');
+    assert.equal(added, 'anna may log in, with the role admin');
+  });
+
   test('Shows 8: each role has its own user and the capabilities of its work, by /proc/PID/status', async () => {
     const NOTHING = '0000000000000000';
     for (const [unit, user, caps] of [

@@ -19,6 +19,8 @@ const RIGHT: Readonly<Record<string, readonly [path: string, body?: unknown]>> =
   'GET /api/senders/:address': ['/api/senders/198.51.100.7'],
   'POST /api/locks': ['/api/locks', { subject: '198.51.100.9', reason: 'x' }],
   'DELETE /api/locks': ['/api/locks?subject=198.51.100.9'],
+  'POST /api/steps': ['/api/steps', { subject: '198.51.100.9', mode: 'block', reason: 'x' }],
+  'DELETE /api/steps': ['/api/steps?subject=198.51.100.9'],
 };
 
 test('Shows 2: role × route, complete: who may not is refused, and nobody without a token gets anything', async (t) => {
@@ -224,6 +226,8 @@ test('a wrong question is told which field is wrong, and what is expected there'
     ],
     ['POST', '/api/locks', { subject: 7, reason: 'x' }, 'subject', /is a string/],
     ['DELETE', '/api/locks', undefined, 'subject', /whom/],
+    ['POST', '/api/steps', { subject: 'us', mode: 'block', reason: 'x' }, 'subject', /"us" is no address/],
+    ['POST', '/api/steps', { subject: '198.51.100.9', mode: 'shut', reason: 'x' }, 'mode', /one of exempt, observe/],
   ] as const) {
     const { status, json } = await p.send(method, path, token, body);
     assert.deepEqual([Math.floor(status / 100), json()['field']], [4, field], `${method} ${path}`);
@@ -257,6 +261,20 @@ test('locked and unlocked over the API, as by the command; the sender tells of i
   const again = await p.send('DELETE', '/api/locks?subject=2001:db8:1::7', token);
   assert.equal(again.status, 409);
   assert.match(again.text, /not locked/);
+});
+
+test('a step on the ladder and back, over the API; the sender tells of it', async (t) => {
+  const p = await startPanel(t);
+  const token = bearer(await p.addToken('ops', 'operate'));
+  const modeOf = async (): Promise<unknown> => (await p.send('GET', '/api/senders/198.51.100.7', token)).json()['mode'];
+  assert.equal(await modeOf(), 'enforce');
+  const step = { subject: '198.51.100.7', mode: 'block', reason: 'spam run', for: '2h' };
+  assert.equal((await p.send('POST', '/api/steps', token, step)).status, 200);
+  assert.equal(await modeOf(), 'block');
+  const [told] = (await p.send('GET', '/api/steps', token)).json() as unknown as { who: string; until: number }[];
+  assert.ok(told && told.who === 'ops' && told.until > Date.now());
+  assert.equal((await p.send('DELETE', '/api/steps?subject=198.51.100.7', token)).status, 200);
+  assert.equal(await modeOf(), 'enforce');
 });
 
 test('history: what went which way, in steps of time, of one source or of all', async (t) => {

@@ -117,6 +117,23 @@ describe('the panel in a browser', { skip: needsRoot, timeout: 110_000 }, () => 
     assert.match((await send()).reply, /^250 /);
   });
 
+  test('Shows 1: a host is moved on the ladder and back, and its next connection sees it', async () => {
+    const seen = async (pattern: RegExp): Promise<void> => {
+      let saw = await send();
+      for (let i = 0; i < 50 && !pattern.test(`${saw.reply}${saw.failure}`); i++) saw = await send();
+      assert.match(`${saw.reply}${saw.failure}`, pattern);
+    };
+    await page.goto(`${address()}#/senders/${HOST}`);
+    await page.selectOption('form.step select[name=mode]', 'block');
+    await page.fill('form.step input[name=reason]', 'moved in the browser');
+    await page.click('form.step button');
+    await page.waitForSelector('text=moved in the browser');
+    await seen(/Connection refused/);
+    await page.click('button:has-text("Back")');
+    await page.waitForSelector('text=moved in the browser', { state: 'detached' });
+    await seen(/^250 /);
+  });
+
   test('Now says that it intercepts, live, and draws the day', async () => {
     await page.goto(`${address()}#/now`);
     await page.waitForSelector('.standing.good');

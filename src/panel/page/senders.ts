@@ -2,9 +2,10 @@
 import { html } from 'htm/preact';
 import type { VNode } from 'preact';
 import { useMemo, useState } from 'preact/hooks';
-import type { Lock } from '../../ledger/language.ts';
+import type { Lock, Whose } from '../../ledger/language.ts';
 import type { HistoryRow, LogAnswer, TopRow } from '../../record/query.ts';
 import { ask, type Me } from './api.ts';
+import { Ladder } from './ladder.ts';
 import { Chart } from './chart.ts';
 import { LockForm, Unlock } from './locks.ts';
 import { Rows } from './log.ts';
@@ -18,7 +19,7 @@ type Count = {
   readonly limit: number;
   readonly identity?: string;
 };
-type Sender = {
+type Sender = Pick<Whose, 'mode' | 'step' | 'quota'> & {
   readonly address: string;
   readonly network: string;
   readonly subscriber?: string;
@@ -76,10 +77,12 @@ function One({ address, me }: { readonly address: string; readonly me: Me }): VN
             <${Fact} name="network">${value.network}<//>
             <${Fact} name="subscriber">${value.subscriber ?? '–'}<//>
             <${Fact} name="counted as">${value.subject}<//>
-            <${Fact} name="mode">${value.settings['mode']?.value as string}<//>
+            <${Fact} name="mode">${value.mode}<//>
           </dl>
           ${value.locks.map((lock) => html`<p class="wrong">Locked since ${time(lock.since)} by ${shown(lock.who)}: ${shown(lock.reason)} ${me.role === 'read' ? null : html`<${Unlock} lock=${lock} done=${sender.again} />`}</p>`)}
           ${me.role === 'read' || value.locks.length > 0 ? null : html`<${LockForm} subject=${address} done=${sender.again} />`}
+          <${Ladder} subject=${address} mode=${value.mode} step=${value.step} me=${me} done=${sender.again} />
+          ${value.quota ? html`<${QuotaSteps} quota=${value.quota} />` : null}
           <section><h2>Limits</h2><${Counts} counts=${value.counts} /></section>
         `
         : null
@@ -96,6 +99,14 @@ function Counts({ counts }: { readonly counts: readonly Count[] }): VNode {
     (each) =>
       html`<tr><td>${shown(each.identity ?? '')}</td><td>${each.unit} per ${each.period}</td><td class="number">${each.used}</td><td class="number">${each.limit}</td><td><meter min="0" max=${each.limit} high=${each.limit * 0.8} value=${each.used}></meter></td></tr>`,
   )}</tbody></table>`;
+}
+
+function QuotaSteps({ quota }: { readonly quota: NonNullable<Whose['quota']> }): VNode {
+  return html`<section><h2>Earned quota: ${quota.quota} recipients a day</h2>
+    <table><tbody>${quota.steps.map(
+      ({ at, from, to, reason }) =>
+        html`<tr><td>${time(at)}</td><td class="number">${from}</td><td class="number">${to}</td><td class="text">${shown(reason)}</td></tr>`,
+    )}</tbody></table></section>`;
 }
 
 function Week({ rows }: { readonly rows: readonly HistoryRow[] }): VNode {
