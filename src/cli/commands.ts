@@ -33,6 +33,10 @@ export const commands: Readonly<Record<string, Entry>> = {
   ca: { summary: "print the certificate of the gateway's authority, or make another", load: () => import('./ca.ts') },
   user: { summary: 'say who may use the panel and the API', load: () => import('./user.ts') },
   top: { summary: 'show who sends most, or is refused most', load: () => import('./top.ts') },
+  predict: {
+    summary: 'say what would have been refused, by mode "observe" or by another configuration',
+    load: () => import('./predict.ts'),
+  },
   log: { summary: 'search the journal of attempts', load: () => import('./log.ts') },
   scan: { summary: 'say what would happen to a message in a file, and why', load: () => import('./scan.ts') },
   explain: {

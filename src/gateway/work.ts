@@ -174,9 +174,9 @@ export function refusedArrival(
   };
 }
 
-/** A finding's class is decided on and not recorded: configuration may have overruled it. */
+/** With what each stands for, whatever configuration has made of it: so that another can be tried on it. */
 function reported(seen: readonly Seen[]): Attempt['findings'] {
-  return seen.map(({ filter, name, score, evidence }) => ({ filter, name, score, evidence }));
+  return seen.map(({ filter, name, score, evidence, class: of }) => ({ filter, name, score, evidence, class: of }));
 }
 
 function attemptBase(origin: Origin, id: string, atMs: number, helo: string | undefined, esmtp: boolean) {

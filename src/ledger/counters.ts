@@ -82,7 +82,7 @@ export class Counters {
       const need = needs[i] as Need;
       const counter = this.#counter(need, nowMs);
       const isKnown = need.value !== undefined && counter.values?.has(need.value) === true;
-      const more = this.#wanted(needs, i);
+      const more = this.#wanted(needs, i, counter);
       if (!isKnown && counter.used + more > need.rule.limit)
         return { over: i, retryMs: this.#retryMs(counter, need, nowMs) };
     }
@@ -194,14 +194,14 @@ export class Counters {
     }
   }
 
-  /** How many of this counter the needs up to this one ask for together. */
-  #wanted(needs: readonly Need[], at: number): number {
+  /** How many of this counter the needs up to this one ask for together; what it has counted already is none. */
+  #wanted(needs: readonly Need[], at: number, { values }: Counter): number {
     const { subject, rule } = needs[at] as Need;
     let sum = 0;
     for (let i = 0; i <= at; i++) {
       const need = needs[i] as Need;
-      if (need.subject === subject && need.rule.unit === rule.unit && need.rule.period === rule.period)
-        sum += need.count;
+      if (need.subject !== subject || need.rule.unit !== rule.unit || need.rule.period !== rule.period) continue;
+      if (need.value === undefined || !values?.has(need.value)) sum += need.count;
     }
     return sum;
   }

@@ -35,10 +35,12 @@ const isKnown: Shape<Known> = object<Known>({
   steps: listOf(isStep, MAX_STEPS),
 });
 
+type Sent = Pick<Attempt, 'sender' | 'recipients' | 'verdict' | 'class' | 'wouldBe' | 'at'>;
+
 const isFar = (of: string): boolean => of === 'upstream.reply';
 
 export class Quotas {
-  readonly #path: string;
+  readonly #path: string | undefined;
   readonly #log: Log;
   readonly #known = new Map<string, Known>();
   readonly #terms = new Map<string, Terms>();
@@ -46,10 +48,11 @@ export class Quotas {
   #lines = 0;
   #failed = false;
 
-  constructor(path: string, log: Log) {
+  /** Without a path nothing is kept. */
+  constructor(path: string | undefined, log: Log) {
     this.#path = path;
     this.#log = log;
-    this.#read();
+    if (path !== undefined) this.#read(path);
   }
 
   /** The rule with the limit that holds for this subject now. */
@@ -76,7 +79,7 @@ export class Quotas {
   }
 
   /** What became of an attempt of somebody whose quota is earned. */
-  seen({ sender, recipients, verdict, class: of, wouldBe, at }: Attempt, subject: string): void {
+  seen({ sender, recipients, verdict, class: of, wouldBe, at }: Sent, subject: string): void {
     const known = this.#known.get(subject);
     if (!known || sender === undefined) return;
     this.#settle(known, at);
@@ -104,13 +107,14 @@ export class Quotas {
 
   /** To be called each second: what has changed goes to the file. */
   write(): void {
-    if (this.#changed.size === 0) return;
+    const path = this.#path;
+    if (path === undefined || this.#changed.size === 0) return;
     const lines = Array.from(this.#changed, (known) => `${JSON.stringify(known)}\n`);
     this.#changed.clear();
     this.#lines += lines.length;
     try {
-      if (this.#lines > this.#known.size + MAX_OUTDATED) this.#rewrite();
-      else appendFileSync(this.#path, lines.join(''), { mode: 0o640 });
+      if (this.#lines > this.#known.size + MAX_OUTDATED) this.#rewrite(path);
+      else appendFileSync(path, lines.join(''), { mode: 0o640 });
       this.#failed = false;
     } catch (error) {
       this.#complain(error);
@@ -137,10 +141,10 @@ export class Quotas {
     this.#changed.add(known);
   }
 
-  #read(): void {
+  #read(path: string): void {
     let lines: readonly string[];
     try {
-      lines = readFileSync(this.#path, 'utf8').split('\n');
+      lines = readFileSync(path, 'utf8').split('\n');
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') this.#complain(error);
       return;
@@ -156,8 +160,8 @@ export class Quotas {
     this.#lines = lines.length;
   }
 
-  #rewrite(): void {
-    writeAtomically(this.#path, Array.from(this.#known.values(), (known) => `${JSON.stringify(known)}\n`).join(''));
+  #rewrite(path: string): void {
+    writeAtomically(path, Array.from(this.#known.values(), (known) => `${JSON.stringify(known)}\n`).join(''));
     this.#lines = this.#known.size;
   }
 

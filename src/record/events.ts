@@ -12,6 +12,8 @@ export type Finding = {
   readonly name: string;
   readonly score: number;
   readonly evidence: string;
+  /** what it stands for; rows of earlier releases have none */
+  readonly class?: Class;
 };
 
 export type RecipientOutcome = { readonly recipient: string; readonly code: number; readonly class: Class };
@@ -157,11 +159,12 @@ export function fit(event: Attempt): Attempt {
     reply: cut(event.reply),
     upstream: cutMaybe(event.upstream),
     upstreamReply: cutMaybe(event.upstreamReply),
-    findings: event.findings.slice(0, BOUNDS.findings).map(({ filter, name, score, evidence }) => ({
+    findings: event.findings.slice(0, BOUNDS.findings).map(({ filter, name, score, evidence, class: of }) => ({
       filter: cut(filter),
       name: cut(name),
       score,
       evidence: cut(evidence),
+      ...(of !== undefined && { class: of }),
     })),
   };
 }
@@ -215,6 +218,10 @@ const short = text(BOUNDS.textLength);
 const aClass: Shape<Class> = (raw): raw is Class => typeof raw === 'string' && isClass(raw);
 const score: Shape<number> = (raw): raw is number => Number.isFinite(raw);
 
+const finding: Shape<Finding> = object<Finding>({
+  ...{ filter: short, name: short, score, evidence: short },
+  class: maybe(aClass) as Shape<Class>,
+});
 const attempt: Shape<Attempt> = object<Attempt>({
   kind: oneOf('attempt'),
   id: text(64),
@@ -248,7 +255,7 @@ const attempt: Shape<Attempt> = object<Attempt>({
   upstream: maybe(short),
   upstreamReply: maybe(short),
   upstreamTls: maybe(text(32)),
-  findings: listOf(object<Finding>({ filter: short, name: short, score, evidence: short }), BOUNDS.findings),
+  findings: listOf(finding, BOUNDS.findings),
   verdictMs: maybe(amount),
   relayMs: maybe(amount),
   totalMs: amount,

@@ -158,6 +158,8 @@ export type TestGatewayOptions = {
   readonly log?: Log;
   readonly descriptorLimit?: number;
   readonly clock?: Clock;
+  /** in place of the fake one */
+  readonly ledger?: Ledger;
 };
 
 export async function startGateway(options: TestGatewayOptions): Promise<TestGateway> {
@@ -189,7 +191,7 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
       ledger.calledFrom.push(source);
       return connectTcp('127.0.0.1', options.originalPort ?? 0, signal);
     },
-    ledger,
+    ledger: options.ledger ?? ledger,
     budget: new SpoolBudget(config.limits.bodyTotal),
     spoolDir,
     descriptors: new Descriptors(() => counts.open + counts.preserved + counts.opaque, options.descriptorLimit),

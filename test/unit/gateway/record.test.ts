@@ -91,7 +91,9 @@ const CASES: readonly Case[] = [
       class: 'spam.gtube',
       reply: '550 5.7.1 The message has the test string for spam filters',
       relayMs: undefined,
-      findings: [{ filter: 'gtube', name: 'GTUBE', score: 1, evidence: 'the test string' }] as Attempt['findings'],
+      findings: [
+        { filter: 'gtube', name: 'GTUBE', score: 1, evidence: 'the test string', class: 'spam.gtube' },
+      ] as Attempt['findings'],
     },
   },
   {

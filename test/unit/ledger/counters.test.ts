@@ -66,6 +66,15 @@ test('different ones are counted once each, and none beyond the limit is remembe
   assert.equal(!('over' in counters.take([need(domains, 1, 'c')], NOON + 60 * MINUTE, 2)), true);
 });
 
+test('those that are counted already leave room for one more, asked for together or not', () => {
+  const counters = new Counters();
+  const two = rule('domains', 'day', 2);
+  assert.ok(!('over' in counters.take([need(two, 1, 'a')], NOON, 0)));
+  assert.ok(!('over' in counters.take([need(two, 1, 'a'), need(two, 1, 'b')], NOON, 0)));
+  assert.ok(!('over' in counters.take([need(two, 1, 'b'), need(two, 1, 'a')], NOON, 0)));
+  assert.deepEqual(counters.take([need(two, 1, 'a'), need(two, 1, 'c')], NOON, 0), { over: 1, retryMs: DAY / 2 });
+});
+
 test('all needs or none: what is over leaves the others as they were, and is named', () => {
   const counters = new Counters();
   const needs = [need(rule('messages', 'hour', 10)), need(rule('recipients', 'day', 1))];
