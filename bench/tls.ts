@@ -20,6 +20,8 @@ import type { LoadTlsOptions, LoadTlsResult } from './tls-load.ts';
 const SINK = { host: PLACES.smarthost.v4, port: 588 };
 const CONNECTIONS = 20;
 const HANDSHAKES_A_SECOND = 200;
+/** of that rate, for a run in which the machine could do as much */
+const REACHED = 0.9;
 const MINT_AT_MOST_MS = 0.3;
 const BESIDE_P99_AT_MOST_MS = 20;
 const DAY_MS = 86_400_000;
@@ -95,7 +97,8 @@ async function measured(standings: readonly Standing[], { rounds, seconds, say }
   }
   const mint = costOfNames();
   const beside = (of: readonly Beside[]): number[] => of.map(({ p99Ms }) => p99Ms);
-  const reached = (of: readonly Beside[]): string => `${median(of.map(({ perSecond }) => perSecond)).toFixed(0)}/s`;
+  const rateOf = (of: readonly Beside[]): number => median(of.map(({ perSecond }) => perSecond));
+  const reached = (of: readonly Beside[]): string => `${rateOf(of).toFixed(0)}/s`;
   const [ownCpu = Number.NaN, postfixCpu = Number.NaN] = rows.map(({ cpuMs }) => median(cpuMs));
   return [
     table(
@@ -111,7 +114,9 @@ async function measured(standings: readonly Standing[], { rounds, seconds, say }
           `a host beside ${HANDSHAKES_A_SECOND} handshakes a second (${reached(handshakes)} done)`,
           `p99 of a reply < ${BESIDE_P99_AT_MOST_MS} ms`,
           `${withSpread(spread(beside(handshakes)))} ms`,
-          holds(median(beside(handshakes)) < BESIDE_P99_AT_MOST_MS),
+          holds(
+            median(beside(handshakes)) < BESIDE_P99_AT_MOST_MS && rateOf(handshakes) >= REACHED * HANDSHAKES_A_SECOND,
+          ),
         ],
         [`the same, each for a new name (${reached(fresh)} done)`, '', `${withSpread(spread(beside(fresh)))} ms`, ''],
         ['CPU of a message beside Postfix', '', `${(ownCpu / postfixCpu).toFixed(2)} of it`, ''],

@@ -489,6 +489,12 @@ export class Connection implements Receiver {
 
   /** The 220 is out and nothing of the host's was read behind its STARTTLS. */
   #shakeHands(): void {
+    this.#handshake.inTurn(this.#arrival.destination, () => {
+      if (!this.#isOver()) this.#beginTls();
+    });
+  }
+
+  #beginTls(): void {
     const socket = this.#socket;
     socket.off('data', this.#onData);
     socket.off('end', this.#onEnded);

@@ -10,8 +10,8 @@ import type { Rooms } from './rooms.ts';
 export class Handshake {
   readonly #rooms: Rooms;
   readonly #sessionId: string;
-  /** the 220 is said: `due` until it is out, then since when it goes on */
-  #state: 'none' | 'due' | number = 'none';
+  /** the 220 is said: `due` until it is out, `next` while others' certificates are made first, then since when it goes on */
+  #state: 'none' | 'due' | 'next' | number = 'none';
 
   constructor(rooms: Rooms, sessionId: string) {
     this.#rooms = rooms;
@@ -19,7 +19,7 @@ export class Handshake {
   }
 
   get isDue(): boolean {
-    return this.#state === 'due';
+    return this.#state === 'due' || this.#state === 'next';
   }
 
   get isUnderWay(): boolean {
@@ -34,17 +34,29 @@ export class Handshake {
     this.#state = 'due';
   }
 
+  /** Runs it once, at once or when it is its turn to have a certificate made. */
+  inTurn(destination: string, run: () => void): void {
+    if (this.#state !== 'due') return;
+    this.#state = 'next';
+    this.#rooms.tls.inTurn(this.#nameOf(destination), run);
+  }
+
+  /** The name that the server is known by, else its address. */
+  #nameOf(destination: string): string {
+    return this.#rooms.verifier?.nameOf(destination) ?? destination;
+  }
+
   /** The socket to go on with. `failed` is called for TLS that breaks later, too. */
   begin(
     socket: ByteSocket,
     destination: string,
     on: { readonly secured: (facts: TlsFacts) => void; readonly failed: (cause: TlsCause, detail: string) => void },
   ): ByteSocket {
-    const { tls, clock, counts, verifier } = this.#rooms;
+    const { tls, clock, counts } = this.#rooms;
     this.#state = clock.monotonicMs();
     return secureServer(socket, {
-      context: tls.contextOf(verifier?.nameOf(destination) ?? destination),
-      contextFor: (name) => tls.contextFor(name),
+      context: tls.contextOf(this.#nameOf(destination)),
+      contextFor: (name, give) => tls.contextFor(name, give),
       secured: (facts) => {
         this.#state = 'none';
         counts.handshake(facts.isResumed ? 'resumed' : 'done');

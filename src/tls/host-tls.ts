@@ -36,6 +36,7 @@ export class HostTls {
   #own: Own | undefined;
   #issuer: Issuer | undefined;
   #issuerSeen = '';
+  readonly #waiting: (() => void)[] = [];
   /** times that a configured certificate could not be taken and the one before stayed */
   kept = 0;
 
@@ -84,6 +85,21 @@ export class HostTls {
     }
   }
 
+  /**
+   * Runs it when `contextOf(name)` costs nothing, or in a turn of the loop in which no other is made: making one takes half a
+   * millisecond, and when many hosts come with new names at once, nobody else shall wait for all of them.
+   */
+  inTurn(name: string, run: () => void): void {
+    if (this.#contexts.has(this.#own ? '' : name)) return run();
+    if (this.#waiting.push(run) === 1) setImmediate(this.#next);
+  }
+
+  readonly #next = (): void => {
+    this.#waiting[0]?.();
+    this.#waiting.shift();
+    if (this.#waiting.length > 0) setImmediate(this.#next);
+  };
+
   /** For a host that asks for no name: `address` is the server that it called. Only where `isReady`. */
   contextOf(address: string): SecureContext {
     const ticketKeys = this.#tickets();
@@ -96,10 +112,11 @@ export class HostTls {
     return context;
   }
 
-  /** For the name that it asks for; undefined: there is nothing better than what is shown without one. */
-  contextFor(name: string): SecureContext | undefined {
+  /** For the name that it asks for, in its turn; undefined: there is nothing better than what is shown without one. */
+  contextFor(name: string, give: (context: SecureContext | undefined) => void): void {
     const lower = name.toLowerCase();
-    return this.#own || !NAME.test(lower) ? undefined : this.contextOf(lower);
+    if (this.#own || !NAME.test(lower)) give(undefined);
+    else this.inTurn(lower, () => give(this.contextOf(lower)));
   }
 
   #make(name: string, ticketKeys: Buffer): SecureContext {

@@ -12,7 +12,7 @@ import type { TlsCause, TlsFacts } from '../policy/tls.ts';
 export type ServerTls = {
   /** for a host that asks for no name */
   readonly context: SecureContext;
-  readonly contextFor: (name: string) => SecureContext | undefined;
+  readonly contextFor: (name: string, give: (context: SecureContext | undefined) => void) => void;
   readonly secured: (facts: TlsFacts) => void;
   readonly failed: (cause: TlsCause, detail: string) => void;
 };
@@ -31,11 +31,7 @@ export function secureServer(socket: ByteSocket, tls: ServerTls): TLSSocket {
     isServer: true,
     secureContext: tls.context,
     SNICallback: (name, choose) => {
-      try {
-        choose(null, tls.contextFor(name) ?? tls.context);
-      } catch (error) {
-        choose(error as Error);
-      }
+      tls.contextFor(name, (context) => choose(null, context ?? tls.context));
     },
   });
   secure.disableRenegotiation();

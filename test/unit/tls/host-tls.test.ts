@@ -45,13 +45,38 @@ async function shown(secureContext: SecureContext): Promise<X509Certificate> {
   return certificate;
 }
 
+const contextFor = (tls: HostTls, name: string): Promise<SecureContext | undefined> =>
+  new Promise((resolve) => tls.contextFor(name, resolve));
+
+test('new names are made one in a turn of the loop, in their order; known ones at once', async () => {
+  makeIssuer(dir, issuerPath());
+  const tls = open();
+  const given: string[] = [];
+  for (const name of ['a', 'b', 'c']) tls.contextFor(`${name}.example.net`, () => given.push(name));
+  assert.equal(given.length, 0);
+  for (let turn = 1; turn <= 3; turn++) {
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(given.length, turn);
+    let isGiven = false;
+    tls.contextFor('a.example.net', () => (isGiven = true));
+    assert.ok(isGiven);
+  }
+  assert.deepEqual(given, ['a', 'b', 'c']);
+  tls.contextFor('d.example.net', () => given.push('d'));
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(given.at(-1), 'd');
+});
+
 test('for a name, for an address, and nothing for what is no name of a host', async () => {
   makeIssuer(dir, issuerPath());
   const tls = open();
-  assert.equal((await shown(tls.contextFor('MX.Example.net') as SecureContext)).subjectAltName, 'DNS:mx.example.net');
+  assert.equal(
+    (await shown((await contextFor(tls, 'MX.Example.net')) as SecureContext)).subjectAltName,
+    'DNS:mx.example.net',
+  );
   assert.equal((await shown(tls.contextOf('203.0.113.25'))).subjectAltName, 'IP Address:203.0.113.25');
   assert.match((await shown(tls.contextOf('2001:db8::25'))).subjectAltName ?? '', /^IP Address:2001:DB8:/);
-  assert.ok(tls.contextFor('_25._tcp.example.net'));
+  assert.ok(await contextFor(tls, '_25._tcp.example.net'));
   for (const none of [
     '',
     'localhost',
@@ -61,7 +86,7 @@ test('for a name, for an address, and nothing for what is no name of a host', as
     `${'a'.repeat(64)}.example`,
     '-.',
   ])
-    assert.equal(tls.contextFor(none), undefined, none);
+    assert.equal(await contextFor(tls, none), undefined, none);
 });
 
 test('a context is kept while it is used, and never more than so many', () => {
@@ -114,7 +139,7 @@ test("the operator's certificate is shown to everybody", async () => {
   );
   assert.equal(tls.isReady, true, 'without any issuer');
   assert.equal((await shown(tls.contextOf('203.0.113.25'))).subjectAltName, 'DNS:gw1.example.net');
-  assert.equal(tls.contextFor('mx.example.net'), undefined);
+  assert.equal(await contextFor(tls, 'mx.example.net'), undefined);
   assert.ok((tls.endsMs ?? 0) > Date.now());
 });
 
