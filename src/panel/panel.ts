@@ -58,7 +58,12 @@ export async function startPanel(options: PanelOptions): Promise<Panel> {
       ...logInRows(gate, audit),
       ...routes.map((route) => rowOf(route, gate, options)),
       { method: 'GET', path: '/api/openapi.json', admit: reader, answer: () => ({ body: openApi(version) }) },
-      { method: 'GET', path: '/api/events', admit: reader, answer: () => stream.answer() },
+      {
+        method: 'GET',
+        path: '/api/events',
+        admit: reader,
+        answer: ({ message, from }) => stream.answer(() => reader(message, from)),
+      },
     ],
     headers: {
       'content-security-policy': assets.policy,

@@ -15,7 +15,8 @@ type Counts = { accept: number; defer: number; reject: number };
 export class Stream {
   readonly #status: () => Promise<unknown>;
   readonly #log: Log;
-  readonly #open = new Set<ServerResponse>();
+  /** with what throws once who reads may read no more */
+  readonly #open = new Map<ServerResponse, () => void>();
   #counts: Counts = { accept: 0, defer: 0, reject: 0 };
   #timer: NodeJS.Timeout | undefined;
 
@@ -28,19 +29,20 @@ export class Stream {
     if (this.#open.size > 0) for (const { verdict } of attempts) this.#counts[verdict]++;
   }
 
-  answer(): Answer {
+  /** `admit` throws when who asks may not, or may no longer. */
+  answer(admit: () => void): Answer {
     if (this.#open.size >= MAX_STREAMS)
       throw new Refusal(429, `${MAX_STREAMS} pages are open already`, { retryAfterS: 10 });
-    return { headers: { 'content-type': 'text/event-stream' }, body: (response) => this.#begin(response) };
+    return { headers: { 'content-type': 'text/event-stream' }, body: (response) => this.#begin(response, admit) };
   }
 
   close(): void {
     clearInterval(this.#timer);
-    for (const response of this.#open) response.destroy();
+    for (const response of this.#open.keys()) response.destroy();
   }
 
-  #begin(response: ServerResponse): void {
-    this.#open.add(response);
+  #begin(response: ServerResponse, admit: () => void): void {
+    this.#open.set(response, admit);
     response.on('close', () => {
       this.#open.delete(response);
       if (this.#open.size > 0) return;
@@ -57,12 +59,21 @@ export class Stream {
     this.#counts = { accept: 0, defer: 0, reject: 0 };
     try {
       const event = JSON.stringify({ status: await this.#status(), counts, stepMs: STEP_MS });
-      for (const response of this.#open) {
-        if (response.writableLength > MAX_UNREAD_BYTES) response.destroy();
+      for (const [response, admit] of this.#open) {
+        if (response.writableLength > MAX_UNREAD_BYTES || !isAdmitted(admit)) response.destroy();
         else response.write(`data: ${event}\n\n`);
       }
     } catch (error) {
       this.#log.write('error', 'panel.stream', { error: String(error) });
     }
+  }
+}
+
+function isAdmitted(admit: () => void): boolean {
+  try {
+    admit();
+    return true;
+  } catch {
+    return false;
   }
 }

@@ -332,6 +332,18 @@ test('events: how it stands every two seconds, and what was recorded meanwhile',
   await worker.close();
 });
 
+test('who is removed hears no more of it, with the next event', async (t) => {
+  const p = await startPanel(t);
+  const token = bearer(await p.addToken('graf', 'read'));
+  const response = await fetch(`${p.url}/api/events`, { headers: token });
+  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+  assert.equal((await reader.read()).done, false);
+  await p.ask({ of: 'person-remove', name: 'graf', who: 'test' });
+  await assert.rejects(async () => {
+    while (!(await reader.read()).done);
+  });
+});
+
 test('the OpenAPI document has every route with its parameters, and no other', async (t) => {
   const p = await startPanel(t);
   const token = bearer(await p.addToken('graf', 'read'));
