@@ -132,7 +132,7 @@ describe('postern doctor beside a whole gateway', { skip: needsRoot, timeout: 18
     await isNamed(
       'mtu',
       /^203\.0\.113\.87:587 answers small packets and not those of full size/,
-      /^ip link set dev wan0 mtu 1400/,
+      /^ip link set dev wan0 mtu 1400$/,
     );
     await inInternet(`iptables -D ${rule}`);
   });

@@ -2,9 +2,11 @@
  * Checks of the servers that mail goes to: each configured smarthost dialled as a worker dials it, and whether packets as
  * large as mail is sent in arrive there.
  */
+import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import type { Config } from '../../config/schema.ts';
 import type { Endpoint } from '../../config/value/net.ts';
+import { mustRun } from '../../kit/command.ts';
 import { asFileUserUntil } from '../../kit/native-socket.ts';
 import { userOf } from '../../kit/users.ts';
 import { dial } from '../../relay/dial.ts';
@@ -68,13 +70,12 @@ async function checkLarge({ text, host }: Endpoint, upstream: Upstream): Promise
     await leave(upstream);
     return [{ check: 'mtu', state: 'ok', text: `packets of full size arrive at ${text}` }];
   }
-  const device = isIP(host) > 0 ? `the interface of: ip route get ${host}` : 'the interface there';
   return [
     {
       check: 'mtu',
       state: 'fault',
-      text: `${text} answers small packets and not those of full size: ${answer.detail}`,
-      mend: `ip link set dev wan0 mtu 1400, where wan0 is ${device}; or let ICMP "too big" pass on the way back`,
+      text: `${text} answers small packets and not those of full size, and no router says why: ${answer.detail}`,
+      mend: `ip link set dev ${await deviceTo(host)} mtu 1400`,
     },
   ];
 }
@@ -82,4 +83,10 @@ async function checkLarge({ text, host }: Endpoint, upstream: Upstream): Promise
 async function leave(upstream: Upstream): Promise<void> {
   await upstream.exchange(QUIT, ['other'], REPLY_MS)[0];
   upstream.poison('upstream.lost', 'it was only looked at');
+}
+
+async function deviceTo(host: string): Promise<string> {
+  const { address } = await lookup(host);
+  const [route] = JSON.parse(await mustRun('ip', ['-j', 'route', 'get', address])) as { readonly dev: string }[];
+  return route?.dev ?? 'INTERFACE';
 }
