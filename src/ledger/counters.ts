@@ -5,6 +5,7 @@
  * back does not. So a limit is never exceeded, and by less than what workers hold it is refused too early: which is why
  * they are asked to give back before anything is refused (desk.ts).
  */
+import { putLast } from '../kit/recent.ts';
 import { fillMs, isBucket, isDistinct, type Period, type Rule, type Unit, windowOf } from '../policy/limits.ts';
 
 /** One part of a question: may so many be counted for this subject by this rule? */
@@ -207,19 +208,8 @@ export class Counters {
   }
 
   #countersOf(subject: string): Map<string, Counter> {
-    let counters = this.#bySubject.get(subject);
-    if (counters) {
-      // Asked for just now: the last to be forgotten.
-      if (this.#bySubject.size >= MAX_SUBJECTS) this.#bySubject.delete(subject);
-    } else {
-      counters = new Map();
-      if (this.#bySubject.size >= MAX_SUBJECTS)
-        for (const oldest of this.#bySubject.keys()) {
-          this.#bySubject.delete(oldest);
-          break;
-        }
-    }
-    this.#bySubject.set(subject, counters);
+    const counters = this.#bySubject.get(subject) ?? new Map<string, Counter>();
+    putLast(this.#bySubject, subject, counters, MAX_SUBJECTS);
     return counters;
   }
 

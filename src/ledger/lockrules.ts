@@ -4,6 +4,7 @@
  * Only attempts count, and an attempt needs a connection that was accepted: a forged SYN locks nobody. In mode "observe"
  * nothing of ours is refused, so nobody is locked for what he does there.
  */
+import { putLast } from '../kit/recent.ts';
 import type { Class } from '../policy/classes.ts';
 import type { Attempt } from '../record/events.ts';
 
@@ -58,17 +59,12 @@ export class LockRules<R extends LockRule> {
       const seen = this.#seen.get(key) ?? { times: [], ids: [] };
       seen.times = [...seen.times.filter((at) => at > attempt.at - rule.within), attempt.at];
       seen.ids = [...seen.ids, attempt.id].slice(-MAX_EVIDENCE);
-      // Seen just now: the last to be forgotten.
-      this.#seen.delete(key);
-      if (seen.times.length >= rule.count) return [{ rule, identity, evidence: seen.ids }];
-      if (this.#seen.size >= MAX_WATCHED) {
-        for (const oldest of this.#seen.keys()) {
-          this.#seen.delete(oldest);
-          break;
-        }
+      if (seen.times.length < rule.count) {
+        putLast(this.#seen, key, seen, MAX_WATCHED);
+        return [];
       }
-      this.#seen.set(key, seen);
-      return [];
+      this.#seen.delete(key);
+      return [{ rule, identity, evidence: seen.ids }];
     });
   }
 }

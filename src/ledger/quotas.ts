@@ -8,6 +8,7 @@
 import { appendFileSync, readFileSync } from 'node:fs';
 import { writeAtomically } from '../kit/files.ts';
 import type { Log } from '../kit/log.ts';
+import { putLast } from '../kit/recent.ts';
 import { listOf, object, type Shape, text, whole } from '../kit/shape.ts';
 import { type Rule, windowOf } from '../policy/limits.ts';
 import { verdictOf } from '../policy/verdict.ts';
@@ -60,19 +61,12 @@ export class Quotas {
     const { earned, limit: most } = rule;
     if (!earned) return rule;
     let known = this.#known.get(subject);
-    this.#known.delete(subject);
     if (!known) {
       known = { subject, quota: earned.start, start: windowOf('day', nowMs).start, day: NO_DAY, steps: [] };
-      if (this.#known.size >= MAX_SUBJECTS)
-        for (const oldest of this.#known.keys()) {
-          this.#known.delete(oldest);
-          this.#terms.delete(oldest);
-          break;
-        }
       this.#changed.add(known);
     }
-    // Asked for just now: the last to be forgotten.
-    this.#known.set(subject, known);
+    const forgotten = putLast(this.#known, subject, known, MAX_SUBJECTS);
+    if (forgotten !== undefined) this.#terms.delete(forgotten);
     this.#terms.set(subject, { earned, most });
     this.#settle(known, nowMs);
     return { ...rule, limit: Math.min(most, known.quota) };

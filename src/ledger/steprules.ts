@@ -4,6 +4,7 @@
  * Counted by tenths of the rule's time, so that a host that sends much costs no more than one that sends little. Only what
  * came over an accepted connection counts: a forged SYN moves nobody.
  */
+import { putLast } from '../kit/recent.ts';
 import { isStricter, type Mode } from '../policy/ladder.ts';
 import type { Attempt } from '../record/events.ts';
 import { isOf } from './lockrules.ts';
@@ -76,15 +77,7 @@ export class StepRules<R extends StepRule> {
       tenth.bad++;
       seen.evidence = [...seen.evidence, id].slice(-MAX_EVIDENCE);
     }
-    // Seen just now: the last to be forgotten.
-    this.#seen.delete(key);
-    if (this.#seen.size >= MAX_WATCHED) {
-      for (const oldest of this.#seen.keys()) {
-        this.#seen.delete(oldest);
-        break;
-      }
-    }
-    this.#seen.set(key, seen);
+    putLast(this.#seen, key, seen, MAX_WATCHED);
     return seen;
   }
 }
