@@ -82,16 +82,23 @@ after(() => {
   dns.close();
 });
 
-type Found = { readonly classes: readonly string[]; readonly line: string; readonly all: string; readonly ms: number };
+type Found = {
+  readonly classes: readonly string[];
+  readonly line: string;
+  readonly all: string;
+  /** CPU of all threads: the machine may have other things to do */
+  readonly ms: number;
+};
 
 async function facts(text: string | Buffer, about: Partial<Mail> = {}): Promise<Found> {
-  const startMs = performance.now();
+  const before = process.cpuUsage();
   const seen = await filter.look(mailOf(text, about), new Call());
+  const { user, system } = process.cpuUsage(before);
   return {
     classes: seen.map((one) => one.class).filter((of) => of !== 'accepted.clean'),
     line: seen.at(-1)?.evidence ?? '',
     all: seen.map(({ evidence }) => evidence).join(' | '),
-    ms: performance.now() - startMs,
+    ms: (user + system) / 1000,
   };
 }
 
@@ -206,9 +213,9 @@ describe('Shows 3: 35: SPF', () => {
 
 test('Shows 3: 35: exists:%{i} with a name server that is slow: "temperror" after one look-up, or a failure at the deadline', async () => {
   const sender = 'l@slow.example';
-  const { line, ms } = await facts(PLAIN, { sender });
+  const { line } = await facts(PLAIN, { sender });
   assert.match(line, /^spf=temperror /);
-  assert.ok(ms >= 400, `${ms} ms`);
+  assert.equal(dns.asked.filter((name) => /^198.*\.slow\.example$/.test(name)).length, 1);
   const set = await filtersOf(
     `auth.enabled = true\nauth.lookup = "2s"\nauth.deadline = "600ms"\nauth.failure = "defer"\nresolver = ["${dns.address}"]`,
   );

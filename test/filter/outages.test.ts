@@ -85,6 +85,10 @@ describe('Shows 4: outages: outcome as configured, latency bounded, breaker visi
       test(title, { timeout: count(60_000, 300_000) }, () => outageOf(kind, outage, failure));
     }
   }
+  for (const behaviour of ['hang', 'servfail', 'garbage'] as const) {
+    const title = `the name server of auth, ${behaviour}, at ${PER_SECOND} messages a second, failure = "ignore"`;
+    test(title, { timeout: count(60_000, 300_000) }, () => nameServerOutage(behaviour));
+  }
 });
 
 async function outageOf(kind: 'clamd' | 'rspamd', outage: Behaviour, failure: 'defer' | 'ignore'): Promise<void> {
@@ -103,23 +107,13 @@ async function outageOf(kind: 'clamd' | 'rspamd', outage: Behaviour, failure: 'd
     assert.equal(await valueOf(metrics, `postern_service_up{service="${kind}"}`), 1);
 
     await service.behave(outage);
-    const running: Promise<Outcome | undefined>[] = [];
-    const beganMs = performance.now();
-    for (let i = 0; i < count(60, 60 * PER_SECOND); i++) {
-      running.push(send(gateway));
-      // By the clock: what a pause is longer than asked for is made up for.
-      await pause(Math.max(0, beganMs + (running.length * 1000) / PER_SECOND - performance.now()));
-    }
-    const outcomes = await Promise.all(running);
+    const outcomes = await sendMany(gateway);
     for (const outcome of outcomes) {
       if (failure === 'ignore') sound(outcome);
       else assert.deepEqual([outcome?.code, outcome?.class], [451, 'error.filter']);
       assert.ok((outcome?.ms ?? 0) < DEADLINE_MS + SLACK_MS, `${outcome?.ms} ms`);
     }
-    // Those that came when it had been given up.
-    const late = outcomes.slice(-10).map((outcome) => outcome?.ms ?? 0);
-    const median = late.sort((x, y) => x - y)[5] ?? 0;
-    assert.ok(median < 100, `once it is given up half of them take ${median} ms and more`);
+    assertQuickAtTheEnd(outcomes);
     report();
     assert.equal(await valueOf(metrics, `postern_service_up{service="${kind}"}`), 0);
     assert.ok((await valueOf(metrics, `postern_service_calls_total{service="${kind}",outcome="failed"}`)) >= 5);
@@ -135,6 +129,51 @@ async function outageOf(kind: 'clamd' | 'rspamd', outage: Behaviour, failure: 'd
   } finally {
     await gateway.close();
     await service.close();
+  }
+}
+
+/** By the clock: what a pause is longer than asked for is made up for. */
+async function sendMany(gateway: TestGateway): Promise<readonly (Outcome | undefined)[]> {
+  const running: Promise<Outcome | undefined>[] = [];
+  const beganMs = performance.now();
+  for (let i = 0; i < count(60, 60 * PER_SECOND); i++) {
+    running.push(send(gateway));
+    await pause(Math.max(0, beganMs + (running.length * 1000) / PER_SECOND - performance.now()));
+  }
+  return Promise.all(running);
+}
+
+/** Those that came when it had been given up. */
+function assertQuickAtTheEnd(outcomes: readonly (Outcome | undefined)[]): void {
+  const late = outcomes.slice(-10).map((outcome) => outcome?.ms ?? 0);
+  const median = late.sort((x, y) => x - y)[5] ?? 0;
+  assert.ok(median < 100, `once it is given up half of them take ${median} ms and more`);
+}
+
+async function nameServerOutage(behaviour: 'hang' | 'servfail' | 'garbage'): Promise<void> {
+  const dns = await new FakeDns({ '': {}, 'a.example': { TXT: ['v=spf1 -all'] } }).start();
+  const config = await testConfig(['127.0.0.1:2'], {
+    filters: `resolver = ["${dns.address}"]\nauth.enabled = true\nauth.lookup = "100ms"\nauth.deadline = "${DEADLINE_MS}ms"`,
+  });
+  const gateway = await startGateway({ config, relay: new FakeRelay() });
+  const isUp = (): boolean => reportFilters(gateway.rooms.filters)[0]?.up === true;
+  try {
+    dns.behaviour = behaviour;
+    const outcomes = await sendMany(gateway);
+    for (const outcome of outcomes) {
+      assert.equal(outcome?.code, 250);
+      assert.ok(outcome.ms < DEADLINE_MS + SLACK_MS, `${outcome.ms} ms`);
+    }
+    assertQuickAtTheEnd(outcomes);
+    assert.ok(!isUp());
+    dns.behaviour = 'answer';
+    while (!isUp()) await sendUntilTaken(gateway);
+    await send(gateway);
+    const [attempt] = gateway.ledger.attempts.slice(-1);
+    assert.match(attempt?.findings.find(({ name }) => name === 'facts')?.evidence ?? '', /^spf=fail/);
+  } finally {
+    await gateway.close();
+    dns.close();
   }
 }
 

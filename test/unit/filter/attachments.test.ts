@@ -60,6 +60,9 @@ describe('a file that runs', () => {
     ['in a tar.bz2', named('x.tar.bz2', BUNZIPS.tar)],
     ['in a 7z with a packed header', named('x.7z', SEVEN_ZIPS.packedHeader)],
     ['in a 7z with a plain header', named('x.7z', SEVEN_ZIPS.plainHeader)],
+    ['in a 7z in a zip in a zip', named('x.zip', zip('b.zip', zip('c.7z', SEVEN_ZIPS.packedHeader)))],
+    ['in a rar in a tar', named('x.tar', tarOf([{ name: 'b.rar', content: rarOf(5, 'a.exe') }]))],
+    ['in a bz2 in a zip', named('x.zip', zip('b.bz2', BUNZIPS.program))],
     ['in a 7z that packs nothing', named('x.7z', SEVEN_ZIPS.copied)],
     ['in a rar 4', named('x.rar', rarOf(4, 'a.exe'))],
     ['in a rar 5', named('x.rar', rarOf(5, 'a.exe'))],
@@ -116,6 +119,7 @@ describe('other things that are said of a file', () => {
     ['a damaged 7z', named('a.7z', Buffer.from("7z\xbc\xaf'\x1c", 'latin1')), ['attachment.unread']],
     ['a 7z with a password for its files', named('a.7z', SEVEN_ZIPS.withPassword), ['attachment.encrypted']],
     ['a 7z with a password for its names', named('a.7z', SEVEN_ZIPS.withSecretNames), ['attachment.encrypted']],
+    ['an archive in a rar, which is not unpacked', named('a.rar', rarOf(5, 'b.zip')), ['attachment.unread']],
     ['a damaged bz2', named('a.bz2', BUNZIPS.program.subarray(0, -20)), ['attachment.unread']],
     ['a file called an archive that is none', named('a.ace', 'x'), ['attachment.unread']],
     [
