@@ -31,6 +31,10 @@ export const commands: Readonly<Record<string, Entry>> = {
     load: () => import('./mode.ts'),
   },
   ca: { summary: "print the certificate of the gateway's authority, or make another", load: () => import('./ca.ts') },
+  privacy: {
+    summary: 'say what is kept of whom, why and how long, as the configuration stands',
+    load: () => import('./privacy.ts'),
+  },
   user: { summary: 'say who may use the panel and the API', load: () => import('./user.ts') },
   top: { summary: 'show who sends most, or is refused most', load: () => import('./top.ts') },
   predict: {
