@@ -9,6 +9,10 @@ export type Entry = { readonly summary: string; readonly load: () => Promise<{ r
 export const commands: Readonly<Record<string, Entry>> = {
   run: { summary: 'start the gateway from a checkout: guard, keeper and workers', load: () => import('./run.ts') },
   check: { summary: 'check a configuration and print what is in effect', load: () => import('./check.ts') },
+  apply: {
+    summary: 'put a configuration into effect that goes back by itself unless it is confirmed',
+    load: () => import('./apply.ts'),
+  },
   config: { summary: 'print a commented example, or the reference of every key', load: () => import('./config.ts') },
   rules: { summary: 'print the kernel rules that a configuration leads to', load: () => import('./rules.ts') },
   effective: {
@@ -37,6 +41,10 @@ export const commands: Readonly<Record<string, Entry>> = {
   },
   user: { summary: 'say who may use the panel and the API', load: () => import('./user.ts') },
   top: { summary: 'show who sends most, or is refused most', load: () => import('./top.ts') },
+  sources: {
+    summary: 'list who sends on port 25, since when, how much, to how many domains, with what result',
+    load: () => import('./sources.ts'),
+  },
   predict: {
     summary: 'say what would have been refused, by mode "observe" or by another configuration',
     load: () => import('./predict.ts'),

@@ -13,7 +13,14 @@ import { LADDER, type Mode } from '../policy/ladder.ts';
 import { PERIODS, type Rule, UNITS } from '../policy/limits.ts';
 import type { Day, Earned } from '../policy/quota.ts';
 import { isWorkerEvent, type WorkerEvent } from '../record/events.ts';
-import { type JournalState, type LogFilter, MAX_LOG_ROWS, TOP_BY, type TopQuestion } from '../record/query.ts';
+import {
+  type JournalState,
+  type LogFilter,
+  MAX_LOG_ROWS,
+  TOP_BY,
+  type SourcesQuestion,
+  type TopQuestion,
+} from '../record/query.ts';
 
 export const VERSION = 5;
 
@@ -205,6 +212,8 @@ export type Question =
   | { readonly of: 'verifying' }
   /** answered with the VerifyingPair that is remembered no more */
   | { readonly of: 'verifying-forget'; readonly subject: string; readonly server: string; readonly who: string }
+  /** answered with a list of SourceRow */
+  | { readonly of: 'sources'; readonly question: SourcesQuestion }
   /** answered with a list of TopRow */
   | { readonly of: 'top'; readonly question: TopQuestion }
   /** answered with a LogAnswer; `who` looks, for the record of looks at messages */
@@ -439,6 +448,10 @@ const question: Shape<Question> = union<Question>('of', {
     who: text(100),
   }),
   'person-remove': object({ of: oneOf('person-remove'), name: text(64), who: text(100) }),
+  sources: object({
+    of: oneOf('sources'),
+    question: object<SourcesQuestion>({ since: whole(), limit: whole(1, 10_000) }),
+  }),
   log: object({
     of: oneOf('log'),
     who: maybe(text(100)) as Shape<string>,

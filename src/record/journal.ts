@@ -10,7 +10,16 @@ import { Worker } from 'node:worker_threads';
 import type { Fields, Level, Log } from '../kit/log.ts';
 import type { Attempt } from './events.ts';
 import type { Retention } from './journalfile.ts';
-import type { HistoryQuestion, HistoryRow, JournalState, LogAnswer, TopQuestion, TopRow } from './query.ts';
+import type {
+  HistoryQuestion,
+  HistoryRow,
+  JournalState,
+  LogAnswer,
+  SourceRow,
+  SourcesQuestion,
+  TopQuestion,
+  TopRow,
+} from './query.ts';
 import { Reader } from './reader.ts';
 import { batchOf } from './rows.ts';
 import type { Search } from './search.ts';
@@ -57,6 +66,7 @@ export interface Journal {
   search(search: Search): Promise<LogAnswer>;
   /** The same for sums. */
   top(question: TopQuestion): Promise<readonly TopRow[]>;
+  sources(question: SourcesQuestion): Promise<readonly SourceRow[]>;
   history(question: HistoryQuestion): Promise<readonly HistoryRow[]>;
   state(): JournalState;
   keep(retention: Retention): void;
@@ -258,6 +268,10 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
     async top(question) {
       await readable();
       return reader.top(question);
+    },
+    async sources(question) {
+      await readable();
+      return reader.sources(question);
     },
     async history(question) {
       await readable();

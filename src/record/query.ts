@@ -70,6 +70,26 @@ export type HistoryRow = {
   readonly tlsOut: number;
 };
 
+/** Who sends since a time: a configured subscriber, or an address. */
+export type SourcesQuestion = { readonly since: number; readonly limit: number };
+
+export type SourceRow = {
+  readonly who: string;
+  readonly network: string;
+  readonly first: number;
+  readonly last: number;
+  readonly messages: number;
+  readonly recipients: number;
+  readonly bytes: number;
+  /** different ones of recipients; 0 where no addresses are kept */
+  readonly domains: number;
+  /** attempts by their end, and those that mode "enforce" would have refused */
+  readonly accepted: number;
+  readonly deferred: number;
+  readonly rejected: number;
+  readonly wouldBe: number;
+};
+
 export type JournalState = {
   readonly ok: boolean;
   /** what is wrong, when not ok */

@@ -4,7 +4,7 @@ import type { FromReader, ReaderData, ToReader } from './reader.ts';
 import { explain, faultOf } from './journalfile.ts';
 import { history } from './history.ts';
 import { damageOf, search } from './search.ts';
-import { top } from './top.ts';
+import { sources, top } from './top.ts';
 
 const port = parentPort as NonNullable<typeof parentPort>;
 const { path } = workerData as ReaderData;
@@ -22,6 +22,7 @@ port.on('message', (message: ToReader) => {
 
 function answerTo(message: Exclude<ToReader, { kind: 'check' }>): unknown {
   if (message.kind === 'search') return search(path, message.search);
+  if (message.kind === 'sources') return sources(path, message.question);
   return message.kind === 'top' ? top(path, message.question) : history(path, message.question);
 }
 

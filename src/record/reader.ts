@@ -1,7 +1,15 @@
 /** Questions to the journal as the keeper asks them: answered by a thread that is replaced when it dies or takes too long. */
 import { Worker } from 'node:worker_threads';
 import type { Log } from '../kit/log.ts';
-import type { HistoryQuestion, HistoryRow, LogAnswer, TopQuestion, TopRow } from './query.ts';
+import type {
+  HistoryQuestion,
+  HistoryRow,
+  LogAnswer,
+  SourceRow,
+  SourcesQuestion,
+  TopQuestion,
+  TopRow,
+} from './query.ts';
 import type { Search } from './search.ts';
 
 export type ReaderData = { readonly path: string };
@@ -9,6 +17,7 @@ export type ToReader =
   | { readonly kind: 'check' }
   | { readonly kind: 'search'; readonly number: number; readonly search: Search }
   | { readonly kind: 'top'; readonly number: number; readonly question: TopQuestion }
+  | { readonly kind: 'sources'; readonly number: number; readonly question: SourcesQuestion }
   | { readonly kind: 'history'; readonly number: number; readonly question: HistoryQuestion };
 export type FromReader =
   | { readonly kind: 'found'; readonly number: number; readonly answer: unknown }
@@ -60,6 +69,11 @@ export class Reader {
   /** Rejects with a sentence for people. */
   history(question: HistoryQuestion): Promise<readonly HistoryRow[]> {
     return this.#question((number) => ({ kind: 'history', number, question })) as Promise<readonly HistoryRow[]>;
+  }
+
+  /** Rejects with a sentence for people. */
+  sources(question: SourcesQuestion): Promise<readonly SourceRow[]> {
+    return this.#question((number) => ({ kind: 'sources', number, question })) as Promise<readonly SourceRow[]>;
   }
 
   #question(messageOf: (number: number) => ToReader): Promise<unknown> {

@@ -271,6 +271,8 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         return history.list(question.limit);
       case 'top':
         return journal.top(question.question);
+      case 'sources':
+        return journal.sources(question.question);
       case 'people':
       case 'user-add':
       case 'token-add':

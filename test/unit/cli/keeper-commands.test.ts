@@ -11,6 +11,7 @@ import { command as locks } from '../../../src/cli/locks.ts';
 import { command as log } from '../../../src/cli/log.ts';
 import { command as mode } from '../../../src/cli/mode.ts';
 import { command as scan } from '../../../src/cli/scan.ts';
+import { command as sources } from '../../../src/cli/sources.ts';
 import { command as status } from '../../../src/cli/status.ts';
 import { command as top } from '../../../src/cli/top.ts';
 import { command as unlock } from '../../../src/cli/unlock.ts';
@@ -490,6 +491,23 @@ test('every command has help with an example, and takes no unknown option', asyn
     );
     await assert.rejects(run(command, '--no-such-option'), { code: 'ERR_PARSE_ARGS_UNKNOWN_OPTION' });
   }
+});
+
+test('sources lists who sends, since when, how much, to how many domains', async () => {
+  const worker = s.worker(4);
+  await worker.ready;
+  const at = Date.now() - 1000;
+  const of = { source: '198.51.100.66', subscriber: undefined, sizeBytes: 1000, worker: 4 };
+  const to = (...all: string[]) => all.map((recipient) => ({ recipient, code: 250, class: 'accepted.clean' as const }));
+  worker.record(attempt({ ...of, id: newId(at), at, recipients: to('<a@b.example>', '<b@B.example>') }));
+  const observed = { class: 'accepted.observed', wouldBe: 'spam.gtube' } as const;
+  worker.record(attempt({ ...of, id: newId(at), at: at + 1, recipients: to('<c@c.example>'), ...observed }));
+  const refused = { class: 'spam.gtube', verdict: 'reject' } as const;
+  worker.record(attempt({ ...of, id: newId(at), at: at + 2, recipients: to('<d@d.example>'), ...refused }));
+  const row = /^198\.51\.100\.66 +customers +\S+ \S+ +\S+ \S+ +2 +4 +2\.0 KiB +3 +2 +0 +1 +1$/m;
+  while (!row.test((await run(sources)).out));
+  assert.equal((await run(sources, '--limit', '1', '--json')).out.trim().split('\n').length, 1);
+  assert.equal((await run(sources, '--since', '2100-01-01')).status, 1);
 });
 
 test('who refuses our certificate is remembered, told to workers, counted, listed and forgotten', async () => {

@@ -1,0 +1,85 @@
+/** `postern apply`: what is not confirmed goes back by itself, whoever is still there. */
+import assert from 'node:assert/strict';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { runCommand } from '../../../src/kit/command.ts';
+import { until } from '../../kit/wait.ts';
+import { goodToml } from '../config/outside.fake.ts';
+
+const MAIN = fileURLToPath(new URL('../../../src/main.ts', import.meta.url));
+const top = mkdtempSync(join(tmpdir(), 'postern-apply-'));
+after(() => rmSync(top, { recursive: true }));
+let places = 0;
+
+const OLD = goodToml.replace(/"smtp[^"]*"/, '"192.0.2.25:587"');
+const NEW = `${OLD}# changed\n`;
+
+/** A gateway that loads what it is told to load, and remembers it. */
+function place() {
+  const directory = join(top, `${++places}`);
+  const [file, next, loaded] = [join(directory, 'a.toml'), join(directory, 'b.toml'), join(directory, 'loaded')];
+  const reload = `cp ${file} ${loaded} && cat ${file} >> ${loaded}.log`;
+  return {
+    directory,
+    file,
+    next,
+    loaded: () => (existsSync(loaded) ? readFileSync(loaded, 'utf8') : undefined),
+    /** all that was ever loaded, one after the other */
+    log: () => (existsSync(`${loaded}.log`) ? readFileSync(`${loaded}.log`, 'utf8') : ''),
+    apply: (args: readonly string[], how = reload) =>
+      runCommand(process.execPath, [MAIN, 'apply', ...args, '--config', file, '--reload', how], { deadlineMs: 60_000 }),
+  };
+}
+
+async function ready(): Promise<ReturnType<typeof place>> {
+  const p = place();
+  await runCommand('mkdir', ['-p', p.directory]);
+  writeFileSync(p.file, OLD);
+  chmodSync(p.file, 0o640);
+  writeFileSync(p.next, NEW);
+  return p;
+}
+
+test('confirmed it stays; not confirmed it goes back by itself, and the rights of the file are kept', async () => {
+  const p = await ready();
+  const { code, stdout, stderr } = await p.apply([p.next, '--confirm', '3s']);
+  assert.deepEqual([code, stderr], [0, '']);
+  assert.match(stdout, /is in effect until .*Z; to keep it: postern apply --confirmed --config /);
+  await until(() => p.log() === NEW + OLD, 'it was loaded, and went back', 60_000);
+  assert.deepEqual([readFileSync(p.file, 'utf8'), statSync(p.file).mode & 0o777], [OLD, 0o640]);
+  assert.deepEqual([existsSync(`${p.file}.before`), existsSync(`${p.file}.trial`)], [false, false]);
+
+  assert.equal((await p.apply([p.next, '--confirm', '1h'])).code, 0);
+  assert.equal((await p.apply(['--confirmed'])).code, 0);
+  assert.deepEqual([readFileSync(p.file, 'utf8'), existsSync(`${p.file}.before`)], [NEW, false]);
+  assert.equal(statSync(p.file).mode & 0o777, 0o640);
+  assert.match((await p.apply(['--confirmed'])).stderr, /nothing is on trial/);
+});
+
+test('a second trial ends the first, and goes back to before both', async () => {
+  const p = await ready();
+  writeFileSync(`${p.next}2`, `${NEW}# twice\n`);
+  await p.apply([p.next, '--confirm', '1h']);
+  await p.apply([`${p.next}2`, '--confirm', '1h']);
+  assert.equal(p.loaded(), `${NEW}# twice\n`);
+  assert.equal((await p.apply(['--back'])).code, 0);
+  assert.deepEqual([p.loaded(), readFileSync(p.file, 'utf8')], [OLD, OLD]);
+});
+
+test('what is wrong changes nothing; where the gateway does not reload, it went back', async () => {
+  const p = await ready();
+  writeFileSync(p.next, NEW.replace('lan0', 'a name that is far too long'));
+  const wrong = await p.apply([p.next, '--confirm', '1h']);
+  assert.equal(wrong.code, 1);
+  assert.match(wrong.stderr, /intercept\.inside\[0\].*\n.*nothing was changed/s);
+  assert.equal(p.log(), '');
+  writeFileSync(p.next, NEW);
+  const refused = await p.apply([p.next, '--confirm', '1h'], 'echo it will not >&2; exit 3');
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /ended with 3: it will not; .* is as it was before/);
+  assert.equal(readFileSync(p.file, 'utf8'), OLD);
+  assert.equal((await p.apply([p.next])).code, 2);
+});
