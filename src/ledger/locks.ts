@@ -3,6 +3,7 @@ import { overlaps, parseAddress, parsePrefix, type Prefix, sourceOf } from '../k
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
 import { isLock, type Lock } from './language.ts';
+import { logged } from './logged.ts';
 import { holds, Register } from './register.ts';
 
 const SHORTEST = { 4: 8, 6: 32 } as const;
@@ -67,7 +68,9 @@ export class Locks {
       throw new LockError(
         `${this.#register.size} locks are as many as there can be; lock a prefix that covers several`,
       );
-    this.#log.write('warn', 'lock.set', { ...lock, changed: before !== undefined });
+    const { how, reason, who, until, evidence } = lock;
+    const changed = before !== undefined;
+    this.#log.write('warn', 'lock.set', { ...logged(lock), how, reason, who, until, evidence, changed });
     this.#limits.onEvent('locked', lock, lock.who);
     return { lock, notKept: this.#register.save() };
   }
@@ -79,13 +82,7 @@ export class Locks {
     const wanted = { subject: prefix?.text ?? subject, identity };
     const lock = this.#register.remove(keyOf(wanted));
     if (!lock) throw new LockError(`${nameOf(wanted)} is not locked; "postern locks" lists what is`);
-    this.#log.write('warn', 'lock.removed', {
-      subject: lock.subject,
-      identity,
-      who,
-      reason: lock.reason,
-      by: lock.who,
-    });
+    this.#log.write('warn', 'lock.removed', { ...logged(lock), who, reason: lock.reason, by: lock.who });
     this.#limits.onEvent('unlocked', lock, who);
     return { lock, notKept: this.#register.save() };
   }
@@ -94,8 +91,7 @@ export class Locks {
   tidy(): boolean {
     return this.#register.tidy((lock) => {
       this.#limits.onEvent('expired', lock, 'the clock');
-      const { subject, identity } = lock;
-      this.#log.write('info', 'lock.expired', { subject, identity, reason: lock.reason, by: lock.who });
+      this.#log.write('info', 'lock.expired', { ...logged(lock), reason: lock.reason, by: lock.who });
     });
   }
 

@@ -1,6 +1,7 @@
 /** Who is over a limit is told of: the first time, and each n-th after. A limit that nobody hears of does not help. */
 import type { Log } from '../kit/log.ts';
 import type { Need } from './counters.ts';
+import { logged } from './logged.ts';
 
 /** Beyond it counting begins anew: somebody is told of again. */
 const MAX_COUNTED = 100_000;
@@ -19,6 +20,8 @@ export class OverNotices {
     const times = (this.#times.get(key) ?? 0) + 1;
     this.#times.set(key, times);
     if ((times - 1) % every !== 0) return;
-    this.#log.write('warn', 'limit.reached', { subject, unit, period, limit, times });
+    // Behind the subject may stand an identity (`identitySubject`).
+    const [whose = '', identity] = subject.split(/ (.*)/s);
+    this.#log.write('warn', 'limit.reached', { ...logged({ subject: whose, identity }), unit, period, limit, times });
   }
 }

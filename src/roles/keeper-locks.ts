@@ -8,6 +8,7 @@ import type { Log } from '../kit/log.ts';
 import { LockHistory } from '../ledger/lockhistory.ts';
 import { LockRules, type LockWish } from '../ledger/lockrules.ts';
 import { LockError, Locks } from '../ledger/locks.ts';
+import { logged } from '../ledger/logged.ts';
 import type { Attempt } from '../record/events.ts';
 
 type Rule = Config['lockRule'][number];
@@ -51,7 +52,7 @@ export function keeperLocks(stateDir: string, config: () => Config, clock: Clock
       return true;
     } catch (error) {
       if (!(error instanceof LockError)) throw error;
-      log.write('warn', 'lock.refused', { rule: rule.name, subject, identity, reason: error.message });
+      log.write('warn', 'lock.refused', { rule: rule.name, ...logged(whom), reason: error.message });
       return false;
     }
   };

@@ -90,6 +90,15 @@ test('the first time, and each n-th after, is told with who and what', async () 
   );
 });
 
+test('an identity over its limit is told of, and its name is not', async () => {
+  s = await stageKeeper();
+  const [a] = (await workers(1)) as [Ledger];
+  for (let i = 0; i < 2; i++) await a.take(one(daily(1), '@web-1 bob@example.com'), 0);
+  const [told] = s.log.entries.filter(({ event }) => event === 'limit.reached');
+  const rest = { unit: 'messages', period: 'day', limit: 1, times: 1 };
+  assert.deepEqual(told?.fields, { subject: '@web-1', ofIdentity: true, ...rest });
+});
+
 test('slow is said from the part of the limit on that it is asked for', async () => {
   s = await stageKeeper();
   const [a] = (await workers(1)) as [Ledger];

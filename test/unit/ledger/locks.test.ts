@@ -174,3 +174,21 @@ test('as many as go into one line, then an error that says what to do', () => {
   assert.equal(full.list().length, 10_000);
   assert.equal(locks.list().length, 0);
 });
+
+test('the log has whom a lock is of, and not the name behind him: what is kept of that is his network’s to say', () => {
+  const told: unknown[] = [];
+  const locks = new Locks(path, clock, { write: (_level, event, fields) => void told.push([event, fields]) });
+  const whom = { how: 'reject', identity: 'bob@example.com' } as const;
+  locks.lock(wanted('198.51.100.7', { ...whom, until: nowMs + HOUR_MS }));
+  nowMs += HOUR_MS;
+  locks.tidy();
+  locks.lock(wanted('198.51.100.7', whom));
+  locks.unlock('198.51.100.7', 'ops', whom.identity);
+  assert.deepEqual(
+    told.map((one) => (one as [string])[0]),
+    ['lock.set', 'lock.expired', 'lock.set', 'lock.removed'],
+  );
+  const text = JSON.stringify(told);
+  assert.doesNotMatch(text, /bob/);
+  assert.equal(text.match(/"subject":"198\.51\.100\.7\/32","ofIdentity":true/g)?.length, 4);
+});
