@@ -13,6 +13,7 @@ import { FakeRelay } from '../fake/relay.ts';
 import { hear } from '../fuzz/hear.ts';
 import { startGateway, testConfig } from '../kit/gateway.ts';
 import { filtersOf, lookAt, mailOf } from '../kit/mail.ts';
+import { assertRecorded, type Told, told } from '../kit/table.ts';
 
 const rsa = (bits: number): { readonly secret: string; readonly record: string } => {
   const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: bits });
@@ -325,7 +326,7 @@ describe('Shows 4: name servers that hang, fail or send garbage', { concurrency:
   }
 });
 
-test('Shows 1: each class of it through the gateway: reply and record equal to the table', async () => {
+test('Shows 1: each class of it through the gateway: reply, journal row and metric equal to the table', async () => {
   const actions = ['spf', 'dkim', 'dmarc_reject', 'dmarc_quarantine', 'author', 'unknown'];
   const config = await testConfig(['127.0.0.1:2'], {
     filters: [
@@ -336,6 +337,7 @@ test('Shows 1: each class of it through the gateway: reply and record equal to t
     ].join('\n'),
   });
   const gateway = await startGateway({ config, relay: new FakeRelay() });
+  const refusals: Told[] = [];
   const of = (domain: string): string => PLAIN.replaceAll('a.example', domain);
   const part = 'DKIM-Signature: v=1; a=rsa-sha256; d=a.example; s=s; h=from; bh=AA; b=AA; l=1\r\n';
   try {
@@ -355,10 +357,13 @@ test('Shows 1: each class of it through the gateway: reply and record equal to t
       const entry = entryOf(expected);
       const said = `${entry.code} ${enhancedCode(entry.code, entry)} ${entry.text} [${expected} id=`;
       assert.ok((await heard.end()).includes(`\r\n${said}`), `${said}: ${heard.text()}`);
+      refusals.push(...told(heard.text().split('\r\n')));
       const attempt = gateway.ledger.attempts.at(-1);
       assert.deepEqual([attempt?.class, attempt?.verdict], [expected, verdictOf(expected).kind]);
       assert.match(attempt?.findings.find(({ name }) => name === 'facts')?.evidence ?? '', /^spf=/);
     }
+    assert.equal(refusals.length, actions.length);
+    await assertRecorded(gateway.ledger.attempts, refusals);
   } finally {
     await gateway.close();
   }

@@ -12,6 +12,7 @@ import { hear } from '../../fuzz/hear.ts';
 import { testClock } from '../../kit/clock.ts';
 import { startGateway, testConfig } from '../../kit/gateway.ts';
 import { filtersOf, lookAt, mailOf, testDeps } from '../../kit/mail.ts';
+import { assertRecorded, told } from '../../kit/table.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'postern-urls-'));
 after(() => rmSync(directory, { recursive: true }));
@@ -165,14 +166,16 @@ describe('a list in DNS', () => {
   });
 });
 
-test('through the gateway: the reply and the record name the class', async () => {
+test('Shows 1: through the gateway: reply, journal row and metric equal to the table', async () => {
   const config = await testConfig(['127.0.0.1:2'], { filters: `urls.files = ["${file}"]` });
   const gateway = await startGateway({ config, relay: new FakeRelay() });
   const host = gateway.connect();
   const heard = hear(host);
   host.write('EHLO a.example\r\nMAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\nDATA\r\n');
   host.write(`${textOf('http://bad.example/')}.\r\nQUIT\r\n`);
-  assert.match(await heard.end(), /\r\n550 5\.7\.1 The message has an address [^\r]* \[spam\.url id=/);
+  const said = await heard.end();
+  assert.match(said, /\r\n550 5\.7\.1 The message has an address [^\r]* \[spam\.url id=/);
   assert.equal((await gateway.ledger.recorded(1))[0]?.class, 'spam.url');
+  await assertRecorded(gateway.ledger.attempts, told(said.split('\r\n')));
   await gateway.close();
 });
