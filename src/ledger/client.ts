@@ -18,7 +18,7 @@ import { Outbox } from './outbox.ts';
 import { type Stepping, StepTable } from './steptable.ts';
 import { Purse, type Taken } from './purse.ts';
 import type { Need } from './counters.ts';
-import { VerifyingTable } from './verifyingtable.ts';
+import { UntilTable } from './untiltable.ts';
 
 export type { Admission, LedgerSettings } from './admitter.ts';
 export type { Need } from './counters.ts';
@@ -47,6 +47,8 @@ export interface Ledger {
   lockOfIdentity(identity: string, of: Locked): Lock | undefined;
   /** Whether this subscriber has refused our certificate for this server (`203.0.113.25:25`), as far as is remembered. */
   isVerifying(subject: string, server: string): boolean;
+  /** Whether this server that hosts call had TLS, as far as is remembered. */
+  hadTls(server: string): boolean;
   /** The mode that a step gives it, in the place of the configuration's. */
   modeOf(whom: Stepping): Mode | undefined;
   /** Resolves when the locks have come from the keeper for the first time. */
@@ -73,7 +75,8 @@ export type LedgerOptions = LedgerSettings & {
 
 export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledger {
   let locks: LockTable = lockTable([]);
-  const verifying = new VerifyingTable();
+  const verifying = new UntilTable();
+  const secured = new UntilTable();
   let steps = new StepTable();
   const { promise: ready, resolve: isReady } = Promise.withResolvers<void>();
   const outbox = new Outbox();
@@ -93,7 +96,15 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
       locks = lockTable(message.locks);
       isReady();
     } else if (message.kind === 'verifying') {
-      verifying.told(message.pairs, message.isWhole);
+      verifying.told(
+        message.pairs.map(({ subject, server, until }) => [pairKey(subject, server), until]),
+        message.isWhole,
+      );
+    } else if (message.kind === 'secured') {
+      secured.told(
+        message.servers.map(({ server, until }) => [server, until]),
+        false,
+      );
     } else if (message.kind === 'steps') {
       steps = new StepTable(message.steps);
     } else if (message.kind === 'admitted') {
@@ -145,7 +156,8 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
     giveBack: (needs, atMs) => purse.giveBack(needs, atMs),
     lockOf: (address, of) => locks.find(address, options.clock.nowMs(), of),
     lockOfIdentity: (identity, of) => locks.findIdentity(identity, of, options.clock.nowMs()),
-    isVerifying: (subject, server) => verifying.has(subject, server, options.clock.nowMs()),
+    isVerifying: (subject, server) => verifying.has(pairKey(subject, server), options.clock.nowMs()),
+    hadTls: (server) => secured.has(server, options.clock.nowMs()),
     modeOf: (whom) => steps.modeOf(whom, options.clock.nowMs()),
     inquire: (inquiry) => inquirer.ask(inquiry, channel.isUp()),
     record(event) {
@@ -164,4 +176,9 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
       await channel.close();
     },
   };
+}
+
+/** No subject has a blank in it. */
+function pairKey(subject: string, server: string): string {
+  return `${subject} ${server}`;
 }

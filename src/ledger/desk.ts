@@ -21,6 +21,7 @@ import {
   type ToKeeper,
   MAX_BATCH,
   MAX_TAKES,
+  type SecuredTold,
   type TakenAnswer,
   type VerifyingTold,
 } from './language.ts';
@@ -35,6 +36,7 @@ export type DeskOptions = {
   readonly nowMs: () => number;
   readonly locks: () => readonly Lock[];
   readonly verifying: () => readonly VerifyingTold[];
+  readonly secured: () => readonly SecuredTold[];
   readonly steps: () => readonly Step[];
   readonly limits: CounterFile;
   readonly quotas: Pick<Quotas, 'ruleFor'>;
@@ -60,6 +62,7 @@ export interface Desk {
   tellLocks(): void;
   /** Tells workers what has changed. */
   tellVerifying(pairs: readonly VerifyingTold[]): void;
+  tellSecured(servers: readonly SecuredTold[]): void;
   /** The same for steps. */
   tellSteps(): void;
   readonly closed: Promise<void>;
@@ -102,6 +105,9 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
       for (const peer of listening) say(peer, message);
     });
   };
+  const tellWorkers = (message: FromKeeper): void => {
+    for (const peer of workerPeers) if (!peer.send(message)) void peer.close();
+  };
   const answer = async (peer: Peer, ask: number, question: Question): Promise<void> => {
     let said: FromKeeper;
     try {
@@ -135,6 +141,7 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
         if (message.worker === undefined) return refuse('a worker without a number');
         workers.set(message.worker, { peer, since: options.nowMs() });
         peer.send({ kind: 'verifying', isWhole: true, pairs: options.verifying() } satisfies FromKeeper);
+        peer.send({ kind: 'secured', servers: options.secured() } satisfies FromKeeper);
         workerPeers.add(peer);
         recalls.joined();
         limitRecalls.joined();
@@ -299,10 +306,8 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
     },
     workers: () =>
       Array.from(workers, ([worker, { since }]) => ({ worker, since })).sort((a, b) => a.worker - b.worker),
-    tellVerifying(pairs) {
-      for (const peer of workerPeers)
-        if (!peer.send({ kind: 'verifying', isWhole: false, pairs } satisfies FromKeeper)) void peer.close();
-    },
+    tellVerifying: (pairs) => tellWorkers({ kind: 'verifying', isWhole: false, pairs }),
+    tellSecured: (servers) => tellWorkers({ kind: 'secured', servers }),
     tellLocks: () => tellAll('locks'),
     tellSteps: () => tellAll('steps'),
   };

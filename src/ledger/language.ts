@@ -76,6 +76,9 @@ export type PersonTold = {
   readonly from: readonly string[] | undefined;
 };
 
+/** A server (`203.0.113.25:25`) that had TLS, and until when that counts; 0: no longer. */
+export type SecuredTold = { readonly server: string; readonly until: number };
+
 /** What became of a lock, when, and by whom; `rule` is the automatic one that set it. */
 export type LockEvent = {
   readonly at: number;
@@ -173,6 +176,8 @@ export type ToKeeper =
 export type FromKeeper =
   | { readonly kind: 'locks'; readonly locks: readonly Lock[] }
   | { readonly kind: 'verifying'; readonly isWhole: boolean; readonly pairs: readonly VerifyingTold[] }
+  /** all after hello, then each that is new: beside what the worker knows already */
+  | { readonly kind: 'secured'; readonly servers: readonly SecuredTold[] }
   | { readonly kind: 'steps'; readonly steps: readonly Step[] }
   | { readonly kind: 'admitted'; readonly answers: readonly { readonly ask: number; readonly ok: boolean }[] }
   /** give back what is not used of these sources, and for two seconds what ends of them; without sources: of all, once */
@@ -346,6 +351,7 @@ export const MAX_NEEDS = 64;
 /** and as many steps */
 export const MAX_LOCKS = 10_000;
 export const MAX_PAIRS = 10_000;
+export const MAX_SECURED = 20_000;
 export const MAX_REASON = 200;
 /** more than a trunk has VLANs */
 export const MAX_INSIDE = 5000;
@@ -520,6 +526,10 @@ const isOver = object<Extract<TakenAnswer, { ok: false }>>({
 });
 const isFromKeeper: Shape<FromKeeper> = union<Kinds<FromKeeper>>('kind', {
   locks: object({ kind: oneOf('locks'), locks: listOf(lock, MAX_LOCKS) }),
+  secured: object({
+    kind: oneOf('secured'),
+    servers: listOf(object<SecuredTold>({ server: source, until: whole() }), MAX_SECURED),
+  }),
   verifying: object({ kind: oneOf('verifying'), isWhole: yesNo, pairs: listOf(told, MAX_PAIRS) }),
   steps: object({ kind: oneOf('steps'), steps: listOf(isStep, MAX_LOCKS) }),
   admitted: object({ kind: oneOf('admitted'), answers: listOf(object({ ask: whole(), ok: yesNo }), MAX_BATCH) }),

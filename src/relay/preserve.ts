@@ -31,6 +31,8 @@ export type PreserveOptions = {
   readonly connect: (signal: AbortSignal) => Promise<ByteSocket>;
   readonly connectMs: number;
   readonly maxSizeBytes: number;
+  /** it had TLS not long ago */
+  readonly hadTls: boolean;
   /** the name that the server is known by, if it is */
   readonly name: string | undefined;
   /** PEM; undefined is the system's */
@@ -49,13 +51,14 @@ export function createPreserved(
   to: End,
   { preserve, limits }: Config,
   counters: Counters,
-  verifier?: Verifier,
+  known: { readonly verifier?: Verifier | undefined; readonly hadTls: boolean } = { hadTls: false },
   connect: PreserveOptions['connect'] = (signal) => connectFrom(source, OWN_MARK_BITS, to, signal),
 ): FarSession {
   return new PreservedSession(to, {
     connect,
-    name: verifier?.nameOf(to.address),
-    ca: verifier?.ca,
+    hadTls: known.hadTls,
+    name: known.verifier?.nameOf(to.address),
+    ca: known.verifier?.ca,
     connectMs: preserve.connectTimeout,
     replyMs: preserve.replyTimeout,
     sendMs: sendMsFor(preserve.finalTimeout),
@@ -129,7 +132,7 @@ export class PreservedSession implements FarSession, FarConnection {
       if (failed) return { reply: failed };
       answer = await this.ask(line, 'ehlo');
       if (answer.kind === 'fault' || answer.code >= 400) return { reply: this.passOn(answer) };
-    }
+    } else if (upstream.tlsVersion === undefined && this.options.hadTls) return { reply: this.#noLonger() };
     return this.#carried(answer);
   }
 
@@ -141,7 +144,13 @@ export class PreservedSession implements FarSession, FarConnection {
     if (answer.kind === 'fault') return this.passOn(answer);
     const lines = textLines(answer);
     this.#isPlain = answer.code >= 400 || !parseCapabilities(lines.slice(1)).startTls;
-    return this.#isPlain ? undefined : await this.#secure(upstream, lines);
+    if (!this.#isPlain) return await this.#secure(upstream, lines);
+    return this.options.hadTls ? this.#noLonger() : undefined;
+  }
+
+  /** Somebody between may have taken its offer away. */
+  #noLonger(): FarReply {
+    return this.#noTls('upstream.tls', 'offers no STARTTLS, which it did not long ago');
   }
 
   #carried(answer: Answer & { kind: 'reply' }): FarHello {

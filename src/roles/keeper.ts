@@ -23,6 +23,7 @@ import type { KernelReport, Question } from '../ledger/language.ts';
 import { CounterFile } from '../ledger/counterfile.ts';
 import { OverNotices } from '../ledger/notices.ts';
 import { Quotas } from '../ledger/quotas.ts';
+import { Secured } from '../ledger/secured.ts';
 import { Verifying } from '../ledger/verifying.ts';
 import type { Attempt, WorkerEvent } from '../record/events.ts';
 import { type Exporter, startExporter } from '../record/exporter.ts';
@@ -118,6 +119,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
   const limits = new CounterFile(join(stateDir, 'counters.jsonl'), log, clock.nowMs());
   const quotas = new Quotas(join(stateDir, 'quotas.jsonl'), log);
   const notices = new OverNotices(log);
+  const secured = new Secured(clock, (told) => desk.tellSecured(told));
   const verifying = new Verifying(join(stateDir, 'verifying.json'), clock, log, (told) => desk.tellVerifying(told));
   const privacy = new Privacy(join(stateDir, 'privacy.key'), log);
   const authority = new Authority({
@@ -166,6 +168,9 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         behaviours.attempt(subjectOfAttempt(event, config), event, clock.monotonicMs());
       if (lockKeeping.seen(event)) desk.tellLocks();
       noteVerifying(event);
+      const { egress, upstream, upstreamTls } = event;
+      if (egress === 'preserve' && upstream !== undefined && upstreamTls?.startsWith('TLS'))
+        secured.saw(upstream, config.preserve.tlsRemembered);
       if (stepKeeping.seen(event)) desk.tellSteps();
       quotas.seen(event, subjectOfAttempt(event, config));
       const attempt = privacy.apply(event, keeping(event));
@@ -305,6 +310,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         log,
         nowMs: () => clock.nowMs(),
         locks: () => locks.list(),
+        secured: () => secured.list(),
         verifying: () => verifying.list().map(({ subject, server, until }) => ({ subject, server, until })),
         steps: () => steps.list(),
         limits,

@@ -18,6 +18,7 @@ import { adoptListeners, type Listeners } from '../intercept/listen.ts';
 import { systemClock } from '../kit/clock.ts';
 import { stdoutLog } from '../kit/log.ts';
 import { runPaths } from '../kit/run-dir.ts';
+import { endText } from '../kit/sockaddr.ts';
 import { createLedger } from '../ledger/client.ts';
 import { type TlsRules, tlsRules } from '../policy/require.ts';
 import { callOriginal } from '../relay/original.ts';
@@ -122,8 +123,11 @@ function makeRooms(config: Config, index: number, egress: Egress, signal: AbortS
     relay: createSmarthost(config, { ...egress, workerCount: gateway.workers }),
     tls: new HostTls({ issuerPath: paths.issuer, clock: systemClock, log }, keyPairOf(config)),
     tlsRules: tlsRulesOf(config),
-    farSession: ({ source, destination, destinationPort }, now) =>
-      createPreserved(source, { address: destination, port: destinationPort }, now, egress.counters, rooms.verifier),
+    farSession({ source, destination: address, destinationPort: port }, now) {
+      const to = { address, port };
+      const known = { verifier: rooms.verifier, hadTls: ledger.hadTls(endText(to)) };
+      return createPreserved(source, to, now, egress.counters, known);
+    },
     verifier: createVerifier(config, () => systemClock.nowMs()),
     farCall: callOriginal,
     ledger,

@@ -86,6 +86,12 @@ export class FakeLedger implements Ledger {
   /** from where servers were called for what is carried unread; undefined is this machine */
   readonly calledFrom: (string | undefined)[] = [];
 
+  /** every server had TLS not long ago */
+  secured = false;
+
+  hadTls(): boolean {
+    return this.secured;
+  }
   isVerifying(subject: string, server: string): boolean {
     return this.verifying.has(`${subject} ${server}`);
   }
@@ -177,15 +183,12 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
     relay,
     tlsRules: tlsRules(config.tls.requireFrom, config.tls.requireTo),
     tls: options.tls ?? new HostTls({ issuerPath: join(spoolDir, 'none'), clock, log }),
-    farSession: ({ source, destination, destinationPort }, now) =>
-      createPreserved(
-        source,
-        { address: destination, port: destinationPort },
-        now,
-        noCounts(),
-        options.verifier,
-        (signal) => connectTcp('127.0.0.1', options.originalPort ?? 0, signal),
-      ),
+    farSession({ source, destination: address, destinationPort: port }, now) {
+      const known = { verifier: options.verifier, hadTls: ledger.secured };
+      return createPreserved(source, { address, port }, now, noCounts(), known, (signal) =>
+        connectTcp('127.0.0.1', options.originalPort ?? 0, signal),
+      );
+    },
     verifier: options.verifier,
     farCall: (source, _to, signal) => {
       ledger.calledFrom.push(source);

@@ -22,6 +22,8 @@ import { onLines, startWhole, type Whole } from '../kit/whole.ts';
 const MX = fileURLToPath(new URL('../fake/upstream-main.ts', import.meta.url));
 const HOST = PLACES.hosts[0];
 const TABLES = { network: 'egress = "preserve"', more: '[preserve]\nconnect_timeout = "2s"\nreply_timeout = "3s"' };
+/** It has no TLS in any test. */
+const NEVER = PLACES.smarthost.v4;
 const FAMILIES = [
   ['v4', PLACES.direct.v4],
   ['v6', PLACES.direct.v6],
@@ -34,18 +36,20 @@ describe('preserve with TLS', { skip: needsRoot, timeout: 300_000 }, () => {
   let box: Box;
   const seen: FakeEvent[] = [];
 
+  /** At both addresses of the server that hosts call, and at another one. */
   async function startMx(...more: string[]): Promise<void> {
     if (mx) {
       mx.kill('SIGKILL');
       await once(mx, 'close');
     }
     seen.length = 0;
-    const listen = ['--listen', `${PLACES.direct.v4}:25`, '--listen', `[${PLACES.direct.v6}]:25`];
+    const places = [`${PLACES.direct.v4}:25`, `[${PLACES.direct.v6}]:25`, `${NEVER}:25`];
+    const listen = places.flatMap((place) => ['--listen', place]);
     mx = whole.network.internet.spawn(process.execPath, [MX, ...listen, ...more], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     onLines(mx, (line) => seen.push(JSON.parse(line) as FakeEvent));
-    await until(() => seen.filter(({ event }) => event === 'listening').length === 2, 'the MX');
+    await until(() => seen.filter(({ event }) => event === 'listening').length === 3, 'the MX');
     seen.length = 0;
   }
 
@@ -110,12 +114,23 @@ describe('preserve with TLS', { skip: needsRoot, timeout: 300_000 }, () => {
     assert.equal(message?.event === 'message' && message.isEncrypted, true);
   });
 
-  test('an MX without TLS: STARTTLS is not offered, and who asks for it keeps his mail', async () => {
+  test('an MX that never had TLS: STARTTLS is not offered, and who asks for it keeps his mail', async () => {
     await startMx();
-    const ran = await swaks(PLACES.direct.v4, 'MARKER.wanted', '--tls');
+    const ran = await swaks(NEVER, 'MARKER.wanted', '--tls');
     assert.doesNotMatch(ran.stdout, /^<-. +250[- ]STARTTLS/m);
     assert.notEqual(ran.code, 0);
-    assert.equal((await swaks(PLACES.direct.v4, 'MARKER.clear')).code, 0);
+    assert.equal((await swaks(NEVER, 'MARKER.clear')).code, 0);
+  });
+
+  test('Shows 1: an MX that stops offering STARTTLS between two connections is not spoken to in clear: 4.7.x', async () => {
+    seen.length = 0;
+    for (const [family, to] of FAMILIES)
+      for (const more of [[], ['--tls']]) {
+        const ran = await swaks(to, `MARKER.${family}.stopped`, ...more);
+        assert.match(ran.stdout, /^<\*\* 4\d\d 4\.7\.\d .*upstream\.tls/m);
+        assert.notEqual(ran.code, 0);
+      }
+    assert.ok(!seen.some((one) => one.event === 'command' && one.line.startsWith('MAIL')));
   });
 
   test('Shows 1: an MX that offers STARTTLS and then refuses it is not spoken to in clear: 4.7.x', async () => {
@@ -131,7 +146,7 @@ describe('preserve with TLS', { skip: needsRoot, timeout: 300_000 }, () => {
   test('Shows 1: a marker that was sent over TLS, or to an MX with TLS, is never seen in clear on the internet side', async () => {
     const holds = (word: string): boolean => readFileSync(pcap()).includes(word);
     await until(() => holds('MARKER.clear'), 'the capture is whole');
-    for (const word of ['v4.tls', 'v6.tls', 'upgraded', 'wanted', 'refused'])
+    for (const word of ['v4.tls', 'v6.tls', 'upgraded', 'wanted', 'v4.stopped', 'v6.stopped', 'refused'])
       assert.equal(holds(`MARKER.${word}`), false, word);
     const { stdout } = await whole.network.gateway.run('curl', ['-s', 'http://127.0.0.1:9125/metrics']);
     assert.match(stdout, /^postern_tls_downgrades_total 0$/m);

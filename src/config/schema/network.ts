@@ -112,11 +112,11 @@ export const networkFields = {
   }),
   limit_opaque: limits(limit, {
     doc: 'New connections of one subscriber that are carried unread; over it 421.',
-    default: ['10/minute'],
+    default: ['10/minute', '200/day'],
   }),
   limit_opaque_bytes: limits(sizeLimit, {
     doc: 'Octets carried unread, both ways together; over it the connection is cut off, and the next gets 421.',
-    default: ['200MiB/day'],
+    default: ['50MiB/day'],
   }),
   identity: listOf(identityRule, {
     doc: 'Who it is behind a subscriber: the first of these that finds something. "sender" is the envelope\'s, "header NAME" a whole value, "header NAME PATTERN" what the one group catches (RE2, linear time).',

@@ -23,6 +23,11 @@ export const preserve = table('The servers that hosts call, where a network has 
     min: '100ms',
     max: '10m',
   }),
+  tls_remembered: durationMs({
+    doc: 'How long it is remembered that a server had TLS: when it offers none meanwhile, hosts are told 421 and nothing goes to it in clear. "0s" is not at all.',
+    default: '1d',
+    max: '90d',
+  }),
   resolver: optional(
     endpoint({
       doc: 'A resolver on this machine that validates DNSSEC (unbound, for example), asked over TCP. With it the servers are verified as their domains demand: DANE, else MTA-STS, see docs/tls.md. Without it whatever certificate a server shows is taken.',

@@ -540,3 +540,20 @@ test('who refuses our certificate is remembered, told to workers, counted, liste
   ends('tls.clear', 'defer');
   await until(() => !worker.isVerifying(subject, server), 'it is forgotten');
 });
+
+test('a server that had TLS is told to every worker, for its time', async () => {
+  const [one, two] = [s.worker(4), s.worker(5)];
+  await Promise.all([one.ready, two.ready]);
+  const server = '203.0.113.99:25';
+  const of = { id: newId(Date.now()), at: Date.now(), egress: 'preserve', upstream: server } as const;
+  one.record(attempt({ ...of, upstreamTls: 'clear' }));
+  one.record(attempt({ ...of, id: newId(Date.now()), egress: 'smarthost', upstreamTls: 'TLSv1.3' }));
+  one.record(attempt({ ...of, id: newId(Date.now()), upstream: '203.0.113.98:25', upstreamTls: 'TLSv1.2' }));
+  await until(() => two.hadTls('203.0.113.98:25'), 'the other worker is told');
+  assert.ok(!two.hadTls(server));
+  one.record(attempt({ ...of, id: newId(Date.now()), upstreamTls: 'TLSv1.3 dane' }));
+  await until(() => one.hadTls(server) && two.hadTls(server), 'both are told');
+  const later = s.worker(6);
+  await later.ready;
+  await until(() => later.hadTls(server), 'who comes later is told');
+});

@@ -146,7 +146,7 @@ describe('when the host goes', () => {
       {
         connect: () => connected.promise,
         ...{ connectMs: 1000, replyMs: 1000, sendMs: 1000, finalMs: 1000, maxSizeBytes: 1000, counters: noCounts() },
-        ...{ name: undefined, ca: undefined },
+        ...{ name: undefined, ca: undefined, hadTls: false },
       },
     );
     const opened = session.open();
@@ -194,7 +194,7 @@ describe('when the server goes', () => {
       {
         connect: (signal) => connectTcp('127.0.0.1', fake.port, signal),
         ...{ connectMs: 1000, replyMs: 1000, sendMs: 1000, finalMs: 1000, maxSizeBytes: 1000, counters },
-        ...{ name: undefined, ca: undefined },
+        ...{ name: undefined, ca: undefined, hadTls: false },
       },
     );
     await session.open();

@@ -140,6 +140,16 @@ describe('what the host hears', () => {
     ]);
   });
 
+  for (const verb of ['EHLO', 'HELO'])
+    test(`Shows 1: a server that had TLS not long ago and offers none: 421 4.7.5 to ${verb}, and nothing in clear`, async () => {
+      await start();
+      gateway.ledger.secured = true;
+      const heard = await dialog([`${verb} host.example.org`]);
+      assert.match(heard.at(-1) ?? '', /^421 4\.7\.5 .* \[upstream\.tls /);
+      assert.deepEqual(said(), ['EHLO host.example.org']);
+      assert.equal((await recorded()).class, 'upstream.tls');
+    });
+
   test('a host that says HELO: the server is asked whether it has TLS, hears HELO, and nothing is offered', async () => {
     await start();
     const heard = await dialog(['HELO host.example.org', 'MAIL FROM:<a@example.org> SIZE=1', 'QUIT']);

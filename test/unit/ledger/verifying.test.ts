@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import type { Clock } from '../../../src/kit/clock.ts';
-import { MAX_PAIRS, type VerifyingTold } from '../../../src/ledger/language.ts';
+import { MAX_PAIRS } from '../../../src/ledger/language.ts';
 import { Verifying } from '../../../src/ledger/verifying.ts';
-import { VerifyingTable } from '../../../src/ledger/verifyingtable.ts';
+import { UntilTable } from '../../../src/ledger/untiltable.ts';
 import { logbook } from '../../kit/logbook.ts';
 
 const HOUR_MS = 3_600_000;
@@ -16,7 +16,7 @@ let dir: string;
 let path: string;
 let nowMs: number;
 let log: ReturnType<typeof logbook>;
-let table: VerifyingTable;
+let table: UntilTable;
 const clock: Clock = { nowMs: () => nowMs, monotonicMs: () => 0 };
 
 beforeEach(() => {
@@ -24,18 +24,25 @@ beforeEach(() => {
   path = join(dir, 'verifying.json');
   nowMs = 1_700_000_000_000;
   log = logbook();
-  table = new VerifyingTable();
+  table = new UntilTable();
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
-const open = (): Verifying => new Verifying(path, clock, log, (told) => table.told(told, false));
-const has = (): boolean => table.has(PAIR.subject, PAIR.server, nowMs);
+const keyOf = ({ subject, server }: typeof PAIR): string => `${subject} ${server}`;
+const open = (): Verifying =>
+  new Verifying(path, clock, log, (told) =>
+    table.told(
+      told.map((one) => [keyOf(one), one.until]),
+      false,
+    ),
+  );
+const has = (pair = PAIR): boolean => table.has(keyOf(pair), nowMs);
 
 test('remembered for its time, told to workers, counted, and renewed by another refusal', () => {
   const verifying = open();
   verifying.remember(PAIR, HOUR_MS);
   assert.ok(has());
-  assert.ok(!table.has(PAIR.subject, '203.0.113.26:25', nowMs));
+  assert.ok(!has({ ...PAIR, server: '203.0.113.26:25' }));
   verifying.carried(PAIR, 1000);
   verifying.carried({ ...PAIR, server: 'another' }, 1000);
   nowMs += HOUR_MS / 2;
@@ -82,8 +89,7 @@ test('the oldest is forgotten when there are too many, by the workers too', () =
 });
 
 test('the whole list replaces what a worker knew', () => {
-  const told: VerifyingTold = { ...PAIR, until: nowMs + 1 };
-  table.told([told], false);
+  table.told([[keyOf(PAIR), nowMs + 1]], false);
   assert.ok(has());
   table.told([], true);
   assert.ok(!has());
