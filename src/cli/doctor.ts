@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { keepsSource } from '../config/egress.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
+import { withSteps } from '../guard/stepped.ts';
 import { canonical } from '../kit/address.ts';
 import { safeJson } from '../kit/log.ts';
 import { type Command, DEFAULT_CONFIG, UsageError } from './command.ts';
@@ -21,7 +22,7 @@ import { checkClock, checkDescriptors, checkDisk } from './doctor/machine.ts';
 import { checkDnssec, checkNames } from './doctor/names.ts';
 import { withLoops } from './doctor/loops.ts';
 import { checkPaths } from './doctor/path.ts';
-import { checkRunning } from './doctor/running.ts';
+import { askRunning, checkRunning } from './doctor/running.ts';
 import { checkSmarthost } from './doctor/smarthost.ts';
 import { counted, shown } from './show.ts';
 
@@ -79,16 +80,18 @@ Example: postern doctor --to 192.0.2.25 --to 2001:db8::25
 /** The causes first: a path that fails may have its reason in the lines above it. */
 async function examine(config: Config, configPath: string, servers: readonly string[]): Promise<Finding[]> {
   const names = await mailInterfaces(config);
+  const status = await askRunning(config);
+  const steps = status instanceof Error ? [] : status.steps;
   const checks: readonly (readonly [check: string, () => Finding[] | Promise<Finding[]>])[] = [
+    ['gateway', () => checkRunning(status, config)],
     ['interface', async () => checkInterfaces(names, await readLinks())],
     ['mtu', async () => checkMtu(names, await readLinks())],
     ['families', () => checkFamilies(config)],
-    ['rules', () => checkRules(config, configPath)],
+    ['rules', () => checkRules(withSteps(config, steps, Date.now()), configPath)],
     ['foreign', () => checkForeignRules(config, names)],
     ['forwarding', () => checkForwarding(names)],
     ['rp_filter', () => checkReversePath(names)],
     ['conntrack', () => [checkConntrack()]],
-    ['gateway', () => checkRunning(config)],
     ['descriptors', () => checkDescriptors()],
     ['disk', () => checkDisk(config)],
     ['clock', () => [checkClock()]],

@@ -103,6 +103,16 @@ describe('postern doctor beside a whole gateway', { skip: needsRoot, timeout: 18
     assert.match(stdout, /^ok +mtu +packets of full size arrive at 203\.0\.113\.87:587$/m);
   });
 
+  test('a host whose mode is another for a while is as planned', async () => {
+    const { gateway } = whole.network;
+    const host = PLACES.hosts[1].v4;
+    const { code, stderr } = await whole.gateway.postern('mode', host, 'block', '--reason', 'x', '--for', '1h');
+    assert.equal(code, 0, stderr);
+    for (let sets = ''; !sets.includes(host); )
+      sets = (await gateway.run('sh', ['-c', 'ipset list -n | grep postern-net | xargs -n1 ipset save'])).stdout;
+    assert.deepEqual((await doctor()).findings, []);
+  });
+
   test('Shows 3: old definitions are named with what mends them', async () => {
     const config = otherConfig(tables('stale = "1h"'));
     await isNamed('definitions', /^those of clamd are of \d{4}-/, /freshclam/, config);

@@ -8,14 +8,19 @@ import type { Finding } from './finding.ts';
 
 const ASK_MS = 5000;
 
-export async function checkRunning({ gateway, filters }: Pick<Config, 'gateway' | 'filters'>): Promise<Finding[]> {
-  let status: Status;
+/** What the keeper says, or why it says nothing. */
+export async function askRunning({ gateway }: Pick<Config, 'gateway'>): Promise<Status | KeeperError> {
   try {
-    status = (await askKeeper(runPaths(gateway.runDir).keeperSocket, { of: 'status' }, ASK_MS)) as Status;
+    return (await askKeeper(runPaths(gateway.runDir).keeperSocket, { of: 'status' }, ASK_MS)) as Status;
   } catch (error) {
-    if (!(error instanceof KeeperError)) throw error;
-    return [fault('gateway', `it does not run: ${error.message}`, 'systemctl start postern.target')];
+    if (error instanceof KeeperError) return error;
+    throw error;
   }
+}
+
+export function checkRunning(status: Status | KeeperError, { filters }: Pick<Config, 'filters'>): Finding[] {
+  if (status instanceof KeeperError)
+    return [fault('gateway', `it does not run: ${status.message}`, 'systemctl start postern.target')];
   const { intercepting, problem, services } = status;
   const findings: Finding[] = [
     intercepting
