@@ -6,7 +6,7 @@
  *     await fake.until(() => fake.messages.length === 1);
  *     await fake.close();
  *
- * Its own parser, so that it shares no mistake with what it tests. All replies to one segment leave in one segment.
+ * A recipient such as <550@b.example> is answered with that code. Its own parser, so that it shares no mistake with what it tests. All replies to one segment leave in one segment.
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -363,6 +363,8 @@ class Connection {
   #rcpt(line: string): void {
     const to = line.replace(/^RCPT TO:/i, '');
     if (this.#from === undefined) return this.#say('503 5.5.1 MAIL first');
+    const [, code] = /^<([45]\d\d)@/.exec(to) ?? [];
+    if (code !== undefined) return this.#say(`${code} ${code[0]}.1.1 nobody of that name`);
     this.#answer('rcpt', line, `250 2.1.5 recipient ${to} ok`, () => this.#recipients.push(to));
   }
 
