@@ -19,6 +19,7 @@ import { rule } from './schema/rule.ts';
 import { smarthost } from './schema/smarthost.ts';
 import { stepRule } from './schema/steps.ts';
 import { subscriber, subscribers } from './schema/subscriber.ts';
+import { syslog } from './schema/syslog.ts';
 import { tls } from './schema/tls.ts';
 
 export const schema = table('Postern, the gate through which mail leaves a network.', {
@@ -30,6 +31,7 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
   limits,
   filters,
   journal,
+  syslog,
   network,
   subscribers,
   subscriber,

@@ -22,6 +22,8 @@ export type Sources = {
   readonly locks: () => number;
   /** hosts that are remembered to verify, each with a server */
   readonly verifying: () => number;
+  /** lines for syslog that were lost */
+  readonly syslogDropped: () => number;
   readonly journal: () => JournalState;
   /** when our own certificates end; undefined where there is none */
   readonly certificates: () => { readonly authority: number | undefined; readonly issuer: number | undefined };
@@ -263,6 +265,7 @@ export class Metrics {
     ]);
 
     asked('counter', 'postern_journal_rows_total', 'Attempts written to the journal.', () => sources.journal().written);
+    asked('counter', 'postern_syslog_dropped_total', 'lines that the syslog server did not get', sources.syslogDropped);
     asked(
       'counter',
       'postern_journal_dropped_total',

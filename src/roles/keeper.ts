@@ -41,6 +41,7 @@ import { keeperLocks, subjectOfAttempt } from './keeper-locks.ts';
 import { keeperSteps } from './keeper-steps.ts';
 import { whose } from './keeper-whose.ts';
 import { aboutPeople } from './keeper-people.ts';
+import { keeperSyslog } from './keeper-syslog.ts';
 import { notify } from './notify.ts';
 import { loadAtStart } from './start-config.ts';
 
@@ -136,6 +137,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
     port: () => undefined,
     close: () => Promise.resolve(),
   };
+  const syslog = keeperSyslog(config, log);
   const journal: Journal = openJournal(join(stateDir, 'journal.db'), retentionOf(config), log);
   const metrics = new Metrics({
     version: VERSION,
@@ -143,6 +145,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
     locks: () => locks.list().length,
     verifying: () => verifying.size,
     journal: () => journal.state(),
+    syslogDropped: () => syslog.dropped(),
     certificates: () => authority.endsMs,
     configErrors: () => ({ keeper: options.configErrors(), guard: seen?.report.configErrors ?? 0 }),
   });
@@ -180,6 +183,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
     if (attempts.length === 0) return;
     journal.append(attempts);
     panel.seen(attempts);
+    syslog.take(attempts);
   };
   /** Who refused our certificate is remembered, and who only pretended to is not. */
   const noteVerifying = (attempt: Attempt): void => {
@@ -372,6 +376,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       stepKeeping.configure();
       metrics.configure(...labelsOf(next));
       journal.keep(retentionOf(next));
+      syslog.configure(next);
     },
     async close() {
       for (const timer of timers) clearInterval(timer);
@@ -384,6 +389,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       await journal.close();
       await exporter.close();
       await panel.close();
+      await syslog.close();
     },
   };
 }

@@ -7,6 +7,7 @@ export function quietMetrics(change: Partial<Sources> = {}): Metrics {
     intercepting: () => true,
     locks: () => 0,
     verifying: () => 0,
+    syslogDropped: () => 0,
     journal: () => ({
       ok: true,
       problem: undefined,
