@@ -23,10 +23,12 @@ export type Bunzipped = {
 
 class Damaged extends Error {}
 
+/** Of one block; kept, for making it takes longer than a small block. */
+let scratch = new Uint32Array(0);
+
 export function bunzip2(bytes: Buffer, most: number): Bunzipped {
   const bits = new Bits(bytes);
   const out = new Out(most);
-  let sorted = new Uint32Array(0);
   try {
     // Another stream may follow.
     for (; bits.left >= 80; bits.align()) {
@@ -39,8 +41,8 @@ export function bunzip2(bytes: Buffer, most: number): Bunzipped {
         bits.read(32);
         if (magic === END_MAGIC) break;
         if (magic !== BLOCK_MAGIC) throw new Damaged();
-        if (sorted.length < level * LEVEL_BYTES) sorted = new Uint32Array(level * LEVEL_BYTES);
-        if (!block(bits, sorted.subarray(0, level * LEVEL_BYTES), out)) return out.bunzipped(false);
+        if (scratch.length < level * LEVEL_BYTES) scratch = new Uint32Array(level * LEVEL_BYTES);
+        if (!block(bits, scratch.subarray(0, level * LEVEL_BYTES), out)) return out.bunzipped(false);
       }
     }
   } catch (error) {
@@ -56,8 +58,10 @@ function block(bits: Bits, sorted: Uint32Array, out: Out): boolean {
   if (bits.read(1) !== 0) throw new Damaged();
   const start = bits.read(24);
   const counts = new Uint32Array(256);
-  const count = symbols(bits, sorted, counts);
+  const { count, coded } = symbols(bits, sorted, counts);
   if (start >= count) throw new Damaged();
+  // A block costs what it holds, or says that it holds.
+  if (!out.spend(Math.max(count, coded))) return false;
   // The place of each octet in the sorted order.
   let sum = 0;
   for (let octet = 0; octet < 256; octet++) {
@@ -74,8 +78,12 @@ function block(bits: Bits, sorted: Uint32Array, out: Out): boolean {
   return runs(sorted, count, start, out);
 }
 
-/** Octets in their sorted order, with how often each stands there; returns how many. */
-function symbols(bits: Bits, sorted: Uint32Array, counts: Uint32Array): number {
+/** Octets in their sorted order, with how often each stands there; how many, and how many symbols there is a table for. */
+function symbols(
+  bits: Bits,
+  sorted: Uint32Array,
+  counts: Uint32Array,
+): { readonly count: number; readonly coded: number } {
   const order = usedOctets(bits);
   const groups = bits.read(3);
   const selectorCount = bits.read(15);
@@ -104,7 +112,7 @@ function symbols(bits: Bits, sorted: Uint32Array, counts: Uint32Array): number {
       count += run;
       [run, runBit] = [0, 1];
     }
-    if (symbol === last) return count;
+    if (symbol === last) return { count, coded: selectorCount * GROUP_SYMBOLS };
     const place = symbol - 1;
     const octet = order[place] as number;
     order.copyWithin(1, 0, place);
@@ -127,19 +135,19 @@ function usedOctets(bits: Bits): Uint8Array {
 }
 
 function moveToFront(count: number, groups: number, bits: Bits): Uint8Array {
-  const order = [0, 1, 2, 3, 4, 5].slice(0, groups);
+  const order = Uint8Array.from([0, 1, 2, 3, 4, 5].slice(0, groups));
   return Uint8Array.from({ length: count }, () => {
     let place = 0;
     while (bits.read(1) === 1) if (++place >= groups) throw new Damaged();
-    const [chosen = 0] = order.splice(place, 1);
-    order.unshift(chosen);
+    const chosen = order[place] as number;
+    order.copyWithin(1, 0, place);
+    order[0] = chosen;
     return chosen;
   });
 }
 
 /** The text in its own order; four alike are followed by how many more there are. */
 function runs(sorted: Uint32Array, count: number, start: number, out: Out): boolean {
-  if (!out.spend(count)) return false;
   let at = (sorted[start] as number) >>> 8;
   let before = -1;
   let alike = 0;

@@ -76,9 +76,10 @@ class Decoder {
   }
 
   configure(properties: number): void {
-    if (properties >= 9 * 5 * 5) throw new LzmaFault('properties');
     const rest = Math.floor(properties / 9);
     const [contextBits, literalBits] = [properties % 9, rest % 5];
+    // LZMA2 allows no more, and no program packs a header with more: the tables would be large.
+    if (properties >= 9 * 5 * 5 || contextBits + literalBits > 4) throw new LzmaFault('properties');
     this.#contextBits = contextBits;
     this.#literalMask = (1 << literalBits) - 1;
     this.#positionMask = (1 << Math.floor(rest / 5)) - 1;

@@ -161,8 +161,13 @@ hostile('39: 200,000 blocks of bz2', () => named('a.bz2', manyBlocks()), [
   'attachment.unread',
   'attachment.executable',
 ]);
+hostile('39: blocks of bz2 with 32,000 selectors for one octet', () => named('a.bz2', selectorBlocks(2500)), [
+  'attachment.unread',
+]);
+hostile('39: 900 bz2 files in a message', () => manyFiles(900, BUNZIPS.program), ['attachment.executable']);
+hostile('39: 300 7z files with the largest tables', () => manyFiles(300, largeTables()), ['attachment.unread']);
 hostile('39: a 7z whose header says that it is 4 GB', () => named('a.7z', largeHeader()), ['attachment.unread']);
-hostile('39: twenty 7z files in a message', () => sevenZips(20), ['attachment.encrypted']);
+hostile('39: twenty 7z files in a message', () => manyFiles(20, SEVEN_ZIPS.withSecretNames), ['attachment.encrypted']);
 hostile('39: a tar without a zero', () => named('a.tar', tarBlocks('0', 0)), ['attachment.limits']);
 hostile('39: a tar of extended headers that are all digits', () => named('a.tar', tarBlocks('x', 4096)), []);
 
@@ -251,8 +256,29 @@ function largeHeader(): Buffer {
   ]);
 }
 
-function sevenZips(files: number): string {
-  const one = named('a.7z', SEVEN_ZIPS.withSecretNames);
+/** The properties of the coder say that as many bits as can be are looked at. */
+function largeTables(): Buffer {
+  const bytes = Buffer.from(SEVEN_ZIPS.packedHeader);
+  const at = bytes.lastIndexOf(Buffer.from([0x5d, 0, 0x10]));
+  assert.ok(at > 0);
+  bytes[at] = (4 * 5 + 4) * 9 + 8;
+  return bytes;
+}
+
+/** Blocks that hold one octet each, and say with which of two tables each fifty of a million symbols are coded. */
+function selectorBlocks(count: number): Buffer {
+  const bits = (value: number, width: number): string => value.toString(2).padStart(width, '0');
+  const begin = `${bits(0x314159265359, 48)}${bits(0, 32)}0${bits(0, 24)}${bits(0x8000 >> 6, 16)}${bits(0x8000 >> 1, 16)}${bits(2, 3)}`;
+  const end = `${`${bits(2, 5)}000`.repeat(2)}0010`;
+  // So many that the next block begins with an octet.
+  const selectors = 32_760 - ((begin.length + 15 + 32_760 + end.length) % 8);
+  const block = begin + bits(selectors, 15) + '0'.repeat(selectors) + end;
+  const octets = Buffer.from(block.match(/.{8}/g)?.map((octet) => Number.parseInt(octet, 2)) ?? []);
+  return Buffer.concat([Buffer.from('BZh9'), ...Array<Buffer>(count).fill(octets)]);
+}
+
+function manyFiles(files: number, of: Buffer): string {
+  const one = named('a.bin', of);
   const head = one.slice(0, one.lastIndexOf('--b\r\n'));
   const part = one.slice(one.lastIndexOf('--b\r\n'));
   return head + part.replace('--b--\r\n', '').repeat(files);
