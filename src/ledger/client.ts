@@ -128,7 +128,7 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
         send({ kind: 'hello', v: VERSION, role: 'worker', worker: options.worker } satisfies ToKeeper);
         options.log.write('info', 'keeper.up');
         admitter.up();
-        purse.up();
+        purse.tellAlone();
         flush();
       },
       onDown(reason) {

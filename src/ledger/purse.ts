@@ -47,6 +47,8 @@ type Ask = {
   readonly had: readonly Need[];
   readonly slowFrom: number;
   resolve: ((taken: Taken) => void) | undefined;
+  /** it was not answered in time, and counted here */
+  isAlone?: boolean;
 };
 
 export class Purse {
@@ -118,7 +120,7 @@ export class Purse {
     const ask = this.#asks.get(number);
     if (!ask) return;
     this.#asks.delete(number);
-    const { missing, had, slowFrom, resolve } = ask;
+    const { missing, had, slowFrom, resolve, isAlone } = ask;
     if (!answer.ok) {
       if (!resolve) return;
       this.giveBack(had, this.#clock.nowMs());
@@ -126,8 +128,8 @@ export class Purse {
       return;
     }
     for (const [i, need] of missing.entries()) this.#granted(need, answer.leases[i] as Lease);
-    // Too late: it has been counted here, and what the keeper has counted for it goes back.
-    if (!resolve) this.giveBack(missing, this.#clock.nowMs());
+    // Too late: what has been counted here is the keeper's, and what has been refused here goes back to it.
+    if (!resolve) this.#late(missing, isAlone === true);
     else resolve(this.#isSlow([...missing, ...had], slowFrom) ? 'slow' : 'ok');
     for (const { subject } of missing) this.#keepNothingOf(subject);
   }
@@ -140,6 +142,7 @@ export class Purse {
       this.#tight.set(subject, untilMs);
       this.#return(subject);
     }
+    this.tellAlone();
     this.sendBack();
     // What could not be said waits, and the keeper with it.
     if (this.#back.length === 0) this.#say({ kind: 'returned', of: 'limits', recall });
@@ -148,6 +151,7 @@ export class Purse {
   /** To be called now and then: what was not used since the call before goes back. */
   sweep(): void {
     const nowMs = this.#clock.nowMs();
+    this.tellAlone();
     for (const [subject, rules] of this.#held) {
       for (const [key, held] of rules) {
         if (!held.isIdle && held.until > nowMs) {
@@ -164,8 +168,12 @@ export class Purse {
     for (const [subject, untilMs] of this.#tight) if (monotonicMs > untilMs) this.#tight.delete(subject);
   }
 
-  /** The keeper is there: it is told what was counted without it, of windows that have not ended. What cannot be said waits. */
-  up(): void {
+  /**
+   * What was counted without the keeper, of windows that have not ended: when it is there again, and now and then, since one
+   * that is slow for once stays connected. What cannot be said waits.
+   */
+  tellAlone(): void {
+    if (this.#alone.size === 0) return;
     const nowMs = this.#clock.nowMs();
     const needs = [...this.#alone.values()].filter((own) => startOf(own.rule, nowMs) === own.start).flatMap(needsOf);
     this.#alone.clear();
@@ -285,8 +293,28 @@ export class Purse {
 
   #answerAlone(ask: Ask): void {
     const { resolve } = ask;
+    if (!resolve) return;
     ask.resolve = undefined;
-    resolve?.(this.#takeAlone(ask.missing, ask.had, this.#clock.nowMs()));
+    const taken = this.#takeAlone(ask.missing, ask.had, this.#clock.nowMs());
+    ask.isAlone = taken === 'ok';
+    resolve(taken);
+  }
+
+  /** The keeper has counted these after all. */
+  #late(needs: readonly Need[], isAlone: boolean): void {
+    const nowMs = this.#clock.nowMs();
+    const twice = needs.filter((need) => !isAlone || !this.#uncount(need, nowMs));
+    this.giveBack(twice, nowMs);
+  }
+
+  /** Takes it out of what was counted here; false when the keeper has been told of it meanwhile. */
+  #uncount({ subject, rule, count: many, value }: Need, nowMs: number): boolean {
+    const own = this.#alone.get(`${subject} ${keyOf(rule)}`);
+    if (!own || own.start !== startOf(rule, nowMs)) return false;
+    if (value !== undefined) return own.values.delete(value);
+    if (own.used < many) return false;
+    own.used -= many;
+    return true;
   }
 
   /** Without the keeper: this worker's own share of each limit, or no. */
