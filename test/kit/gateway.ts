@@ -24,7 +24,7 @@ import type { Admission, Ledger, Need, Taken } from '../../src/ledger/client.ts'
 import type { Lock } from '../../src/ledger/language.ts';
 import type { Attempt, WorkerEvent } from '../../src/record/events.ts';
 import { tlsRules } from '../../src/policy/require.ts';
-import type { Relay } from '../../src/relay/relay.ts';
+import type { Counters, Relay } from '../../src/relay/relay.ts';
 import { createPreserved } from '../../src/relay/preserve.ts';
 import { createSmarthost, noCounts } from '../../src/relay/smarthost.ts';
 import { HostTls } from '../../src/tls/host-tls.ts';
@@ -120,6 +120,8 @@ export type TestGateway = {
   readonly gateway: Gateway;
   readonly ledger: FakeLedger;
   readonly rooms: Rooms;
+  /** of all sessions with egress "preserve" */
+  readonly farCounters: Counters;
   /** A host that has just connected; both ends of its connection are as given. */
   connect(from?: string, to?: string): Duplex;
   /** A port of 127.0.0.1 where hosts of 198.51.100.10 come in by TCP, as they do in a worker. */
@@ -176,6 +178,7 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
   const threads = filterThreads(config);
   const inquire = (inquiry: Inquiry): Promise<InquiryAnswer> => ledger.inquire(inquiry);
   const spoolDir = mkdtempSync(join(tmpdir(), 'postern-spool-'));
+  const farCounters = noCounts();
   const rooms: Rooms = {
     worker: 1,
     config,
@@ -185,7 +188,7 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
     tls: options.tls ?? new HostTls({ issuerPath: join(spoolDir, 'none'), clock, log }),
     farSession({ source, destination: address, destinationPort: port }, now) {
       const known = { verifier: options.verifier, hadTls: ledger.secured };
-      return createPreserved(source, { address, port }, now, noCounts(), known, (signal) =>
+      return createPreserved(source, { address, port }, now, farCounters, known, (signal) =>
         connectTcp('127.0.0.1', options.originalPort ?? 0, signal),
       );
     },
@@ -220,6 +223,7 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
     gateway,
     ledger,
     rooms,
+    farCounters,
     connect(from = '198.51.100.10', to = '203.0.113.25') {
       const [host, ours] = duplexPair();
       // A host that is destroyed resets its connection; in memory nothing would tell.

@@ -356,6 +356,9 @@ describe('when the server fails', () => {
     assert.match(heard.at(-1) ?? '', /^421 4\.4\.2 .*upstream\.lost/);
     assert.equal(server.messages.length, 1);
     assert.equal(server.total, 1);
+    const { verdict, class: of, reply } = await recorded();
+    assert.deepEqual([verdict, of, reply.slice(0, 3)], ['defer', 'upstream.lost', '421']);
+    assert.equal(gateway.farCounters.possibleDuplicates, 1);
   });
 
   test('a refused DATA is the answer to the message, and the envelope is reset', async () => {
