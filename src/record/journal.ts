@@ -96,6 +96,8 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
   let taken = 0;
   /** searches that wait until so many have been written */
   let hurried: { readonly upTo: number; readonly go: () => void }[] = [];
+  /** that were asked and not answered */
+  let searches = 0;
   let closing = false;
   let dropping = false;
   /** the file has been open once, and a look for damage deep in it begun */
@@ -236,11 +238,17 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
     await Promise.race([written, pause(WRITE_FIRST_MS)]);
   }
 
-  /** Rejects when it cannot be asked; resolves when what waits is written. */
-  async function readable(): Promise<void> {
+  /** Asks when what waits is written; rejects when it cannot be asked, or by too many at once. */
+  async function asked<T>(ask: () => Promise<T>): Promise<T> {
     if (!checked) throw new Error(`the journal cannot be read: ${problem ?? 'not opened yet'}`);
-    if (reader.open + hurried.length >= MAX_SEARCHES) throw new Error('too many searches at once; try again');
-    await writeFirst();
+    if (searches >= MAX_SEARCHES) throw new Error('too many searches at once; try again');
+    searches++;
+    try {
+      await writeFirst();
+      return await ask();
+    } finally {
+      searches--;
+    }
   }
 
   return {
@@ -261,22 +269,10 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
       }
       gather();
     },
-    async search(search) {
-      await readable();
-      return reader.search(search);
-    },
-    async top(question) {
-      await readable();
-      return reader.top(question);
-    },
-    async sources(question) {
-      await readable();
-      return reader.sources(question);
-    },
-    async history(question) {
-      await readable();
-      return reader.history(question);
-    },
+    search: (search) => asked(() => reader.search(search)),
+    top: (question) => asked(() => reader.top(question)),
+    sources: (question) => asked(() => reader.sources(question)),
+    history: (question) => asked(() => reader.history(question)),
     state() {
       const silentMs = performance.now() - heardMs;
       const silent =

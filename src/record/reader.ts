@@ -46,11 +46,6 @@ export class Reader {
     this.#thread = this.#start();
   }
 
-  /** Questions without an answer. */
-  get open(): number {
-    return this.#searches.size;
-  }
-
   /** Looks through all of the file for damage. */
   check(): void {
     this.#ask({ kind: 'check' });

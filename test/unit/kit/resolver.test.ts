@@ -35,6 +35,9 @@ test('a question has its time, and a thousand may wait', async () => {
   const questions = Array.from({ length: 1100 }, (_, i) => own.resolve(`n${i}.example`, 'A'));
   const outcomes = await Promise.allSettled(questions);
   assert.ok(outcomes.every((one) => one.status === 'rejected' && code('ETIMEOUT')(one.reason)));
+  const reasons = outcomes.map((one) => (one as { reason: Error }).reason.message);
+  const turnedAway = reasons.filter((reason) => reason.startsWith('1000 look-ups wait'));
+  assert.equal(turnedAway.length, 100);
   assert.ok(performance.now() - startMs < 2000);
   dns.behaviour = 'answer';
 });

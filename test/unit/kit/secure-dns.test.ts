@@ -85,3 +85,12 @@ test('answers with octets changed at random: an answer or a failure, never an ex
   }
   odd.close();
 });
+
+test('a thousand questions may wait', async () => {
+  const own = new SecureDns({ address: '127.0.0.1', port: server.port });
+  server.behaviour = 'hang';
+  const answers = await Promise.all(Array.from({ length: 1050 }, (_, i) => own.ask(`n${i}.example.org`, 'A', 500)));
+  server.behaviour = 'answer';
+  const reasons = answers.map((one) => (one.kind === 'failed' ? one.reason : ''));
+  assert.equal(reasons.filter((reason) => reason === '1000 look-ups wait already').length, 50);
+});

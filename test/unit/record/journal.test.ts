@@ -97,6 +97,26 @@ test('a search finds what was appended just before it, without waiting for more 
   }
 });
 
+test('so many searches at once are refused that nobody holds up the others', async () => {
+  const j = journal();
+  await until(() => j.state().ok, 'it is open');
+  const all = await Promise.allSettled(Array.from({ length: 40 }, () => j.search({ limit: 1 })));
+  const refused = all.flatMap((one) => (one.status === 'rejected' ? [(one.reason as Error).message] : []));
+  assert.equal(refused.length, 40 - 16);
+  assert.equal(new Set(refused).size, 1);
+  assert.match(refused[0] ?? '', /too many searches at once/);
+});
+
+test('what waits to be written is bounded by its size, too, and what is beyond is counted', async () => {
+  const j = journal();
+  const one = { recipient: `${'r'.repeat(900)}@b.example`, code: 250, class: 'accepted.clean' } as const;
+  const recipients = Array.from({ length: 1000 }, () => one);
+  for (let n = 0; n < 60; n++) j.append([numbered(n, { recipients })]);
+  const { waiting, dropped } = j.state();
+  assert.equal(waiting + dropped, 60);
+  assert.ok(waiting >= 32 && waiting < 40, `${waiting} wait`);
+});
+
 test('what comes within half a second is one transaction; 500 are not waited with', async () => {
   const j = journal();
   await until(() => j.state().ok, 'it is open');
