@@ -10,7 +10,12 @@ export const auth = table(
     enabled: boolean({ doc: 'Whether they are looked up.', default: false }),
     deadline: durationMs({ doc: 'For one message.', default: '8s', min: '10ms', max: '5m' }),
     lookup: durationMs({ doc: 'For one question to a name server.', default: '2s', min: '10ms', max: '1m' }),
-    threads: integer({ doc: 'Threads of one worker, of 40 MiB and more each.', default: 2, min: 1, max: 32 }),
+    threads: integer({
+      doc: 'Threads of one worker, of 40 MiB and more each. They also wait, for name servers and for the worker: where much is looked up, four do half as much again as two.',
+      default: 2,
+      min: 1,
+      max: 32,
+    }),
     max_size: sizeBytes({
       doc: 'Of a larger message no signature is looked at.',
       default: '10MiB',
