@@ -4,6 +4,7 @@
  * They are otherwise as in servers.ts. What has not been delivered is thrown away before the next round.
  */
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Namespace } from '../../src/lab/network.ts';
 import type { Box } from './box.ts';
 import { Log } from './log.ts';
@@ -292,8 +293,20 @@ export async function openOpenSmtpd(
       // It leaves a server alone for 15 s after an error; what it has heard of that is gone with it.
       await end();
       await start();
-      await box.run(['smtpctl', 'schedule', 'all'], OPTIONS);
-      return settled(domains, 0);
+      // What it has not read from its disk yet is not scheduled, and nothing tells when it has.
+      const over = new AbortController();
+      const scheduling = (async () => {
+        while (!over.signal.aborted) {
+          await box.run(['smtpctl', 'schedule', 'all'], OPTIONS);
+          await sleep(200);
+        }
+      })();
+      try {
+        return await settled(domains, 0);
+      } finally {
+        over.abort();
+        await scheduling;
+      }
     },
     // One after the other: it leaves a server alone for a while after an error, whatever the next mail asks of it.
     async round(domains, body) {
