@@ -21,6 +21,7 @@ import { stepRule } from './schema/steps.ts';
 import { subscriber, subscribers } from './schema/subscriber.ts';
 import { syslog } from './schema/syslog.ts';
 import { tls } from './schema/tls.ts';
+import { webhook } from './schema/webhook.ts';
 
 export const schema = table('Postern, the gate through which mail leaves a network.', {
   gateway,
@@ -41,6 +42,7 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
   step_rule: stepRule,
   panel,
   metrics,
+  webhook,
 });
 
 type Loaded = Infer<typeof schema.fields>;

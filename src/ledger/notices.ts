@@ -6,12 +6,21 @@ import { logged } from './logged.ts';
 /** Beyond it counting begins anew: somebody is told of again. */
 const MAX_COUNTED = 100_000;
 
+/** Somebody is over a limit, for the `times`-th time. */
+export type Reached = Pick<Need['rule'], 'unit' | 'period' | 'limit'> & {
+  readonly subject: string;
+  readonly identity: string | undefined;
+  readonly times: number;
+};
+
 export class OverNotices {
   readonly #log: Log;
+  readonly #tell: (reached: Reached) => void;
   readonly #times = new Map<string, number>();
 
-  constructor(log: Log) {
+  constructor(log: Log, tell: (reached: Reached) => void = () => {}) {
     this.#log = log;
+    this.#tell = tell;
   }
 
   over({ subject, rule: { unit, period, limit } }: Need, every: number): void {
@@ -23,5 +32,6 @@ export class OverNotices {
     // Behind the subject may stand an identity (`identitySubject`).
     const [whose = '', identity] = subject.split(/ (.*)/s);
     this.#log.write('warn', 'limit.reached', { ...logged({ subject: whose, identity }), unit, period, limit, times });
+    this.#tell({ subject: whose, identity, unit, period, limit, times });
   }
 }

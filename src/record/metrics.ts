@@ -24,6 +24,8 @@ export type Sources = {
   readonly verifying: () => number;
   /** lines for syslog that were lost */
   readonly syslogDropped: () => number;
+  /** events that no webhook took */
+  readonly webhookDropped: () => number;
   readonly journal: () => JournalState;
   /** when our own certificates end; undefined where there is none */
   readonly certificates: () => { readonly authority: number | undefined; readonly issuer: number | undefined };
@@ -266,6 +268,7 @@ export class Metrics {
 
     asked('counter', 'postern_journal_rows_total', 'Attempts written to the journal.', () => sources.journal().written);
     asked('counter', 'postern_syslog_dropped_total', 'lines that the syslog server did not get', sources.syslogDropped);
+    asked('counter', 'postern_webhook_dropped_total', 'events that a webhook did not take', sources.webhookDropped);
     asked(
       'counter',
       'postern_journal_dropped_total',

@@ -5,6 +5,7 @@ import type { Config } from '../config/schema.ts';
 import { parsePrefix, sourceOf } from '../kit/address.ts';
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
+import type { LockEvent } from '../ledger/language.ts';
 import { LockHistory } from '../ledger/lockhistory.ts';
 import { LockRules, type LockWish } from '../ledger/lockrules.ts';
 import { LockError, Locks } from '../ledger/locks.ts';
@@ -25,13 +26,23 @@ export type KeeperLocks = {
   readonly configure: () => void;
 };
 
-export function keeperLocks(stateDir: string, config: () => Config, clock: Clock, log: Log): KeeperLocks {
+export function keeperLocks(
+  stateDir: string,
+  config: () => Config,
+  clock: Clock,
+  log: Log,
+  tell: (event: LockEvent) => void = () => {},
+): KeeperLocks {
   const history = new LockHistory(join(stateDir, 'lock-history.jsonl'), log);
   const locks = new Locks(join(stateDir, 'locks.json'), clock, log, {
     management: () => config().locks.management,
     prefixesOf: (name) => prefixesOfName(config(), name),
-    onEvent: (what, lock, who) =>
-      history.add({ at: clock.nowMs(), what, who, rule: what === 'locked' ? RULE.exec(who)?.[1] : undefined, lock }),
+    onEvent(what, lock, who) {
+      const rule = what === 'locked' ? RULE.exec(who)?.[1] : undefined;
+      const event = { at: clock.nowMs(), what, who, rule, lock };
+      history.add(event);
+      tell(event);
+    },
   });
   const rules = new LockRules<Rule>(config().lockRule);
 

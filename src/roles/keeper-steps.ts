@@ -6,7 +6,7 @@ import { type Sender, type Senders, sendersOf, subjectOf } from '../identity/sen
 import { canonical, overlaps, parsePrefix, type Prefix } from '../kit/address.ts';
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
-import type { Step } from '../ledger/language.ts';
+import type { Step, StepEvent } from '../ledger/language.ts';
 import { StepRules, type StepWish } from '../ledger/steprules.ts';
 import { StepError, StepHistory, type StepChange, Steps } from '../ledger/steps.ts';
 import { networkSubject } from '../ledger/steptable.ts';
@@ -31,9 +31,18 @@ export type KeeperSteps = {
   readonly configure: () => void;
 };
 
-export function keeperSteps(stateDir: string, config: () => Config, clock: Clock, log: Log): KeeperSteps {
+export function keeperSteps(
+  stateDir: string,
+  config: () => Config,
+  clock: Clock,
+  log: Log,
+  tell: (event: StepEvent) => void = () => {},
+): KeeperSteps {
   const history = new StepHistory(join(stateDir, 'step-history.jsonl'), log);
-  const steps = new Steps(join(stateDir, 'steps.json'), clock, log, (event) => history.add(event));
+  const steps = new Steps(join(stateDir, 'steps.json'), clock, log, (event) => {
+    history.add(event);
+    tell(event);
+  });
   const rules = new StepRules<Rule>(config().stepRule);
   let known: { readonly config: Config; readonly senders: Senders } | undefined;
 

@@ -42,6 +42,7 @@ import { keeperSteps } from './keeper-steps.ts';
 import { whose } from './keeper-whose.ts';
 import { aboutPeople } from './keeper-people.ts';
 import { keeperSyslog } from './keeper-syslog.ts';
+import { keeperWebhooks } from './keeper-webhooks.ts';
 import { notify } from './notify.ts';
 import { loadAtStart } from './start-config.ts';
 
@@ -115,11 +116,28 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
   const startedAt = clock.nowMs();
   const startedMs = clock.monotonicMs();
 
-  const { locks, history, ...lockKeeping } = keeperLocks(stateDir, () => config, clock, log);
-  const { steps, history: stepHistory, ...stepKeeping } = keeperSteps(stateDir, () => config, clock, log);
+  const webhooks = keeperWebhooks(config, { clock, log });
+  const { locks, history, ...lockKeeping } = keeperLocks(
+    stateDir,
+    () => config,
+    clock,
+    log,
+    (event) => webhooks.tell('lock', event),
+  );
+  const {
+    steps,
+    history: stepHistory,
+    ...stepKeeping
+  } = keeperSteps(
+    stateDir,
+    () => config,
+    clock,
+    log,
+    (event) => webhooks.tell('step', event),
+  );
   const limits = new CounterFile(join(stateDir, 'counters.jsonl'), log, clock.nowMs());
   const quotas = new Quotas(join(stateDir, 'quotas.jsonl'), log);
-  const notices = new OverNotices(log);
+  const notices = new OverNotices(log, (reached) => webhooks.tell('limit', reached));
   const secured = new Secured(clock, (told) => desk.tellSecured(told));
   const verifying = new Verifying(join(stateDir, 'verifying.json'), clock, log, (told) => desk.tellVerifying(told));
   const privacy = new Privacy(join(stateDir, 'privacy.key'), log);
@@ -146,6 +164,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
     verifying: () => verifying.size,
     journal: () => journal.state(),
     syslogDropped: () => syslog.dropped(),
+    webhookDropped: () => webhooks.dropped(),
     certificates: () => authority.endsMs,
     configErrors: () => ({ keeper: options.configErrors(), guard: seen?.report.configErrors ?? 0 }),
   });
@@ -184,6 +203,8 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
     journal.append(attempts);
     panel.seen(attempts);
     syslog.take(attempts);
+    if (webhooks.wants('refused'))
+      for (const attempt of attempts) if (attempt.verdict !== 'accept') webhooks.tell('refused', attempt);
   };
   /** Who refused our certificate is remembered, and who only pretended to is not. */
   const noteVerifying = (attempt: Attempt): void => {
@@ -377,6 +398,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       metrics.configure(...labelsOf(next));
       journal.keep(retentionOf(next));
       syslog.configure(next);
+      webhooks.configure(next);
     },
     async close() {
       for (const timer of timers) clearInterval(timer);
@@ -390,6 +412,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       await exporter.close();
       await panel.close();
       await syslog.close();
+      webhooks.close();
     },
   };
 }

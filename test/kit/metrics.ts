@@ -8,6 +8,7 @@ export function quietMetrics(change: Partial<Sources> = {}): Metrics {
     locks: () => 0,
     verifying: () => 0,
     syslogDropped: () => 0,
+    webhookDropped: () => 0,
     journal: () => ({
       ok: true,
       problem: undefined,

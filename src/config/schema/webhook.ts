@@ -1,0 +1,28 @@
+/** `[[webhook]]` */
+import { list, listOf } from '../field.ts';
+import { choice, path, text } from '../value/plain.ts';
+import { NAME, NAME_TYPE } from './words.ts';
+
+const KINDS = ['lock', 'step', 'limit', 'refused'] as const;
+
+export const webhook = list(
+  'A program of yours that is told what happens, over HTTP: JSON, signed, tried again for an hour. docs/operate.md says what it gets.',
+  {
+    name: text({ doc: 'Stands in the log.', example: 'desk', pattern: NAME, type: NAME_TYPE }),
+    url: text({
+      doc: 'Where it is told.',
+      example: 'https://desk.example.net/postern',
+      pattern: /^https?:\/\/[\x21-\x7e]{3,500}$/,
+      type: 'a URL that begins with http:// or https://',
+    }),
+    secret_file: path({
+      doc: 'A file with the secret of the signature, readable by the keeper.',
+      example: '/etc/postern/desk.secret',
+    }),
+    events: listOf((spec) => choice(KINDS, spec), {
+      doc: '"lock": locked, unlocked, expired. "step": a step on the ladder and back. "limit": somebody is over a limit, the first and each notice_every time. "refused": each attempt that is put off or refused.',
+      default: ['lock', 'step', 'limit'],
+    }),
+  },
+  { mayBeEmpty: true },
+);
