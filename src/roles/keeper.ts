@@ -31,7 +31,7 @@ import { type Journal, openJournal } from '../record/journal.ts';
 import { writeLine } from '../record/lines.ts';
 import { Metrics } from '../record/metrics.ts';
 import { type Keeping, Privacy } from '../record/privacy.ts';
-import type { HistoryQuestion, LogFilter } from '../record/query.ts';
+import type { HistoryQuestion } from '../record/query.ts';
 import { Audit } from '../panel/audit.ts';
 import { type Panel, startPanel } from '../panel/panel.ts';
 import { People } from '../panel/people.ts';
@@ -40,7 +40,7 @@ import { Authority } from '../tls/authority.ts';
 import { keeperLocks, subjectOfAttempt } from './keeper-locks.ts';
 import { keeperSteps } from './keeper-steps.ts';
 import { whose } from './keeper-whose.ts';
-import { aboutPeople } from './keeper-people.ts';
+import { answerTo } from './keeper-answers.ts';
 import { keeperSyslog } from './keeper-syslog.ts';
 import { keeperWebhooks } from './keeper-webhooks.ts';
 import { notify } from './notify.ts';
@@ -239,82 +239,11 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       journal: journal.state(),
       configErrors: options.configErrors() + (seen?.report.configErrors ?? 0),
     });
-  const find = (filter: LogFilter): Promise<unknown> => {
-    const { identity, sender, recipient, ...rest } = filter;
-    return journal.search({
-      ...rest,
-      ...(identity !== undefined && { identities: privacy.words(identity) }),
-      ...(sender !== undefined && { senders: privacy.words(sender) }),
-      ...(recipient !== undefined && { recipients: privacy.words(recipient) }),
+  const answer = (question: Question): Promise<unknown> =>
+    answerTo(question, {
+      ...{ status, desk, clock, log, journal, privacy, people, audit, authority, verifying, quotas },
+      ...{ locks, lockHistory: history, steps, stepHistory, stepKeeping },
     });
-  };
-  const answer = async (question: Question): Promise<unknown> => {
-    switch (question.of) {
-      case 'status':
-        return status(await desk.held());
-      case 'counters':
-        return desk.counted(question.subject);
-      case 'locks':
-        return locks.list();
-      case 'lock': {
-        const { lock, notKept } = locks.lock(question.lock);
-        desk.tellLocks();
-        return { lock, notKept };
-      }
-      case 'unlock': {
-        const { lock, notKept } = locks.unlock(question.subject, question.who, question.identity);
-        desk.tellLocks();
-        return { lock, notKept };
-      }
-      case 'whose':
-        return whose(question.subject, { clock, steps: { steps, ...stepKeeping }, locks, quotas });
-      case 'steps':
-        return steps.list();
-      case 'step': {
-        const change = stepKeeping.take(question.step);
-        desk.tellSteps();
-        return change;
-      }
-      case 'step-back': {
-        const change = stepKeeping.back(question.subject, question.who);
-        desk.tellSteps();
-        return change;
-      }
-      case 'step-history':
-        return stepHistory.list(question.limit);
-      case 'ca': {
-        const certificate =
-          question.rotate === undefined ? authority.certificatePem : authority.rotate(question.rotate);
-        if (certificate === undefined) throw new Error('there is no authority; the log says why (ca.problem)');
-        return { certificate };
-      }
-      case 'verifying':
-        return verifying.list();
-      case 'verifying-forget': {
-        const { subject, server, who } = question;
-        const forgotten = verifying.forget({ subject, server });
-        if (!forgotten) throw new Error(`${subject} is not remembered for ${server}; "postern verifying" lists who is`);
-        log.write('info', 'verifying.forgotten', { subject, server, who });
-        return forgotten;
-      }
-      case 'lock-history':
-        return history.list(question.limit);
-      case 'top':
-        return journal.top(question.question);
-      case 'sources':
-        return journal.sources(question.question);
-      case 'people':
-      case 'user-add':
-      case 'token-add':
-      case 'person-remove':
-        return aboutPeople(question, people, audit);
-      case 'log':
-        break;
-    }
-    if (question.who !== undefined)
-      audit.write({ who: question.who, from: 'cli', what: 'log', about: JSON.stringify(question.filter) });
-    return find(question.filter);
-  };
   const sender = async (address: string): Promise<object | undefined> => {
     const effective = effectiveFor(address, config, origins, file);
     if (!effective) return undefined;

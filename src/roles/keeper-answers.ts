@@ -1,0 +1,121 @@
+/** What the keeper is asked, by the commands and by the panel, and who knows the answer. */
+import type { Clock } from '../kit/clock.ts';
+import type { Log } from '../kit/log.ts';
+import type { Desk, Held } from '../ledger/desk.ts';
+import type { Question, Status } from '../ledger/language.ts';
+import type { LockHistory } from '../ledger/lockhistory.ts';
+import type { Locks } from '../ledger/locks.ts';
+import type { Quotas } from '../ledger/quotas.ts';
+import type { StepHistory, Steps } from '../ledger/steps.ts';
+import type { Verifying } from '../ledger/verifying.ts';
+import type { Audit } from '../panel/audit.ts';
+import type { People } from '../panel/people.ts';
+import type { Journal } from '../record/journal.ts';
+import type { Privacy } from '../record/privacy.ts';
+import type { LogFilter } from '../record/query.ts';
+import type { Authority } from '../tls/authority.ts';
+import { aboutPeople } from './keeper-people.ts';
+import type { KeeperSteps } from './keeper-steps.ts';
+import { whose } from './keeper-whose.ts';
+
+export type Knowing = {
+  readonly status: (held: Held) => Status;
+  readonly desk: Desk;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly journal: Journal;
+  readonly privacy: Privacy;
+  readonly people: People;
+  readonly audit: Audit;
+  readonly authority: Authority;
+  readonly verifying: Verifying;
+  readonly quotas: Quotas;
+  readonly locks: Locks;
+  readonly lockHistory: LockHistory;
+  readonly steps: Steps;
+  readonly stepHistory: StepHistory;
+  readonly stepKeeping: Omit<KeeperSteps, 'steps' | 'history'>;
+};
+
+/** Rejects with a sentence for people. */
+export async function answerTo(question: Question, knowing: Knowing): Promise<unknown> {
+  const { status, desk, clock, log, journal, privacy, people, audit, authority, verifying, quotas } = knowing;
+  const { locks, lockHistory, steps, stepHistory, stepKeeping } = knowing;
+  switch (question.of) {
+    case 'status':
+      return status(await desk.held());
+    case 'counters':
+      return desk.counted(question.subject);
+    case 'locks':
+      return locks.list();
+    case 'lock': {
+      const { lock, notKept } = locks.lock(question.lock);
+      desk.tellLocks();
+      return { lock, notKept };
+    }
+    case 'unlock': {
+      const { lock, notKept } = locks.unlock(question.subject, question.who, question.identity);
+      desk.tellLocks();
+      return { lock, notKept };
+    }
+    case 'whose':
+      return whose(question.subject, { clock, steps: { steps, ...stepKeeping }, locks, quotas });
+    case 'steps':
+      return steps.list();
+    case 'step': {
+      const change = stepKeeping.take(question.step);
+      desk.tellSteps();
+      return change;
+    }
+    case 'step-back': {
+      const change = stepKeeping.back(question.subject, question.who);
+      desk.tellSteps();
+      return change;
+    }
+    case 'step-history':
+      return stepHistory.list(question.limit);
+    case 'ca': {
+      const certificate = question.rotate === undefined ? authority.certificatePem : authority.rotate(question.rotate);
+      if (certificate === undefined) throw new Error('there is no authority; the log says why (ca.problem)');
+      return { certificate };
+    }
+    case 'verifying':
+      return verifying.list();
+    case 'verifying-forget': {
+      const { subject, server, who } = question;
+      const forgotten = verifying.forget({ subject, server });
+      if (!forgotten) throw new Error(`${subject} is not remembered for ${server}; "postern verifying" lists who is`);
+      log.write('info', 'verifying.forgotten', { subject, server, who });
+      return forgotten;
+    }
+    case 'lock-history':
+      return lockHistory.list(question.limit);
+    case 'top':
+      return journal.top(question.question);
+    case 'sources':
+      return journal.sources(question.question);
+    case 'people':
+    case 'user-add':
+    case 'token-add':
+    case 'person-remove':
+      return aboutPeople(question, people, audit);
+    case 'log':
+      break;
+  }
+  if (question.who !== undefined)
+    audit.write({ who: question.who, from: 'cli', what: 'log', about: JSON.stringify(question.filter) });
+  return journal.search(searchOf(question.filter, privacy));
+}
+
+/** An address of mail is looked for under every word that it may have been written as. */
+function searchOf(
+  { identity, sender, recipient, ...rest }: LogFilter,
+  privacy: Privacy,
+): Parameters<Journal['search']>[0] {
+  return {
+    ...rest,
+    ...(identity !== undefined && { identities: privacy.words(identity) }),
+    ...(sender !== undefined && { senders: privacy.words(sender) }),
+    ...(recipient !== undefined && { recipients: privacy.words(recipient) }),
+  };
+}
