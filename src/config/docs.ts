@@ -1,5 +1,6 @@
 /** docs/config.md, made from the schema and the rules. */
 import { rules } from './check.ts';
+import { ELSEWHERE } from './elsewhere.ts';
 import type { Field } from './field.ts';
 import { outsideDocs } from './outside.ts';
 import { restartKeys } from './reload.ts';
@@ -19,6 +20,9 @@ export function configMarkdown(): string {
     '## What must fit together',
     'Besides the values themselves, these are checked:',
     [...rules.map(({ doc }) => doc), ...subscriberDocs, ...outsideDocs].map((doc) => `- ${doc}`).join('\n'),
+    '## Settings of an outgoing user, as other products have them',
+    'A network has them, and a subscriber in it may have each of them otherwise.',
+    table([['setting', 'here'], ...ELSEWHERE]),
     '## What a reload changes',
     `SIGHUP loads the file again. When anything in it is wrong, all of the old configuration stays, and the log and a metric say so. These keys need a restart; until then they keep their old value, and the log says so: ${restartKeys.map((key) => `\`${key}\``).join(', ')}. Under \`postern run\` a change to the first four refuses the whole reload, so that a role that crashes never starts with half of a change. A reload that brings the first \`egress = "preserve"\` is refused, too: workers need a right for it that they are started with.`,
   ];

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { parse } from 'smol-toml';
 import { rules } from '../../../src/config/check.ts';
 import { configMarkdown } from '../../../src/config/docs.ts';
+import { ELSEWHERE } from '../../../src/config/elsewhere.ts';
 import { exampleToml } from '../../../src/config/example.ts';
 import { parseConfig } from '../../../src/config/load.ts';
 import { printJson, printToml } from '../../../src/config/print.ts';
@@ -129,6 +130,18 @@ test('every key, table and rule has its doc', () => {
     for (const [key, field] of fields) assert.match(field.doc, /^["A-Z].*[."]$/, `${path}.${key}: ${field.doc}`);
   }
   for (const { doc } of rules) assert.match(doc, /^[A-Z`].{10,}\.$/, doc);
+});
+
+test('each setting of an outgoing user has a row in docs/config.md: keys that there are, or why there is none', () => {
+  const known = new Set(
+    [...sections(schema.fields)].flatMap(({ path, fields }) => fields.map(([key]) => `${path}.${key}`)),
+  );
+  assert.ok(ELSEWHERE.length >= 20);
+  for (const [setting, here] of ELSEWHERE) {
+    const keys = [...here.matchAll(/`([a-z_.]+)`/g)].map(([, key]) => key ?? '').filter((key) => key !== 'lock.set');
+    for (const key of keys) assert.ok(known.has(key), `${setting}: there is no key ${key}`);
+    assert.ok(keys.length > 0 || here.startsWith('none'), `${setting}: no key and no reason`);
+  }
 });
 
 test('docs/config.md is what the schema says (POSTERN_UPDATE_GOLDEN=1 writes it anew)', () => {
