@@ -60,6 +60,14 @@ export const rules: readonly Rule[] = [
     },
   },
   {
+    doc: 'An `exception` names at least one of `sources`, `destinations` and `identities`.',
+    check({ exception }, { refuse }) {
+      for (const [i, { sources, destinations, identities }] of exception.entries())
+        if ([sources, destinations, identities].every((list) => list?.length === 0))
+          refuse(`exception[${i}]`, 'sources, destinations or identities: an exception is for somebody');
+    },
+  },
+  {
     doc: '`quota = "earned"` needs a `/day` in `limit_recipients`: what it can become at most. The same holds for subscribers.',
     check({ network }, { refuse }) {
       for (const [i, { quota, limitRecipients }] of network.entries())

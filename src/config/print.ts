@@ -71,10 +71,14 @@ function settings(
 }
 
 /** Subscribers of other files are not shown: subscribers.directory is, and there may be 100,000 of them. */
-function listed({ network, subscriber, rule, lockRule, stepRule }: Config, path: string, file: string): string[] {
+function listed(
+  { network, subscriber, rule, exception, lockRule, stepRule }: Config,
+  path: string,
+  file: string,
+): string[] {
   const own = subscriber.filter(({ place }) => place.file === file);
   const lists: Readonly<Record<string, readonly unknown[]>> = {
-    ...{ network, rule, subscriber: own },
+    ...{ network, rule, exception, subscriber: own },
     lock_rule: lockRule,
     step_rule: stepRule,
   };

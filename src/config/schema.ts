@@ -5,6 +5,7 @@
  * prefixes, contradictions) are in check.ts.
  */
 import { type Infer, table } from './field.ts';
+import { exception } from './schema/exceptions.ts';
 import { filters } from './schema/filters.ts';
 import { gateway } from './schema/gateway.ts';
 import { intercept } from './schema/intercept.ts';
@@ -37,6 +38,7 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
   subscribers,
   subscriber,
   rule,
+  exception,
   locks,
   lock_rule: lockRule,
   step_rule: stepRule,

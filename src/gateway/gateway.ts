@@ -12,6 +12,7 @@ import type { Class } from '../policy/classes.ts';
 import type { Rule } from '../policy/limits.ts';
 import type { Refusal } from '../smtp/session.ts';
 import { isTaken, needsOf } from './counting.ts';
+import { isExcused } from './excused.ts';
 import { Connection } from './driver.ts';
 import { limitRefusal } from './over.ts';
 import { Passage } from './passage.ts';
@@ -112,11 +113,13 @@ export class Gateway {
       admitted = false;
       return;
     }
-    const over: Class | undefined =
-      answer === 'ok' ? undefined : answer === 'over' ? 'limit.connections' : 'error.keeper';
+    const isFree = (of: Class): boolean => isExcused(rooms, { origin: { arrival }, identity: undefined }, of);
+    const full: Class = answer === 'over' ? 'limit.connections' : 'error.keeper';
+    const over: Class | undefined = answer === 'ok' || isFree(full) ? undefined : full;
     if (over !== undefined && network.mode !== 'observe') return connection.open({ class: over }, undefined);
     const rules = over === undefined ? whose.limits?.connection : undefined;
-    const limited = rules && rules.length > 0 ? await this.#rateOf(subject, rules) : undefined;
+    const rate = rules && rules.length > 0 ? await this.#rateOf(subject, rules) : undefined;
+    const limited = rate && !isFree(rate.class) ? rate : undefined;
     if (limited && network.mode !== 'observe') return connection.open(limited, undefined);
     const unwanted = verifying === 'refuse' ? 'tls.verifying' : undefined;
     if (unwanted && network.mode !== 'observe') return connection.open({ class: unwanted }, undefined);

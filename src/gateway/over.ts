@@ -2,6 +2,7 @@
 import type { Taken } from '../ledger/client.ts';
 import { limitClass, retryNote } from '../policy/limits.ts';
 import type { Refusal } from '../smtp/session.ts';
+import { isExcused } from './excused.ts';
 import type { Rooms } from './rooms.ts';
 import type { Work } from './work.ts';
 
@@ -14,6 +15,7 @@ export async function overLimit(rooms: Rooms, work: Work, taken: Taken): Promise
     return undefined;
   }
   const refusal = limitRefusal(taken);
+  if (isExcused(rooms, work, refusal.class)) return undefined;
   if (network.mode !== 'observe') return refusal;
   work.wouldBe ??= refusal.class;
   return undefined;

@@ -19,6 +19,7 @@ import { acceptedOf, type Extension, type Recipient } from '../smtp/transaction.
 import type { BodyFault, BodyReader } from '../wire/body.ts';
 import type { SpooledBody } from '../wire/spool.ts';
 import { Counting, domainOf } from './counting.ts';
+import { refuses, unexcused } from './excused.ts';
 import { overLimit } from './over.ts';
 import type { Rooms } from './rooms.ts';
 import { isLoop, receivedLine, tagLines } from './trace.ts';
@@ -38,28 +39,21 @@ export async function connectWay(
 
 /** Step 3: locks, filters, then the far side, whose reply is the reply. */
 export async function recipientWay(rooms: Rooms, work: Work, recipient: Recipient, helo: string): Promise<Reply> {
-  const { verdict, wouldBe } = decideRecipient(
-    rooms.ledger.lockOf(work.origin.arrival.source, {
-      subject: work.origin.subject,
-      tenant: work.origin.network.tenant,
-    }),
-    work.origin.network.mode,
-  );
-  work.wouldBe ??= wouldBe;
-  if (verdict.kind !== 'accept') return refused(rooms, work, verdict.class, lockText(rooms));
+  const lock = rooms.ledger.lockOf(work.origin.arrival.source, {
+    subject: work.origin.subject,
+    tenant: work.origin.network.tenant,
+  });
+  const locked = decideRecipient(lock, work.origin.network.mode);
+  if (refuses(rooms, work, locked)) return refused(rooms, work, locked.verdict.class, lockText(rooms));
   const { transaction } = work;
   const sender = decideSender(work.origin.network, transaction.from.path, () => recipientsBefore(work, recipient));
-  if (sender) {
-    work.wouldBe ??= sender.wouldBe;
-    if (sender.verdict.kind !== 'accept') return refused(rooms, work, sender.verdict.class);
-  }
+  if (sender && refuses(rooms, work, sender)) return refused(rooms, work, sender.verdict.class);
   if (rooms.filters.envelope.length > 0) {
     // One look for all recipients of a transaction, which may be asked about side by side.
     work.enveloped ??= envelopeWay(rooms, work, recipient, helo);
     const envelope = await work.enveloped;
-    work.wouldBe ??= envelope.wouldBe;
     const { kind, class: of } = envelope.verdict;
-    if (kind !== 'accept') return refused(rooms, work, of, { as: kind });
+    if (refuses(rooms, work, envelope) && kind !== 'accept') return refused(rooms, work, of, { as: kind });
   }
   const { limits, subject } = work.origin;
   if (!limits) return farRecipient(rooms, work, recipient);
@@ -79,8 +73,7 @@ function recipientsBefore({ transaction }: Work, recipient: Recipient): number {
 /** Nothing is waited for before the far side is asked: recipients of one message may be asked about side by side. */
 async function farRecipient(rooms: Rooms, work: Work, recipient: Recipient): Promise<Reply> {
   const { isRequired, decision } = tlsWay(rooms, work, recipient);
-  work.wouldBe ??= decision.wouldBe;
-  if (decision.verdict.kind !== 'accept') return refused(rooms, work, decision.verdict.class);
+  if (refuses(rooms, work, decision)) return refused(rooms, work, decision.verdict.class);
   // The server that a host has called is the only one: with TLS, or not.
   if (isRequired && work.relay?.isEncrypted === false) return refused(rooms, work, 'upstream.clear');
   if (rooms.verifier && work.relay?.isEncrypted !== undefined) {
@@ -123,7 +116,7 @@ async function envelopeWay(rooms: Rooms, work: Work, recipient: Recipient, helo:
   const found = await runFilters(filters.envelope, envelopedOf(work, helo, [recipient]), config.filters.deadline);
   logFailures(rooms, work.transaction.id, found);
   work.found(found);
-  return decideFound(work.judged, work.origin.network);
+  return decideFound(unexcused(rooms, work), work.origin.network);
 }
 
 /** Steps 5 and 6: from the final dot to the answer. */
@@ -156,7 +149,7 @@ export async function messageWay(
   logFailures(rooms, work.transaction.id, found);
   work.found(found);
 
-  const { verdict, wouldBe, tags } = decideFound(work.judged, work.origin.network);
+  const { verdict, wouldBe, tags } = decideFound(unexcused(rooms, work), work.origin.network);
   work.wouldBe ??= wouldBe;
   work.verdictMs = rooms.clock.monotonicMs() - startMs;
   if (verdict.kind !== 'accept') return refused(rooms, work, verdict.class, { as: verdict.kind });
@@ -180,11 +173,10 @@ function identityLocked(rooms: Rooms, work: Work): Reply | undefined {
   const whom = { address: arrival.source, subject, tenant: network.tenant };
   const lock = rooms.ledger.lockOfIdentity(identity, whom);
   if (!lock) return undefined;
-  const { verdict, wouldBe } = decideIdentity(lock, network.mode);
-  work.wouldBe ??= wouldBe;
-  return verdict.kind === 'accept'
-    ? undefined
-    : refused(rooms, work, verdict.class, { as: verdict.kind, ...lockText(rooms) });
+  const decision = decideIdentity(lock, network.mode);
+  if (!refuses(rooms, work, decision)) return undefined;
+  const { kind, class: of } = decision.verdict;
+  return kind === 'accept' ? undefined : refused(rooms, work, of, { as: kind, ...lockText(rooms) });
 }
 
 /** What the operator has those told who are locked. */

@@ -14,6 +14,7 @@ export type Fact = Pick<
   | 'network'
   | 'subscriber'
   | 'source'
+  | 'destination'
   | 'helo'
   | 'identity'
   | 'sender'
@@ -33,6 +34,7 @@ type Row = [
   network: string,
   subscriber: string | null,
   source: string,
+  destination: string,
   helo: string | null,
   identity: string | null,
   sender: string | null,
@@ -55,7 +57,7 @@ export function* factsSince(path: string, sinceMs: number): Generator<Fact> {
     database.exec('BEGIN');
     const first = `(SELECT coalesce(min(slice), 0) << ${SLICE_SHIFT} FROM slices WHERE last_at >= ?)`;
     const attempts = database.prepare(
-      `SELECT n, id, session, at, network, subscriber, source, helo, identity, sender, size, verdict, class, would_be, findings
+      `SELECT n, id, session, at, network, subscriber, source, destination, helo, identity, sender, size, verdict, class, would_be, findings
        FROM attempts WHERE n >= ${first} AND at >= ? ORDER BY n`,
     );
     const recipients = database.prepare(
@@ -66,8 +68,8 @@ export function* factsSince(path: string, sinceMs: number): Generator<Fact> {
     const others = recipients.iterate(sinceMs) as unknown as Iterator<RecipientRow, undefined>;
     let next = others.next().value;
     for (const row of attempts.iterate(sinceMs, sinceMs) as unknown as Iterable<Row>) {
-      const [n, id, session, at, network, subscriber, source, helo, identity, sender, size] = row;
-      const [, , , , , , , , , , , verdict, of, wouldBe, findings] = row;
+      const [n, id, session, at, network, subscriber, source, destination, helo, identity, sender, size] = row;
+      const [, , , , , , , , , , , , verdict, of, wouldBe, findings] = row;
       while (next && next[0] < n) next = others.next().value;
       let own: RecipientOutcome[] | undefined;
       for (; next && next[0] === n; next = others.next().value)
@@ -79,6 +81,7 @@ export function* factsSince(path: string, sinceMs: number): Generator<Fact> {
         network,
         subscriber: subscriber ?? undefined,
         source,
+        destination,
         helo: helo ?? undefined,
         identity: identity ?? undefined,
         sender: sender ?? undefined,

@@ -17,6 +17,7 @@ import { Counters, type Need } from '../../ledger/counters.ts';
 import { Quotas } from '../../ledger/quotas.ts';
 import type { Class } from '../../policy/classes.ts';
 import { decideFound, decideIdentity, decideRecipient, type Judged, pointsOf } from '../../policy/decide.ts';
+import { type Exception, exceptionFor } from '../../policy/exceptions.ts';
 import { isBucket, limitClass, type Rule, windowOf } from '../../policy/limits.ts';
 import { decideSender } from '../../policy/senders.ts';
 import { verdictOf } from '../../policy/verdict.ts';
@@ -36,6 +37,7 @@ const MAX_SESSIONS = 50_000;
 
 export class Replay {
   readonly #senders: Senders;
+  readonly #exceptions: readonly Exception[];
   readonly #filters: FilterSet;
   readonly #counters = new Counters();
   readonly #quotas = new Quotas(undefined, silentLog);
@@ -46,6 +48,7 @@ export class Replay {
   #earlier: ReadonlyMap<string, boolean> = new Map();
 
   constructor(config: Config, filters: FilterSet) {
+    this.#exceptions = config.exception;
     this.#senders = sendersOf(config);
     this.#filters = filters;
     this.#rungs = new Rungs(config);
@@ -58,7 +61,7 @@ export class Replay {
     const mode = this.#rungs.modeOf(sender, subject, fact.at);
     const network = mode === sender.network.mode ? sender.network : { ...sender.network, mode };
     const identity = identityFor(network, fact);
-    const one = new Judgement(fact, { network, limits: sender.limits, subject, identity });
+    const one = new Judgement(fact, { network, limits: sender.limits, subject, identity }, this.#exceptions);
     const found = this.#way(one);
     if (found === 'gone') return { subject, isObserved: false, class: 'gone' };
     const observed = found === undefined && one.wouldBe !== undefined && mode === 'observe';
@@ -123,7 +126,7 @@ export class Replay {
     const { fact, network } = one;
     const path = `<${fact.sender === '<>' ? '' : fact.sender}>`;
     const lock = this.#rungs.lockOf(one.subject, undefined, fact.at);
-    const early = this.#judged(one, 'early');
+    const early = this.#judged(one, 'early').filter((each) => !one.isExcused(each.class));
     const accepted: RecipientOutcome[] = [];
     let last: Class | undefined;
     let messageOver: Class | undefined | 'not asked' = 'not asked';
@@ -171,7 +174,8 @@ export class Replay {
       const locked = lock && one.decide(decideIdentity(lock, network.mode));
       if (locked !== undefined) return locked;
     }
-    const all = [...this.#judged(one, 'early'), ...(network.content === 'blind' ? [] : this.#judged(one, 'body'))];
+    const seen = [...this.#judged(one, 'early'), ...(network.content === 'blind' ? [] : this.#judged(one, 'body'))];
+    const all = seen.filter((each) => !one.isExcused(each.class));
     one.judged = all;
     const found = one.decide(decideFound(all, network));
     if (found !== undefined || !limits) return found;
@@ -254,6 +258,7 @@ type Whose = {
 /** One attempt while it is judged. */
 class Judgement {
   readonly fact: Fact;
+  readonly #exceptions: readonly Exception[];
   readonly network: Network;
   readonly limits: Limits | undefined;
   readonly subject: string;
@@ -263,7 +268,8 @@ class Judgement {
   unknown = 0;
   hasMessage = false;
 
-  constructor(fact: Fact, { network, limits, subject, identity }: Whose) {
+  constructor(fact: Fact, { network, limits, subject, identity }: Whose, exceptions: readonly Exception[]) {
+    this.#exceptions = exceptions;
     this.fact = fact;
     this.network = network;
     this.limits = limits;
@@ -273,12 +279,22 @@ class Judgement {
 
   decide(decision: ReturnType<typeof decideFound> | undefined): Class | undefined {
     if (!decision) return undefined;
+    const of = decision.wouldBe ?? (decision.verdict.kind === 'accept' ? undefined : decision.verdict.class);
+    if (of === undefined || this.isExcused(of)) return undefined;
     this.wouldBe ??= decision.wouldBe;
     return decision.verdict.kind === 'accept' ? undefined : decision.verdict.class;
   }
 
+  isExcused(of: Class): boolean {
+    const { source, destination, at } = this.fact;
+    // Who it is, is known when the message is there.
+    const identity = this.hasMessage ? this.identity : undefined;
+    return exceptionFor(this.#exceptions, of, { source, destination, identity }, at) !== undefined;
+  }
+
   /** The class, unless mode "observe" lets it pass. */
   refuse(of: Class): Class | undefined {
+    if (this.isExcused(of)) return undefined;
     if (this.network.mode !== 'observe') return of;
     this.wouldBe ??= of;
     return undefined;
