@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { sourceOf } from '../kit/address.ts';
-import type { Role } from '../ledger/language.ts';
+import type { PersonTold, Role } from '../ledger/language.ts';
 import { mayDo, type People } from './people.ts';
 import { Refusal } from './refusal.ts';
 import type { Failures, Session, Sessions } from './sessions.ts';
@@ -23,7 +23,7 @@ export type Asker = {
 
 /** Throws a Refusal unless whoever sends this may do what asks for `needed`. */
 export function askerOf(request: IncomingMessage, from: string, needed: Role, gate: Gate): Asker {
-  const { people, sessions, failures } = gate;
+  const { people, failures } = gate;
   const { authorization } = request.headers;
   const asker = authorization === undefined ? bySession() : byToken(authorization);
   if (!mayDo(asker.role, needed)) throw new Refusal(403, `this takes the role "${needed}"; yours is "${asker.role}"`);
@@ -42,10 +42,9 @@ export function askerOf(request: IncomingMessage, from: string, needed: Role, ga
   }
 
   function bySession(): Asker {
-    const key = sessionKey(request);
-    const session = key === undefined ? undefined : sessions.find(key);
-    const person = session && people.find(session.name);
-    if (!session || person?.kind !== 'user') throw new Refusal(401, 'log in first');
+    const found = loggedIn(request, gate);
+    if (!found) throw new Refusal(401, 'log in first');
+    const { session, person } = found;
     if (request.method !== 'GET') {
       refuseForeign(request);
       if (request.headers[CSRF_HEADER] !== session.csrf)
@@ -53,6 +52,16 @@ export function askerOf(request: IncomingMessage, from: string, needed: Role, ga
     }
     return { name: person.name, role: person.role, session };
   }
+}
+
+/** Whoever is removed and added again, as with another password, is somebody else: an older session is not theirs. */
+export function loggedIn(
+  request: IncomingMessage,
+  { people, sessions }: Gate,
+): { readonly session: Session; readonly person: PersonTold } | undefined {
+  const session = sessions.find(sessionKey(request) ?? '');
+  const person = session && people.find(session.name);
+  return person?.kind === 'user' && person.since === session?.since ? { session, person } : undefined;
 }
 
 export function refuseIfTooMany(waitMs: number): void {

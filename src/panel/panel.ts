@@ -7,7 +7,7 @@ import { sourceOf } from '../kit/address.ts';
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
 import type { Attempt } from '../record/events.ts';
-import { askerOf, COOKIE, type Gate, refuseForeign, refuseIfTooMany, sessionKey } from './access.ts';
+import { askerOf, COOKIE, type Gate, loggedIn, refuseForeign, refuseIfTooMany, sessionKey } from './access.ts';
 import { type Asset, loadAssets } from './assets.ts';
 import type { Audit } from './audit.ts';
 import { classPage, classesPage } from './class-page.ts';
@@ -135,7 +135,7 @@ function logInRows(gate: Gate, audit: Audit): readonly Row[] {
           throw new Refusal(401, 'name and password do not belong together');
         }
         audit.write({ who: person.name, from, what: 'POST /api/login', about: '' });
-        const { key, session } = sessions.begin(person.name);
+        const { key, session } = sessions.begin(person);
         return { headers: cookie(message, key), body: { name: person.name, role: person.role, csrf: session.csrf } };
       },
     },
@@ -144,7 +144,7 @@ function logInRows(gate: Gate, audit: Audit): readonly Row[] {
       path: '/api/me',
       // Nobody is an answer, too: the page asks before anybody has logged in.
       answer({ message, from }) {
-        if (message.headers.authorization === undefined && !isLoggedIn(message, gate)) return { body: {} };
+        if (message.headers.authorization === undefined && !loggedIn(message, gate)) return { body: {} };
         const { name, role, session } = askerOf(message, from, 'read', gate);
         return { body: { name, role, csrf: session?.csrf } };
       },
@@ -159,11 +159,6 @@ function logInRows(gate: Gate, audit: Audit): readonly Row[] {
       },
     },
   ];
-}
-
-function isLoggedIn(message: IncomingMessage, { people, sessions }: Gate): boolean {
-  const session = sessions.find(sessionKey(message) ?? '');
-  return session !== undefined && people.find(session.name) !== undefined;
 }
 
 /** Behind a server that adds TLS the cookie is for TLS alone. */

@@ -1,9 +1,12 @@
 /** Who is logged in, and how often one may try: both in memory, and bounded. A restart of the keeper logs everybody out. */
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../kit/clock.ts';
+import type { PersonTold } from '../ledger/language.ts';
 
 export type Session = {
   readonly name: string;
+  /** when this user was added, in milliseconds since 1970 */
+  readonly since: number;
   /** what a change has to bring along: a page of another site cannot know it */
   readonly csrf: string;
   readonly until: number;
@@ -24,12 +27,12 @@ export class Sessions {
   }
 
   /** The oldest makes room. */
-  begin(name: string): { readonly key: string; readonly session: Session } {
+  begin({ name, since }: Pick<PersonTold, 'name' | 'since'>): { readonly key: string; readonly session: Session } {
     const [oldest] = this.#sessions.keys();
     if (this.#sessions.size >= MAX_SESSIONS && oldest !== undefined) this.#sessions.delete(oldest);
     const key = randomBytes(32).toString('base64url');
     const csrf = randomBytes(32).toString('base64url');
-    const session = { name, csrf, until: this.#clock.monotonicMs() + SESSION_MS };
+    const session = { name, since, csrf, until: this.#clock.monotonicMs() + SESSION_MS };
     this.#sessions.set(key, session);
     return { key, session };
   }

@@ -104,6 +104,17 @@ test('whoever is removed is out at once, with the session and with the token', a
   await assert.rejects(p.ask({ of: 'person-remove', name: 'anna', who: 'test' }), /there is no user or token "anna"/);
 });
 
+test('who is removed and added again, with another password, has no session of before', async (t) => {
+  const p = await startPanel(t);
+  await p.addUser('anna', 'admin');
+  const before = await p.logIn('anna');
+  await p.ask({ of: 'person-remove', name: 'anna', who: 'test' });
+  await p.addUser('anna', 'admin');
+  assert.equal((await p.send('GET', '/api/status', before)).status, 401);
+  assert.deepEqual((await p.send('GET', '/api/me', before)).json(), {});
+  assert.equal((await p.send('GET', '/api/status', await p.logIn('anna'))).status, 200);
+});
+
 test('a token holds for its time, and from its prefixes alone', async (t) => {
   const clock = testClock();
   const p = await startPanel(t, clock);
