@@ -67,6 +67,8 @@ export class Http {
     this.#server.on('listening', () => log.write('info', 'panel.listening', { host, port }));
     this.#server.on('error', (error) => {
       log.write('error', 'panel.not-listening', { host, port, error: error.message });
+      // One that could not be accepted, for want of a descriptor, say; and listening twice throws.
+      if (this.#server.listening) return;
       this.#timer = setTimeout(() => this.#listen(), RETRY_MS);
     });
     this.#listen();

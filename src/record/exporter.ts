@@ -43,6 +43,8 @@ export function startExporter(options: ExporterOptions): Exporter {
   server.setTimeout(60_000);
   server.on('error', (error: NodeJS.ErrnoException) => {
     log.write('error', 'metrics.not-listening', { listen: `${host}:${port}`, error: error.code, retryMs: RETRY_MS });
+    // One that could not be accepted, for want of a descriptor, say; and listening twice throws.
+    if (server.listening) return;
     timer = setTimeout(() => server.listen(port, host), RETRY_MS);
   });
   server.listen(port, host);

@@ -4,6 +4,7 @@ import { createServer, connect, type AddressInfo } from 'node:net';
 import { afterEach, test } from 'node:test';
 import { silentLog } from '../../../src/kit/log.ts';
 import { type Exporter, type ExporterOptions, startExporter } from '../../../src/record/exporter.ts';
+import { serverOfNext } from '../../kit/http-server.ts';
 import { logbook } from '../../kit/logbook.ts';
 import { until } from '../../kit/wait.ts';
 
@@ -46,6 +47,17 @@ test('/healthz says ok, or what is wrong with 503', async () => {
   problem = 'the guard has been silent for 9 s';
   const bad = await fetch(`${url}/healthz`);
   assert.deepEqual([bad.status, await bad.text()], [503, 'the guard has been silent for 9 s\n']);
+});
+
+test('a connection that could not be accepted is no reason to listen again', async (t) => {
+  const url = await start();
+  const server = serverOfNext();
+  await fetch(`${url}/healthz`);
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  (await server).emit('error', new Error('accept EMFILE'));
+  t.mock.timers.tick(60_000);
+  t.mock.timers.reset();
+  assert.equal((await fetch(`${url}/healthz`)).status, 200);
 });
 
 test('nothing else is served', async () => {
