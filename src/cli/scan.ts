@@ -9,7 +9,7 @@ import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
 import { type LogAnswer, MAX_LOG_ROWS } from '../record/query.ts';
 import { refusal } from '../smtp/reply.ts';
-import { ask, parseTime } from './ask.ts';
+import { ask, parseTime, whoAmI } from './ask.ts';
 import { type Command, DEFAULT_CONFIG, type Io, UsageError } from './command.ts';
 import { hasAddresses, tryRules } from './scan-journal.ts';
 import { type Envelope, NOT_ASKED_NAMES, type Scanned, Scanner } from './scanner.ts';
@@ -145,7 +145,7 @@ function page(file: string, envelope: Envelope, scanned: Scanned, helpUrl: strin
 }
 
 async function journal(config: Config, path: string, since: number, io: Io): Promise<number> {
-  const question = { of: 'log', filter: { since, limit: MAX_LOG_ROWS } } as const;
+  const question = { of: 'log', filter: { since, limit: MAX_LOG_ROWS }, who: whoAmI() } as const;
   const answer = (await ask('scan', { config: path }, question, io)) as LogAnswer | undefined;
   if (answer === undefined) return 1;
   const kept = answer.rows.filter(hasAddresses);

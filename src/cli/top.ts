@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import { safeJson } from '../kit/log.ts';
 import { classes, isClass } from '../policy/classes.ts';
 import { TOP_BY, type TopQuestion, type TopRow } from '../record/query.ts';
-import { ask, askHelp, askOptions, parseTime } from './ask.ts';
+import { ask, askHelp, askOptions, parseTime, whoAmI } from './ask.ts';
 import { type Command, UsageError } from './command.ts';
 import { table, time } from './show.ts';
 
@@ -43,7 +43,9 @@ Examples: postern top --by identity --since 12h --class spam
       },
     });
     const question = questionOf(values, Date.now());
-    const rows = (await ask('top', values, { of: 'top', question }, io)) as readonly TopRow[] | undefined;
+    const rows = (await ask('top', values, { of: 'top', question, who: whoAmI() }, io)) as
+      | readonly TopRow[]
+      | undefined;
     if (rows === undefined) return 1;
     if (values.json) for (const row of rows) io.out(safeJson(row));
     else if (values.csv) io.out([HEAD.join(','), ...rows.map((row) => cells(row).map(csvCell).join(','))].join('\n'));

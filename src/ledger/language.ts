@@ -219,9 +219,8 @@ export type Question =
   | { readonly of: 'verifying-forget'; readonly subject: string; readonly server: string; readonly who: string }
   /** answered with a list of SourceRow */
   | { readonly of: 'sources'; readonly question: SourcesQuestion }
-  /** answered with a list of TopRow */
-  | { readonly of: 'top'; readonly question: TopQuestion }
-  /** answered with a LogAnswer; `who` looks, for the record of looks at messages */
+  /** answered with a list of TopRow, as log is with a LogAnswer; `who` looks, for the record of looks at messages */
+  | { readonly of: 'top'; readonly question: TopQuestion; readonly who?: string }
   | { readonly of: 'log'; readonly filter: LogFilter; readonly who?: string }
   /** answered with a list of PersonTold */
   | { readonly of: 'people' }
@@ -436,6 +435,7 @@ const question: Shape<Question> = union<Question>('of', {
   'verifying-forget': object({ of: oneOf('verifying-forget'), subject: source, server: source, who: text(100) }),
   top: object({
     of: oneOf('top'),
+    who: maybe(text(100)) as Shape<string>,
     question: object<TopQuestion>({
       by: oneOf(...TOP_BY),
       since: whole(),

@@ -22,22 +22,27 @@ export class Audit {
   readonly #path: string;
   readonly #clock: Clock;
   #bytes: number;
+  /** Ends what was cut off, by a power failure or a full disk, so that the next line is whole. */
+  #lead: '\n' | '';
 
   constructor(path: string, clock: Clock) {
     this.#path = path;
     this.#clock = clock;
     this.#bytes = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+    this.#lead = this.#bytes > 0 ? '\n' : '';
   }
 
   /** Throws when it cannot be written. */
   write(line: Omit<AuditLine, 'at'>): void {
     const about = line.about.slice(0, MAX_ABOUT);
-    const written = `${JSON.stringify({ at: this.#clock.nowMs(), ...line, about })}\n`;
+    const written = `${this.#lead}${JSON.stringify({ at: this.#clock.nowMs(), ...line, about })}\n`;
     if (this.#bytes > MAX_BYTES) {
       renameSync(this.#path, `${this.#path}.1`);
       this.#bytes = 0;
     }
+    this.#lead = '\n';
     appendFileSync(this.#path, written, { mode: 0o600 });
+    this.#lead = '';
     this.#bytes += Buffer.byteLength(written);
   }
 

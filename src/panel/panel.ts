@@ -9,7 +9,7 @@ import type { Log } from '../kit/log.ts';
 import type { Attempt } from '../record/events.ts';
 import { askerOf, COOKIE, type Gate, loggedIn, refuseForeign, refuseIfTooMany, sessionKey } from './access.ts';
 import { type Asset, loadAssets } from './assets.ts';
-import type { Audit } from './audit.ts';
+import type { Audit, AuditLine } from './audit.ts';
 import { classPage, classesPage } from './class-page.ts';
 import { type Answer, type Asked, Http, type Row } from './http.ts';
 import { openApi } from './openapi.ts';
@@ -99,17 +99,19 @@ function rowOf(route: Route, gate: Gate, { audit, rooms }: PanelOptions): Row {
         body: valuesOf(asked.body, body?.properties ?? {}, body?.required),
         asker,
       };
-      if (route.audit) {
-        try {
-          audit.write({ who: asker.name, from: asked.from, what: `${method} ${path}`, about: route.audit(given) });
-        } catch (error) {
-          const why = (error as Error).message;
-          throw new Refusal(503, `it cannot be written down who looks (${why}), so nothing is shown`);
-        }
-      }
+      if (route.audit)
+        noted(audit, { who: asker.name, from: asked.from, what: `${method} ${path}`, about: route.audit(given) });
       return { body: (await route.run(rooms, given)) as object };
     },
   };
+}
+
+function noted(audit: Audit, line: Omit<AuditLine, 'at'>): void {
+  try {
+    audit.write(line);
+  } catch (error) {
+    throw new Refusal(503, `it cannot be written down who looks (${(error as Error).message}), so nothing is shown`);
+  }
 }
 
 const logInBody: Schemas = {
@@ -134,7 +136,7 @@ function logInRows(gate: Gate, audit: Audit): readonly Row[] {
           for (const key of keys) failures.failed(key);
           throw new Refusal(401, 'name and password do not belong together');
         }
-        audit.write({ who: person.name, from, what: 'POST /api/login', about: '' });
+        noted(audit, { who: person.name, from, what: 'POST /api/login', about: '' });
         const { key, session } = sessions.begin(person);
         return { headers: cookie(message, key), body: { name: person.name, role: person.role, csrf: session.csrf } };
       },

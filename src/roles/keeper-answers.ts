@@ -91,6 +91,7 @@ export async function answerTo(question: Question, knowing: Knowing): Promise<un
     case 'lock-history':
       return lockHistory.list(question.limit);
     case 'top':
+      noteLook(question.who, 'top', question.question);
       return journal.top(question.question);
     case 'sources':
       return journal.sources(question.question);
@@ -102,9 +103,13 @@ export async function answerTo(question: Question, knowing: Knowing): Promise<un
     case 'log':
       break;
   }
-  if (question.who !== undefined)
-    audit.write({ who: question.who, from: 'cli', what: 'log', about: JSON.stringify(question.filter) });
+  noteLook(question.who, 'log', question.filter);
   return journal.search(searchOf(question.filter, privacy));
+
+  /** Without a name it is the panel that asks, which notes who looks itself. */
+  function noteLook(who: string | undefined, what: string, about: object): void {
+    if (who !== undefined) audit.write({ who, from: 'cli', what, about: JSON.stringify(about) });
+  }
 }
 
 /** An address of mail is looked for under every word that it may have been written as. */

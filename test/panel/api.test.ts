@@ -1,14 +1,24 @@
 /** The API over HTTP: who may ask what, what is written down, and what a wrong question is told. */
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Role } from '../../src/ledger/language.ts';
 import { routes } from '../../src/panel/routes.ts';
-import type { AuditLine } from '../../src/panel/audit.ts';
+import { Audit, type AuditLine } from '../../src/panel/audit.ts';
 import { attempt } from '../unit/ledger/sample.ts';
 import { testClock } from '../kit/clock.ts';
 import { makePlace, stageKeeper } from '../kit/keeper.ts';
+import { serverOfNext } from '../kit/http-server.ts';
 import { bearer, PASSWORD, startPanel } from './setup.ts';
 
 const ROLES: readonly Role[] = ['read', 'operate', 'admin'];
@@ -183,9 +193,11 @@ test('a look at messages and every change are written down, with who and from wh
   await p.send('GET', '/api/log?source=198.51.100.7', session);
   await p.send('POST', '/api/locks', session, { subject: '198.51.100.9', reason: 'spam run' });
   await p.ask({ of: 'log', filter: { limit: 5 }, who: 'root' });
+  await p.ask({ of: 'top', question: { by: 'sender', since: 0, limit: 5 }, who: 'root' });
   const audit = (await p.send('GET', '/api/audit', session)).json() as unknown as readonly AuditLine[];
   const lines = audit.map(({ who, from, what, about }) => [who, from, what, about]);
   assert.deepEqual(lines, [
+    ['root', 'cli', 'top', '{"by":"sender","since":0,"limit":5}'],
     ['root', 'cli', 'log', '{"limit":5}'],
     ['anna', '127.0.0.1', 'POST /api/locks', '{"subject":"198.51.100.9","reason":"spam run","how":"reject"}'],
     ['anna', '127.0.0.1', 'GET /api/log', '{"source":"198.51.100.7","limit":100}'],
@@ -198,6 +210,7 @@ test('a look at messages and every change are written down, with who and from wh
 test('a look that cannot be written down is not given', async (t) => {
   const p = await startPanel(t);
   const token = bearer(await p.addToken('graf', 'admin'));
+  await p.addUser('anna', 'admin');
   const file = join(p.place.stateDir, 'audit.jsonl');
   renameSync(file, `${file}.away`);
   mkdirSync(file);
@@ -205,10 +218,38 @@ test('a look that cannot be written down is not given', async (t) => {
   assert.equal(refused.status, 503);
   assert.match(refused.text, /so nothing is shown/);
   await assert.rejects(p.ask({ of: 'log', filter: { limit: 5 }, who: 'root' }));
+  assert.equal((await p.send('POST', '/api/login', {}, { name: 'anna', password: PASSWORD })).status, 503);
   assert.equal((await p.send('GET', '/api/status', token)).status, 200, 'what is no look goes on');
   rmSync(file, { recursive: true });
   chmodSync(`${file}.away`, 0o600);
   assert.equal((await p.send('GET', '/api/log', token)).status, 200);
+});
+
+test('a line of the record that was cut off spoils no other', (t) => {
+  const { stateDir, remove } = makePlace();
+  t.after(remove);
+  const path = join(stateDir, 'audit.jsonl');
+  const line = { who: 'anna', from: 'cli', what: 'log', about: '' };
+  new Audit(path, testClock()).write(line);
+  appendFileSync(path, '{"at":17,"who":"an');
+  const audit = new Audit(path, testClock());
+  audit.write({ ...line, who: 'bob' });
+  audit.write({ ...line, who: 'carl' });
+  assert.deepEqual(
+    audit.last(10).map(({ who }) => who),
+    ['carl', 'bob', 'anna'],
+  );
+});
+
+test('a connection that could not be accepted is no reason to listen again', async (t) => {
+  const p = await startPanel(t);
+  const server = serverOfNext();
+  await p.send('GET', '/api/me');
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  (await server).emit('error', new Error('accept EMFILE'));
+  t.mock.timers.tick(60_000);
+  t.mock.timers.reset();
+  assert.equal((await p.send('GET', '/api/me')).status, 200);
 });
 
 test('a wrong question is told which field is wrong, and what is expected there', async (t) => {

@@ -128,6 +128,14 @@ test('rules are tried on what the journal has, before they are in effect', async
   await assert.rejects(runCommand(scan, ['--config', path]), UsageError);
 });
 
+test('top and scan --journal are looks, and are written down', async () => {
+  await run(top, '--by', 'sender', '--limit', '7');
+  await runCommand(scan, ['--config', s.place.configPath, '--journal', '--since', '4h']);
+  const lines = readFileSync(join(s.place.stateDir, 'audit.jsonl'), 'utf8').trim().split('\n').slice(-2);
+  assert.match(lines[0] ?? '', /"what":"top","about":"\{\\"by\\":\\"sender\\",/);
+  assert.match(lines[1] ?? '', /"what":"log","about":"\{\\"since\\":\d+,\\"limit\\":10000\}"/);
+});
+
 test('lock, locks --history, unlock of an identity', async () => {
   const { out } = await run(lock, '198.51.100.7', '--identity', 'bob', '--reason', 'password stolen', '--how', 'defer');
   assert.equal(
