@@ -1,6 +1,6 @@
 /**
  * Lines to a syslog server: by UDP, each sent and forgotten, or over a connection by TCP or TLS (RFC 6587 octet counting), on
- * which lines wait in bounded number while it is away. What is lost is counted; nothing waits for it.
+ * which lines wait while it is away. As many wait as are bounded, here and for its name; what is lost is counted.
  */
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { readFileSync } from 'node:fs';
@@ -34,6 +34,8 @@ export class Syslog {
   #timer: NodeJS.Timeout | undefined;
   #closing = false;
   #dropped = 0;
+  /** datagrams that wait for the server's name to resolve, or for the kernel */
+  #underWay = 0;
 
   constructor(target: SyslogTarget, log: Log) {
     this.#target = target;
@@ -50,8 +52,14 @@ export class Syslog {
   }
 
   send(line: string): void {
+    if (this.#closing || this.#underWay >= MAX_WAITING) {
+      this.#dropped++;
+      return;
+    }
     if (this.#udp) {
+      this.#underWay++;
       this.#udp.send(line, this.#target.port, this.#target.host, (error) => {
+        this.#underWay--;
         if (error) {
           this.#dropped++;
           this.#down(error.message);
@@ -66,9 +74,9 @@ export class Syslog {
 
   /** What waits and cannot leave within a second is dropped. */
   async close(): Promise<void> {
+    if (!this.#closing) this.#udp?.close();
     this.#closing = true;
     clearTimeout(this.#timer);
-    this.#udp?.close();
     const socket = this.#socket;
     this.#dropped += this.#waiting.splice(0).length;
     if (!socket || socket.destroyed) return;

@@ -146,6 +146,20 @@ test('by UDP: a line is a datagram', async (t) => {
   assert.deepEqual(got, ['first', 'second']);
 });
 
+test('by UDP, too, what waits is bounded, and what comes after the end is counted', async (t) => {
+  const server = createSocket('udp4');
+  t.after(() => server.close());
+  server.bind(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { syslog } = senderTo(t, server.address().port, { transport: 'udp', host: 'localhost' });
+  for (let i = 0; i < 10_005; i++) syslog.send('a line');
+  assert.equal(syslog.dropped, 5);
+  await syslog.close();
+  const atEnd = syslog.dropped;
+  syslog.send('late');
+  assert.equal(syslog.dropped, atEnd + 1);
+});
+
 test('over TCP: each with its length; a server that comes back gets what waited, in order', async (t) => {
   const first = createServer();
   const { port, got, sockets } = await serverOf(t, first);
