@@ -42,13 +42,15 @@ export class Webhook {
   #retryMs: number;
   #dropped = 0;
 
-  /** A secret that cannot be read is complained of, and nothing is sent: unsigned events are worth nothing. */
+  /** A secret that cannot be read, or is empty, is complained of, and nothing is sent: unsigned events are worth nothing. */
   constructor(target: WebhookTarget, options: WebhookOptions) {
     this.#target = target;
     this.#options = options;
     this.#retryMs = options.firstRetryMs ?? 1_000;
     try {
-      this.#secret = readFileSync(target.secretFile, 'utf8').replace(/\r?\n$/, '');
+      const secret = readFileSync(target.secretFile, 'utf8').replace(/\r?\n$/, '');
+      if (secret === '') throw new Error(`${target.secretFile} is empty`);
+      this.#secret = secret;
     } catch (error) {
       options.log.write('error', 'webhook.no-secret', { webhook: target.name, error: (error as Error).message });
     }

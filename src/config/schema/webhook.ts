@@ -12,8 +12,9 @@ export const webhook = list(
     url: text({
       doc: 'Where it is told.',
       example: 'https://desk.example.net/postern',
-      pattern: /^https?:\/\/[\x21-\x7e]{3,500}$/,
-      type: 'a URL that begins with http:// or https://',
+      // The client takes none with user and password before the host, and its error says them.
+      pattern: /^(?=.{1,500}$)https?:\/\/(?:[a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])(?::\d{1,5})?(?:[/?][\x21-\x7e]*)?$/,
+      type: 'a URL that begins with http:// or https:// and a host, without user and password',
     }),
     secret_file: path({
       doc: 'A file with the secret of the signature, readable by the keeper.',
