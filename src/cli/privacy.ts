@@ -67,6 +67,7 @@ export function privacyText(config: Config): string {
       'Time, address and port of the host and of the server that it called, name in EHLO, network and subscriber, size, verdict and class, durations, TLS version.',
       `Sender, recipients and identity: with log = "full" ${KEPT.full}; with "hash" ${KEPT.hash}; with "none" ${KEPT.none}.`,
       'Replies of servers and evidence of filters, which can quote an address: with "full" whole, else the codes alone.',
+      ...told(config),
     ]),
     section('Besides', [
       `${stateFile('counters.jsonl')}, ${stateFile('quotas.jsonl')}: how much of its limits a subscriber or identity has used, and what it has earned.`,
@@ -87,7 +88,8 @@ function section(title: string, lines: readonly string[]): string {
 }
 
 /** Who gets something of a message besides the server that it is for. */
-function outside({ filters: { rspamd, clamd, urlDns, auth, resolver } }: Config): readonly string[] {
+function outside(config: Config): readonly string[] {
+  const { rspamd, clamd, urlDns, auth, resolver } = config.filters;
   const names = resolver.length > 0 ? resolver.map(({ text }) => text).join(', ') : "the system's";
   return [
     ...(rspamd.server
@@ -101,6 +103,23 @@ function outside({ filters: { rspamd, clamd, urlDns, auth, resolver } }: Config)
       : []),
     ...(auth.enabled ? [`Domains of senders and signatures are looked up, by name servers: ${names}.`] : []),
   ];
+}
+
+/** Who else is told of attempts, with addresses as the journal has them. */
+function told({ syslog: { server, transport, fields }, webhook }: Config): readonly string[] {
+  return [
+    ...(server ? [`The syslog server at ${server.text} (${transport}) is told of each: ${fields.join(', ')}.`] : []),
+    ...webhook
+      .filter(({ events }) => events.includes('refused'))
+      .map(
+        ({ name, url }) =>
+          `The program "${name}" at ${hostOf(url)} is told all of this of each that is put off or refused.`,
+      ),
+  ];
+}
+
+function hostOf(url: string): string {
+  return URL.parse(url)?.host ?? url;
 }
 
 function subscribersOf({ subscriber }: Config): readonly string[] {

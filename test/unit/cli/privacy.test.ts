@@ -38,6 +38,18 @@ test('each network with what is read and kept of it, subscribers that differ, an
   const text = privacyText(
     await configOf(`[journal]
 keep = "7d"
+[syslog]
+server = "192.0.2.5:514"
+fields = ["sender", "verdict"]
+[[webhook]]
+name = "desk"
+url = "https://desk.example.net/hook?key=17"
+secret_file = "/etc/postern/desk.secret"
+events = ["refused"]
+[[webhook]]
+name = "locks"
+url = "https://locks.example.net/"
+secret_file = "/etc/postern/desk.secret"
 [filters.rspamd]
 server = "127.0.0.1:11333"
 [filters.url_dns]
@@ -63,5 +75,7 @@ log = "none"
   assert.match(text, /at most 7d/);
   assert.match(text, /Rspamd at 127\.0\.0\.1:11333 is given the message/);
   assert.match(text, /looked up in uri\.example\.org, by/);
-  assert.doesNotMatch(text, /ClamAV/);
+  assert.match(text, /syslog server at 192\.0\.2\.5:514 \(udp\) is told of each: sender, verdict\.$/m);
+  assert.match(text, /program "desk" at desk\.example\.net is told/);
+  assert.doesNotMatch(text, /ClamAV|locks\.example|key=17/);
 });
