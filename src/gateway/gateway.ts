@@ -118,7 +118,7 @@ export class Gateway {
     const over: Class | undefined = answer === 'ok' || isFree(full) ? undefined : full;
     if (over !== undefined && network.mode !== 'observe') return connection.open({ class: over }, undefined);
     const rules = over === undefined ? whose.limits?.connection : undefined;
-    const rate = rules && rules.length > 0 ? await this.#rateOf(subject, rules, whose.limits?.ahead ?? []) : undefined;
+    const rate = rules && rules.length > 0 ? await this.#rateOf(subject, rules) : undefined;
     const limited = rate && !isFree(rate.class) ? rate : undefined;
     if (limited && network.mode !== 'observe') return connection.open(limited, undefined);
     const unwanted = verifying === 'refuse' ? 'tls.verifying' : undefined;
@@ -136,10 +136,8 @@ export class Gateway {
   }
 
   /** The refusal when this subscriber has opened too many connections in its period. */
-  async #rateOf(subject: string, rules: readonly Rule[], ahead: readonly Rule[]): Promise<Refusal | undefined> {
-    // What its messages will need is had with the same question, so that they need not ask.
-    const needs = [...needsOf(subject, rules), ...needsOf(subject, ahead, 0)];
-    const taken = await this.#rooms.ledger.take(needs, 0);
+  async #rateOf(subject: string, rules: readonly Rule[]): Promise<Refusal | undefined> {
+    const taken = await this.#rooms.ledger.take(needsOf(subject, rules), 0);
     return isTaken(taken) ? undefined : limitRefusal(taken);
   }
 

@@ -14,8 +14,6 @@ export type Limits = {
   readonly domain: readonly Rule[];
   /** of a whole message */
   readonly bytes: readonly Rule[];
-  /** of these a connection may have some for later */
-  readonly ahead: readonly Rule[];
   /** of a whole message, for its identity: by unit */
   readonly identity: readonly Rule[];
   /** the part of a limit from which on replies are held back; 0 is never */
@@ -42,12 +40,6 @@ export function limitsOf(network: Network): Limits | undefined {
     recipient: [...earnedRules(network), ...rules('unknown', network.limitUnknown)],
     domain: rules('domains', network.limitDomains),
     bytes: rules('bytes', network.limitBytes),
-    ahead: [
-      ...rules('messages', network.limitMessages),
-      ...earnedRules(network),
-      ...rules('unknown', network.limitUnknown),
-      ...rules('bytes', network.limitBytes),
-    ],
     identity: [
       ...rules('messages', network.identityLimitMessages),
       ...rules('recipients', network.identityLimitRecipients),

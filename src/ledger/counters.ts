@@ -8,7 +8,7 @@
 import { putLast } from '../kit/recent.ts';
 import { fillMs, isBucket, isDistinct, type Period, type Rule, type Unit, windowOf } from '../policy/limits.ts';
 
-/** One part of a question: may so many be counted for this subject by this rule? None is: what may be had for later? */
+/** One part of a question: may so many be counted for this subject by this rule? */
 export type Need = {
   /** `subjectOf`, or an identity of it */
   readonly subject: string;
@@ -66,7 +66,6 @@ export type Change = {
 const MAX_SUBJECTS = 200_000;
 /** What a worker may be given beyond its need: a part of what is left, so that a limit that is near is asked for each time. */
 const MOST_EXTRA = 1000;
-const MOST_EXTRA_BYTES = 1024 * 1024;
 /** Messages that a bucket's lease may be late by. */
 const BUCKET_LEASE_MS = 10_000;
 
@@ -83,7 +82,7 @@ export class Counters {
     for (let i = 0; i < needs.length; i++) {
       const need = needs[i] as Need;
       const counter = this.#counter(need, nowMs);
-      const isKnown = need.count === 0 || (need.value !== undefined && counter.values?.has(need.value) === true);
+      const isKnown = need.value !== undefined && counter.values?.has(need.value) === true;
       const more = this.#wanted(needs, i, counter);
       if (!isKnown && counter.used + more > need.rule.limit)
         return { over: i, retryMs: this.#retryMs(counter, need, nowMs) };
@@ -102,9 +101,7 @@ export class Counters {
         return { count: 0, start: counter.at, until: end, left: rule.limit - counter.used };
       }
       const left = rule.limit - counter.used - count;
-      const most = rule.unit === 'bytes' ? MOST_EXTRA_BYTES : MOST_EXTRA;
-      const extra =
-        workers === 0 ? 0 : Math.max(0, Math.min(Math.floor(left / (4 * workers)), Math.max(most, count * 100)));
+      const extra = workers === 0 ? 0 : Math.min(Math.floor(left / (4 * workers)), Math.max(MOST_EXTRA, count * 100));
       counter.used += count + extra;
       this.#tell(need.subject, counter);
       const isFilling = isBucket(rule);

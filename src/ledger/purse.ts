@@ -87,7 +87,7 @@ export class Purse {
     }
     const had = missing.length === needs.length ? [] : needs.filter((need) => !missing.includes(need));
     for (const need of had) this.#use(need);
-    if (!keeperIsUp) return this.#takeAlone(missing.filter(isMore), had, nowMs);
+    if (!keeperIsUp) return this.#takeAlone(missing, had, nowMs);
     return new Promise((resolve) => {
       const ask = ++this.#lastAsk;
       this.#asks.set(ask, { missing, had, slowFrom, resolve });
@@ -100,7 +100,7 @@ export class Purse {
   giveBack(needs: readonly Need[], atMs: number): void {
     const nowMs = this.#clock.nowMs();
     for (const { subject, rule, count, value } of needs) {
-      if (value !== undefined || count === 0) continue;
+      if (value !== undefined) continue;
       const start = isBucket(rule) ? 0 : windowOf(rule.period, atMs).start;
       // The window it was taken in has ended: there is nothing to give back.
       if (start !== 0 && start !== windowOf(rule.period, nowMs).start) continue;
@@ -295,7 +295,7 @@ export class Purse {
     const { resolve } = ask;
     if (!resolve) return;
     ask.resolve = undefined;
-    const taken = this.#takeAlone(ask.missing.filter(isMore), ask.had, this.#clock.nowMs());
+    const taken = this.#takeAlone(ask.missing, ask.had, this.#clock.nowMs());
     ask.isAlone = taken === 'ok';
     resolve(taken);
   }
@@ -358,11 +358,6 @@ function startOf(rule: Rule, nowMs: number): number {
 function count(own: Alone, need: Need): void {
   if (need.value === undefined) own.used += need.count;
   else own.values.add(need.value);
-}
-
-/** Of none nothing has to be counted. */
-function isMore({ count: many }: Need): boolean {
-  return many > 0;
 }
 
 function needsOf({ subject, rule, used, values }: Alone): Need[] {

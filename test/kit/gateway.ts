@@ -51,7 +51,7 @@ export class FakeLedger implements Ledger {
   readonly taken = new Map<string, number>();
 
   take(needs: readonly Need[]): Taken {
-    const over = needs.find(({ rule, count }) => count > 0 && this.over.has(rule.unit));
+    const over = needs.find(({ rule }) => this.over.has(rule.unit));
     if (over) return { over, retryMs: 90_000 };
     this.#count(needs, 1);
     return 'ok';

@@ -75,17 +75,6 @@ test('those that are counted already leave room for one more, asked for together
   assert.deepEqual(counters.take([need(two, 1, 'a'), need(two, 1, 'c')], NOON, 0), { over: 1, retryMs: DAY / 2 });
 });
 
-test('of none nothing is asked: a limit that is reached stops nobody for it, and what is left may be had for later', () => {
-  const counters = new Counters();
-  const of = rule('messages', 'day', 80);
-  const ahead = counters.take([need(rule('connections', 'day', 9)), need(of, 0)], NOON, 2);
-  assert.ok(!('over' in ahead));
-  assert.deepEqual([ahead[1]?.count, ahead[1]?.left], [10, 80]);
-  assert.equal(takes(counters, [need(of)], NOON), 70);
-  assert.ok(!('over' in counters.take([need(of, 0)], NOON, 2)));
-  assert.ok('over' in counters.take([need(of)], NOON, 0));
-});
-
 test('all needs or none: what is over leaves the others as they were, and is named', () => {
   const counters = new Counters();
   const needs = [need(rule('messages', 'hour', 10)), need(rule('recipients', 'day', 1))];

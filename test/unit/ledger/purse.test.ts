@@ -73,25 +73,6 @@ test('what is given back while the keeper is away waits, and not without a bound
   assert.equal(back(), MOST);
 });
 
-test('what is had for later needs no second question, and of none nothing goes back or is told', async () => {
-  const { purse, clock, spent, back, asks } = stage();
-  const ahead = { ...need('@web-1'), count: 0 };
-  const door = { ...need('@web-1'), rule: { unit: 'connections', period: 'day', limit: 9 } as const };
-  const until = Number.MAX_SAFE_INTEGER;
-  const answer = purse.take([door, ahead], 0, true);
-  await new Promise((resolve) => setImmediate(resolve));
-  const start = dayStart();
-  const leases = [3, 2].map((count) => ({ count, start, until, left: 50 }));
-  purse.answered({ ask: asks()[0] ?? 0, ok: true, leases });
-  assert.equal(await answer, 'ok');
-  assert.deepEqual([purse.take([need('@web-1')], 0, true), purse.take([need('@web-1')], 0, true)], ['ok', 'ok']);
-  purse.giveBack([ahead], clock.nowMs());
-  purse.sendBack();
-  assert.equal(purse.take([{ ...ahead, subject: '@web-2' }], 0, false), 'ok');
-  purse.tellAlone();
-  assert.deepEqual([spent(), back(), asks().length], [[], 0, 1]);
-});
-
 test('a keeper that is slow and stays: what it counts late is counted once, and what it does not is told', async () => {
   const { purse, spent, back, asks } = stage();
   const taken = () => purse.take([need('@web-1')], 0, true);
