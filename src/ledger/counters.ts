@@ -121,8 +121,8 @@ export class Counters {
       if (need.value === undefined) counter.used += need.count;
       else {
         counter.values ??= new Set();
-        // The bound of what is remembered holds.
-        if (counter.values.size < need.rule.limit) counter.values.add(need.value);
+        // Beside what was counted here the workers' shares are at most the limit once more; that is the bound of what is kept.
+        if (counter.values.size < 2 * need.rule.limit) counter.values.add(need.value);
         counter.used = counter.values.size;
       }
       this.#tell(need.subject, counter, need.value);

@@ -179,6 +179,22 @@ test('a line that was cut, and lines that are none, cost themselves alone and ar
   assert.deepEqual(log.events(), ['counters.damaged']);
 });
 
+test('what workers let through while nobody could be asked is counted beyond the limit too, and no more than as much again', () => {
+  const counters = new Counters();
+  const domains = rule('domains', 'day', 3);
+  for (const value of ['a', 'b', 'c']) counters.take([need(domains, 1, value)], NOON, 0);
+  counters.spend([need(domains, 1, 'd'), need(domains, 1, 'a')], NOON);
+  assert.deepEqual(
+    counters.list('@web-1', NOON).map((one) => one.used),
+    [4],
+  );
+  for (let i = 0; i < 20; i++) counters.spend([need(domains, 1, `x${i}`)], NOON);
+  assert.deepEqual(
+    counters.list('@web-1', NOON).map((one) => one.used),
+    [6],
+  );
+});
+
 test('where nothing can be written counting goes on, and it is told once', () => {
   const log = logbook();
   writeFileSync(join(dir, 'file'), '');
