@@ -3,7 +3,6 @@
  * under. The browser asks nobody else, and runs nothing that is not in here.
  */
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
@@ -59,9 +58,12 @@ export async function loadAssets(): Promise<Assets> {
   };
 }
 
-async function strip(paths: readonly string[]): Promise<readonly string[]> {
+function strip(paths: readonly string[]): Promise<readonly string[]> {
   // Node says each time that this is an experiment; its version is pinned.
   const thread = new Worker(new URL('./strip.thread.ts', import.meta.url), { workerData: paths, stderr: true });
-  const [stripped] = (await once(thread, 'message')) as [readonly string[]];
-  return stripped;
+  return new Promise((resolve, reject) => {
+    thread.once('message', resolve);
+    thread.once('error', reject);
+    thread.once('exit', () => reject(new Error('the thread that takes the types out of the page has ended')));
+  });
 }

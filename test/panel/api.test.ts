@@ -203,7 +203,7 @@ test('a look at messages and every change are written down, with who and from wh
     ['anna', '127.0.0.1', 'GET /api/log', '{"source":"198.51.100.7","limit":100}'],
     ['anna', '127.0.0.1', 'GET /api/messages/:id', '01HZX3V9Q00000A1'],
     ['anna', '127.0.0.1', 'POST /api/login', ''],
-    ['test', 'cli', 'user added', 'anna, admin'],
+    ['test', 'cli', 'user-add', 'anna, admin'],
   ]);
 });
 

@@ -27,9 +27,18 @@ function placeOf(hash: string): Place {
   const [name = '', ...rest] = path.split('/');
   return {
     name: Object.hasOwn(PAGES, name) ? (name as Place['name']) : 'now',
-    rest: decodeURIComponent(rest.join('/')),
+    rest: decoded(rest.join('/')),
     query: new URLSearchParams(query),
   };
+}
+
+/** A `%` that stands for itself is one. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function App(): VNode {

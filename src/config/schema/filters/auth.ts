@@ -11,7 +11,7 @@ export const auth = table(
     deadline: durationMs({ doc: 'For one message.', default: '8s', min: '10ms', max: '5m' }),
     lookup: durationMs({ doc: 'For one question to a name server.', default: '2s', min: '10ms', max: '1m' }),
     threads: integer({
-      doc: 'Threads of one worker, of 40 MiB and more each. They also wait, for name servers and for the worker: where much is looked up, four do half as much again as two.',
+      doc: 'Threads of one worker, of 40 MiB and more each. They also wait, for name servers and for the worker: more than there are processors can be of use.',
       default: 2,
       min: 1,
       max: 32,
