@@ -181,13 +181,14 @@ describe('Shows 2: no way round', { skip: needsRoot }, () => {
       assert.match(want, /TPROXY/);
       const repairs = await repairCount();
       await phase(`${tables.join()} flushed`, async () => {
-        await flush(tables);
-        await repaired(want);
-        // The guard can be quicker than a look at the rules; its count, reported each second, says there was a repair.
-        const end = performance.now() + REPAIR_MS;
-        while ((await repairCount()) <= repairs) {
-          assert.ok(performance.now() < end, 'no repair was counted');
-          await pause(100);
+        // The guard can be quicker than a look at the rules; its count, reported each second, says there was a repair. One that
+        // has just started puts them right as it takes in what the keeper tells, which is no repair: then once more.
+        for (let tries = 0; (await repairCount()) <= repairs; tries++) {
+          assert.ok(tries < 3, 'no repair was counted');
+          await flush(tables);
+          await repaired(want);
+          const end = performance.now() + REPAIR_MS;
+          while ((await repairCount()) <= repairs && performance.now() < end) await pause(100);
         }
       });
       await back();
