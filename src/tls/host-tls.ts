@@ -95,9 +95,13 @@ export class HostTls {
   }
 
   readonly #next = (): void => {
-    this.#waiting[0]?.();
-    this.#waiting.shift();
-    if (this.#waiting.length > 0) setImmediate(this.#next);
+    try {
+      this.#waiting[0]?.();
+    } finally {
+      // One that fails is not in the way of those behind it.
+      this.#waiting.shift();
+      if (this.#waiting.length > 0) setImmediate(this.#next);
+    }
   };
 
   /** For a host that asks for no name: `address` is the server that it called. Only where `isReady`. */
@@ -116,7 +120,17 @@ export class HostTls {
   contextFor(name: string, give: (context: SecureContext | undefined) => void): void {
     const lower = name.toLowerCase();
     if (this.#own || !NAME.test(lower)) give(undefined);
-    else this.inTurn(lower, () => give(this.contextOf(lower)));
+    else this.inTurn(lower, () => give(this.#contextOrNone(lower)));
+  }
+
+  /** A name that no certificate can be made for is the host's affair: it is shown what it would be without one. */
+  #contextOrNone(name: string): SecureContext | undefined {
+    try {
+      return this.contextOf(name);
+    } catch (error) {
+      this.#options.log.write('error', 'tls.not-issued', { error: String(error) });
+      return undefined;
+    }
   }
 
   #make(name: string, ticketKeys: Buffer): SecureContext {

@@ -67,6 +67,14 @@ test('new names are made one in a turn of the loop, in their order; known ones a
   assert.equal(given.at(-1), 'd');
 });
 
+test('a name that no certificate can be made for takes nobody along: the next ones have their turn', async () => {
+  // Nobody has made an issuer.
+  const tls = open();
+  const all = ['a.example', 'b.example', 'c.example'].map((name) => contextFor(tls, name));
+  assert.deepEqual(await Promise.all(all), [undefined, undefined, undefined]);
+  assert.equal(log.events().filter((event) => event === 'tls.not-issued').length, 3);
+});
+
 test('for a name, for an address, and nothing for what is no name of a host', async () => {
   makeIssuer(dir, issuerPath());
   const tls = open();
