@@ -67,7 +67,8 @@ export class Syslog {
       });
       return;
     }
-    if (this.#isConnected && this.#socket && this.#socket.writableLength < MAX_UNSENT_BYTES) this.#write(line);
+    const socket = this.#isConnected && this.#waiting.length === 0 ? this.#socket : undefined;
+    if (socket && socket.writableLength < MAX_UNSENT_BYTES) this.#write(line);
     else if (this.#waiting.length < MAX_WAITING) this.#waiting.push(line);
     else this.#dropped++;
   }
