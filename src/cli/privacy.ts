@@ -115,6 +115,12 @@ function told({ syslog: { server, transport, fields }, webhook }: Config): reado
         ({ name, url }) =>
           `The program "${name}" at ${hostOf(url)} is told all of this of each that is put off or refused.`,
       ),
+    ...webhook
+      .filter(({ events }) => events.some((each) => each !== 'refused'))
+      .map(
+        ({ name, url }) =>
+          `The program "${name}" at ${hostOf(url)} is told who was locked, moved or over a limit: address, subscriber and identity, whatever "log" says.`,
+      ),
   ];
 }
 

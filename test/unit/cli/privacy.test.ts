@@ -77,5 +77,6 @@ log = "none"
   assert.match(text, /looked up in uri\.example\.org, by/);
   assert.match(text, /syslog server at 192\.0\.2\.5:514 \(udp\) is told of each: sender, verdict\.$/m);
   assert.match(text, /program "desk" at desk\.example\.net is told/);
-  assert.doesNotMatch(text, /ClamAV|locks\.example|key=17/);
+  assert.match(text, /program "locks" at locks\.example\.net is told who was locked/);
+  assert.doesNotMatch(text, /ClamAV|key=17|desk\.example\.net is told who/);
 });
