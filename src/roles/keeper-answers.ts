@@ -38,7 +38,7 @@ export type Knowing = {
 };
 
 /** Rejects with a sentence for people. */
-export async function answerTo(question: Question, knowing: Knowing): Promise<unknown> {
+export async function answerTo(question: Question, knowing: Knowing, from: 'cli' | 'panel'): Promise<unknown> {
   const { status, desk, clock, log, journal, privacy, people, audit, authority, verifying, quotas } = knowing;
   const { locks, lockHistory, steps, stepHistory, stepKeeping } = knowing;
   switch (question.of) {
@@ -106,9 +106,9 @@ export async function answerTo(question: Question, knowing: Knowing): Promise<un
   noteLook(question.who, 'log', question.filter);
   return journal.search(searchOf(question.filter, privacy));
 
-  /** Without a name it is the panel that asks, which notes who looks itself. */
+  /** The panel notes who looks itself. */
   function noteLook(who: string | undefined, what: string, about: object): void {
-    if (who !== undefined) audit.write({ who, from: 'cli', what, about: JSON.stringify(about) });
+    if (from === 'cli') audit.write({ who: who ?? 'unknown', from, what, about: JSON.stringify(about) });
   }
 }
 

@@ -239,11 +239,17 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       journal: journal.state(),
       configErrors: options.configErrors() + (seen?.report.configErrors ?? 0),
     });
-  const answer = (question: Question): Promise<unknown> =>
-    answerTo(question, {
-      ...{ status, desk, clock, log, journal, privacy, people, audit, authority, verifying, quotas },
-      ...{ locks, lockHistory: history, steps, stepHistory, stepKeeping },
-    });
+  const answerOf =
+    (from: 'cli' | 'panel') =>
+    (question: Question): Promise<unknown> =>
+      answerTo(
+        question,
+        {
+          ...{ status, desk, clock, log, journal, privacy, people, audit, authority, verifying, quotas },
+          ...{ locks, lockHistory: history, steps, stepHistory, stepKeeping },
+        },
+        from,
+      );
   const sender = async (address: string): Promise<object | undefined> => {
     const effective = effectiveFor(address, config, origins, file);
     if (!effective) return undefined;
@@ -274,7 +280,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         onWorkerGone: (worker) => metrics.workerGone(worker),
         onKernel,
         inform,
-        answer,
+        answer: answerOf('cli'),
       },
       life.signal,
     );
@@ -293,7 +299,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
   });
   const { host, port } = config.panel.listen;
   const rooms = {
-    ...{ ask: answer, sender, history: (question: HistoryQuestion) => journal.history(question) },
+    ...{ ask: answerOf('panel'), sender, history: (question: HistoryQuestion) => journal.history(question) },
     ...{ audited: (limit: number) => audit.last(limit), nowMs: () => clock.nowMs() },
   };
   try {

@@ -194,9 +194,12 @@ test('a look at messages and every change are written down, with who and from wh
   await p.send('POST', '/api/locks', session, { subject: '198.51.100.9', reason: 'spam run' });
   await p.ask({ of: 'log', filter: { limit: 5 }, who: 'root' });
   await p.ask({ of: 'top', question: { by: 'sender', since: 0, limit: 5 }, who: 'root' });
+  // Whoever speaks to the socket without a name is written down as well.
+  await p.ask({ of: 'log', filter: { limit: 6 } });
   const audit = (await p.send('GET', '/api/audit', session)).json() as unknown as readonly AuditLine[];
   const lines = audit.map(({ who, from, what, about }) => [who, from, what, about]);
   assert.deepEqual(lines, [
+    ['unknown', 'cli', 'log', '{"limit":6}'],
     ['root', 'cli', 'top', '{"by":"sender","since":0,"limit":5}'],
     ['root', 'cli', 'log', '{"limit":5}'],
     ['anna', '127.0.0.1', 'POST /api/locks', '{"subject":"198.51.100.9","reason":"spam run","how":"reject"}'],

@@ -30,7 +30,7 @@ export async function startPanel(t: Pick<TestContext, 'after'>, clock?: Clock): 
   t.after(() => stage.close());
   await until(() => stage.keeper.panelPort() !== undefined, 'the panel listens');
   const isOpen = (): Promise<boolean> =>
-    stage.ask({ of: 'log', filter: { limit: 1 } }).then(
+    stage.ask({ of: 'sources', question: { since: 0, limit: 1 } }).then(
       () => true,
       () => false,
     );
