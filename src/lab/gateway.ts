@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { dialChannel } from '../kit/channel.ts';
-import { checkFromKeeper, keeperSocket, type Status, VERSION } from '../ledger/language.ts';
+import { keeperSocket, type Status, VERSION } from '../ledger/language.ts';
+import { checkFromKeeper } from '../ledger/language-check.ts';
 import type { Namespace, Ran } from './namespace.ts';
 import { PLACED, type Place } from './script.ts';
 

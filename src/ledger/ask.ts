@@ -1,6 +1,7 @@
 /** One question to the keeper over a connection of its own: how the commands learn what they show. */
 import { dialChannel } from '../kit/channel.ts';
-import { checkFromKeeper, type FromKeeper, type Question, type ToKeeper, VERSION } from './language.ts';
+import { type FromKeeper, type Question, type ToKeeper, VERSION } from './language.ts';
+import { checkFromKeeper } from './language-check.ts';
 
 /** No answer, or the keeper's no: the message says what to do about it. */
 export class KeeperError extends Error {

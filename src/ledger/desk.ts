@@ -12,7 +12,6 @@ import type { Count, Need, Over } from './counters.ts';
 import type { CounterFile } from './counterfile.ts';
 import type { Inquiry, InquiryAnswer } from './inquiry.ts';
 import {
-  checkToKeeper,
   type FromKeeper,
   type KernelReport,
   type Lock,
@@ -25,6 +24,7 @@ import {
   type TakenAnswer,
   type VerifyingTold,
 } from './language.ts';
+import { checkToKeeper } from './language-check.ts';
 import type { Quotas } from './quotas.ts';
 import { Recalls } from './recalls.ts';
 

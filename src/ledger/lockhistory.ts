@@ -2,7 +2,8 @@
 import type { Log } from '../kit/log.ts';
 import { maybe, object, oneOf, type Shape, text, whole } from '../kit/shape.ts';
 import { History } from './history.ts';
-import { isLock, type Lock, type LockEvent } from './language.ts';
+import type { Lock, LockEvent } from './language.ts';
+import { isLock } from './language-check.ts';
 
 const isEvent: Shape<LockEvent> = object<LockEvent>({
   at: whole(),

@@ -2,7 +2,8 @@
 import { overlaps, parseAddress, parsePrefix, type Prefix, sourceOf } from '../kit/address.ts';
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
-import { isLock, type Lock } from './language.ts';
+import type { Lock } from './language.ts';
+import { isLock } from './language-check.ts';
 import { logged } from './logged.ts';
 import { holds, Register } from './register.ts';
 

@@ -8,7 +8,8 @@ import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
 import { object, oneOf, type Shape, text, whole } from '../kit/shape.ts';
 import { History } from './history.ts';
-import { isStep, type Step, type StepEvent } from './language.ts';
+import type { Step, StepEvent } from './language.ts';
+import { isStep } from './language-check.ts';
 import { holds, Register } from './register.ts';
 
 /** A step that was refused: the message is for who asked. */

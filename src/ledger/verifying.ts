@@ -10,7 +10,8 @@ import type { Clock } from '../kit/clock.ts';
 import { writeAtomically } from '../kit/files.ts';
 import type { Log } from '../kit/log.ts';
 import { listOf, object } from '../kit/shape.ts';
-import { isVerifyingPair, MAX_PAIRS, type VerifyingPair, type VerifyingTold } from './language.ts';
+import { MAX_PAIRS, type VerifyingPair, type VerifyingTold } from './language.ts';
+import { isVerifyingPair } from './language-check.ts';
 
 type Pair = Pick<VerifyingPair, 'subject' | 'server'>;
 

@@ -20,7 +20,6 @@ import { type Log, stdoutLog } from '../kit/log.ts';
 import { runPaths } from '../kit/run-dir.ts';
 import { userOf } from '../kit/users.ts';
 import {
-  checkFromKeeper,
   type FromKeeper,
   type KernelReport,
   type Lock,
@@ -28,6 +27,7 @@ import {
   type ToKeeper,
   VERSION,
 } from '../ledger/language.ts';
+import { checkFromKeeper } from '../ledger/language-check.ts';
 import { holds } from '../ledger/register.ts';
 import { eachLine } from './lines.ts';
 import { notify } from './notify.ts';

@@ -12,7 +12,8 @@ import { createInterface } from 'node:readline';
 import { type Handlers, listenChannel, type Peer } from '../../src/kit/channel.ts';
 import { openListener, openUnixListener } from '../../src/kit/native-socket.ts';
 import { runPaths } from '../../src/kit/run-dir.ts';
-import { checkToKeeper, type FromKeeper, type ToKeeper } from '../../src/ledger/language.ts';
+import type { FromKeeper, ToKeeper } from '../../src/ledger/language.ts';
+import { checkToKeeper } from '../../src/ledger/language-check.ts';
 
 import { makeIssuer } from './issuer.ts';
 

@@ -8,7 +8,8 @@ import { listenChannel, type Peer } from '../../../src/kit/channel.ts';
 import { silentLog } from '../../../src/kit/log.ts';
 import { Admission } from '../../../src/ledger/admission.ts';
 import { createLedger, type Ledger, type LedgerOptions } from '../../../src/ledger/client.ts';
-import { checkToKeeper, type FromKeeper, type Lock, type ToKeeper } from '../../../src/ledger/language.ts';
+import type { FromKeeper, Lock, ToKeeper } from '../../../src/ledger/language.ts';
+import { checkToKeeper } from '../../../src/ledger/language-check.ts';
 import { inbox, type Inbox, until } from '../../kit/wait.ts';
 import { attempt, counts } from './sample.ts';
 

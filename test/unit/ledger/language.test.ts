@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { checkFromKeeper, checkToKeeper, type FromKeeper, type ToKeeper } from '../../../src/ledger/language.ts';
+import type { FromKeeper, ToKeeper } from '../../../src/ledger/language.ts';
+import { checkFromKeeper, checkToKeeper } from '../../../src/ledger/language-check.ts';
 import { seed } from '../../kit/tier.ts';
 import { attempt, counts, kernelReport, throughJson } from './sample.ts';
 
@@ -10,8 +11,8 @@ const lock = { subject: '198.51.100.7/32', how: 'kernel', reason: 'spam', who: '
 const rule = { unit: 'messages', period: 'hour', limit: 30 } as const;
 
 const toKeeper: readonly ToKeeper[] = [
-  { kind: 'hello', v: 5, role: 'worker', worker: 3 },
-  { kind: 'hello', v: 5, role: 'guard' },
+  { kind: 'hello', v: 6, role: 'worker', worker: 3 },
+  { kind: 'hello', v: 6, role: 'guard' },
   { kind: 'events', batch: [attempt(), counts()] },
   {
     kind: 'events',

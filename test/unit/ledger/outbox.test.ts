@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MAX_LINE_BYTES } from '../../../src/kit/channel.ts';
-import { checkToKeeper } from '../../../src/ledger/language.ts';
+import { checkToKeeper } from '../../../src/ledger/language-check.ts';
 import { MAX_WAITING, Outbox } from '../../../src/ledger/outbox.ts';
 import { BOUNDS, type WorkerEvent } from '../../../src/record/events.ts';
 import { attempt, counts, throughJson } from './sample.ts';
