@@ -50,7 +50,7 @@ Written by \`postern classes --docs\` from \`src/policy/classes.ts\`; a test com
 
 Every refusal of ours names its class, an id and a URL: \`550 5.7.1 Text [spam.gtube id=0ABC… https://…/spam.gtube]\`. \`postern explain\` knows
 class, code and id. The class is also the label in the metrics and the column in the journal. 4xx: the sender tries again by itself. 5xx: a
-retry cannot help. Configuration can turn a filter's refusal from one into the other (\`finding\`, \`failure\`): then the code is 451 or 554.
+retry cannot help. Configuration can turn a filter's refusal from one into the other (\`finding\`, \`failure\`): then the code is 451 or 554. In place of a banner a 4xx is 421.
 
 "retry": the sender tries again by itself and may get through. "keep": a copy may be kept where quarantine is on, for a person to look at and to let
 go. What other filters refuse mail for, and which class that is here: [reasons](reasons.md).

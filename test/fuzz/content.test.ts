@@ -1,5 +1,4 @@
 /** 41: messages and archives in which octets were changed, left out or repeated: taken apart without an error, and soon. */
-import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { Budget } from '../../src/filter/archive/budget.ts';
@@ -9,10 +8,8 @@ import { kindOf } from '../../src/filter/kind.ts';
 import { chooseSignatures } from '../../src/filter/signatures.ts';
 import { BUNZIPS, named, rarOf, SEVEN_ZIPS, tarOf, zipOf } from '../kit/archives.ts';
 import { messageOf } from '../kit/mail.ts';
-import { type Random, randomFrom } from '../kit/random.ts';
-import { count, seed } from '../kit/tier.ts';
+import { survives } from '../kit/mutated.ts';
 
-const MAX_MS = 1000;
 const LIMITS = { parts: 1000, depth: 50, fields: 1000, headerBytes: 256 * 1024 };
 
 const files = [
@@ -47,48 +44,14 @@ const MESSAGES = [
   ].join('\r\n'),
 ].map((text) => Buffer.from(text, 'latin1'));
 
-/** A few octets changed, and sometimes a piece left out, repeated, or put elsewhere. */
-function mutated(good: Buffer, random: Random): Buffer {
-  let bytes = Buffer.from(good);
-  for (let changes = 1 + random.below(6); changes > 0 && bytes.length > 0; changes--) {
-    const at = random.below(bytes.length);
-    const to = Math.min(bytes.length, at + random.below(40));
-    const kind = random.below(6);
-    if (kind < 2) bytes[at] = random.below(256);
-    else if (kind === 2) bytes[at] = random.pick([0, 1, 0x7f, 0x80, 0xff, 10, 34, 45, 61]);
-    else if (kind === 3) bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(to)]);
-    else if (kind === 4) bytes = Buffer.concat([bytes.subarray(0, to), bytes.subarray(at)]);
-    else bytes.copy(bytes, random.below(bytes.length), at, to);
-  }
-  return bytes;
-}
-
-function soon(good: readonly Buffer[], cases: number, look: (bytes: Buffer) => void): void {
-  const random = randomFrom(seed);
-  for (let i = 0; i < cases; i++) {
-    const bytes = mutated(random.pick(good), random);
-    const before = process.cpuUsage();
-    try {
-      look(bytes);
-    } catch (error) {
-      throw new Error(`seed ${seed}, ${bytes.toString('base64')}`, { cause: error });
-    }
-    const { user, system } = process.cpuUsage(before);
-    const tookMs = (user + system) / 1000;
-    assert.ok(tookMs < MAX_MS, `${tookMs} ms of CPU, seed ${seed}, ${bytes.toString('base64')}`);
-  }
-}
-
-test('Shows 3: 41: archives of each kind', () => {
-  soon(ARCHIVES, count(4000, 1_000_000), (bytes) => {
+test('Shows 3: 41: archives of each kind', (t) =>
+  survives(t.diagnostic.bind(t), ARCHIVES, { cases: 4000, minutes: 15 }, (bytes) => {
     listArchive(bytes, kindOf(bytes), ['x'], new Budget());
-  });
-});
+  }));
 
-test('Shows 3: 41: messages: parts, names, text, links, header fields, signatures', () => {
-  soon(MESSAGES, count(3000, 500_000), (bytes) => {
+test('Shows 3: 41: messages: parts, names, text, links, header fields, signatures', (t) =>
+  survives(t.diagnostic.bind(t), MESSAGES, { cases: 3000, minutes: 20 }, (bytes) => {
     inspect(bytes, LIMITS, false);
     messageOf(bytes).fields();
     chooseSignatures(bytes, true);
-  });
-});
+  }));

@@ -17,6 +17,7 @@ import { type FakeUpstream, startFakeUpstream } from '../../fake/upstream.ts';
 import { Client, Gone } from '../../kit/client.ts';
 import { startGateway, type TestGateway, testConfig } from '../../kit/gateway.ts';
 import { testTls } from '../../kit/issuer.ts';
+import { assertRecorded, type Told, told } from '../../kit/table.ts';
 import { until } from '../../kit/wait.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'postern-passage-'));
@@ -33,9 +34,13 @@ const MESSAGE = `From: a@example.org\r\n\r\n${'unread\r\n'.repeat(20)}`;
 let server: FakeUpstream;
 let gateway: TestGateway;
 let port: number;
+/** of all tests here, for the last */
+const attempts: Attempt[] = [];
+const refusals: Told[] = [];
 afterEach(async () => {
   await gateway.close();
   await server.close();
+  attempts.push(...gateway.ledger.attempts);
 });
 
 async function start(network = '', tables: Readonly<Record<string, string>> = {}): Promise<void> {
@@ -68,7 +73,13 @@ async function send(host: Client, text = MESSAGE): Promise<string> {
 
 async function refusedWith(): Promise<string> {
   const host = await Client.connect(port);
+  return await lastWords(host);
+}
+
+/** A refusal, behind which the connection ends. */
+async function lastWords(host: Client): Promise<string> {
   const said = await host.reply();
+  refusals.push(...told([said]));
   await assert.rejects(host.reply(), Gone);
   return said;
 }
@@ -134,8 +145,7 @@ test('a message that begins in clear is cut off before the server has heard of i
   host.write('NOOP\r\nmail FROM:<a@exam');
   assert.match(await host.reply(), /^250 /);
   host.write('ple.org>\r\n');
-  assert.match(await host.reply(), /^421 4\.7\.5 .* \[tls\.clear /);
-  await assert.rejects(host.reply(), Gone);
+  assert.match(await lastWords(host), /^421 4\.7\.5 .* \[tls\.clear /);
   await recorded('tls.clear');
   await until(() => gateway.gateway.open === 0, 'it is closed');
   assert.ok(!server.commands.some(({ line }) => /^mail/i.test(line)));
@@ -235,4 +245,20 @@ test('a worker that ends waits for what is carried, and then cuts it off', async
   await drained;
   await assert.rejects(host.reply(), Gone);
   await recorded('session.shutdown');
+});
+
+test('Shows 1: the classes of hosts that verify: reply, journal row, metric equal to the table', async () => {
+  await start();
+  for (const name of ['tls.opaque', 'tls.verifying', 'tls.clear', 'limit.opaque'] satisfies Class[]) {
+    assert.ok(
+      attempts.some((attempt) => attempt.class === name),
+      name,
+    );
+    if (name !== 'tls.opaque')
+      assert.ok(
+        refusals.some((refusal) => refusal.class === name),
+        name,
+      );
+  }
+  await assertRecorded(attempts, refusals);
 });

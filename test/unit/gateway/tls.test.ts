@@ -16,6 +16,7 @@ import { type FakeUpstream, startFakeUpstream } from '../../fake/upstream.ts';
 import { Client, codeOf } from '../../kit/client.ts';
 import { startGateway, type TestGateway, testConfig } from '../../kit/gateway.ts';
 import { testTls } from '../../kit/issuer.ts';
+import { assertRecorded, type Told, told } from '../../kit/table.ts';
 import { until } from '../../kit/wait.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'postern-starttls-'));
@@ -31,9 +32,13 @@ const BODY = 'From: a@a.example\r\nDate: Wed, 25 Nov 2026 09:00:00 +0000\r\n\r\n
 let fake: FakeUpstream;
 let gateway: TestGateway;
 let port: number;
+/** of all tests here, for the last */
+const attempts: Attempt[] = [];
+const refusals: Told[] = [];
 afterEach(async () => {
   await gateway.close();
   await fake.close();
+  attempts.push(...gateway.ledger.attempts);
 });
 
 type Far = {
@@ -68,6 +73,7 @@ async function send(client: Client): Promise<string[]> {
     if (line === BODY) client.write(BODY);
     const reply = line === BODY ? await client.reply() : await client.ask(line);
     said.push(reply);
+    refusals.push(...told([reply]));
     if (codeOf(reply) >= 400) break;
   }
   return said;
@@ -418,4 +424,19 @@ test('a drain in the middle of a handshake waits for nobody', async () => {
   await once(client.socket, 'close');
   await until(() => gateway.gateway.open === 0, 'it is gone');
   assert.deepEqual(gateway.rooms.counts.takeHandshakes(), { stopped: 1 });
+});
+
+test('Shows 1: the classes of what TLS comes to: reply, journal row, metric equal to the table', async () => {
+  await start({ offersTls: true });
+  for (const name of ['tls.client-refused', 'tls.handshake'])
+    assert.ok(
+      attempts.some((attempt) => attempt.class === name),
+      name,
+    );
+  for (const name of ['upstream.tls', 'upstream.clear'])
+    assert.ok(
+      refusals.some((refusal) => refusal.class === name),
+      name,
+    );
+  await assertRecorded(attempts, refusals);
 });

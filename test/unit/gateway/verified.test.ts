@@ -18,7 +18,9 @@ import { FakeRelay } from '../../fake/relay.ts';
 import { type FakeUpstream, startFakeUpstream } from '../../fake/upstream.ts';
 import { Client } from '../../kit/client.ts';
 import { startGateway, type TestGateway, testConfig } from '../../kit/gateway.ts';
+import type { Attempt } from '../../../src/record/events.ts';
 import { testTls } from '../../kit/issuer.ts';
+import { assertRecorded, type Told, told } from '../../kit/table.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'postern-verified-'));
 let certificate: Certificate;
@@ -35,10 +37,14 @@ let server: FakeUpstream;
 let dns: FakeDns;
 let gateway: TestGateway;
 const servernames: (string | false | null)[] = [];
+/** of all tests here, for the last */
+const attempts: Attempt[] = [];
+const refusals: Told[] = [];
 afterEach(async () => {
   await gateway.close();
   await server.close();
   dns.close();
+  attempts.push(...gateway.ledger.attempts);
 });
 
 const spki = (): string =>
@@ -106,6 +112,7 @@ async function recipient(to = 'b@example.org', hello = 'EHLO'): Promise<{ said: 
   await host.ask(`${hello} host.example.org`);
   await host.ask('MAIL FROM:<a@example.net>');
   const said = await host.ask(`RCPT TO:<${to}>`);
+  refusals.push(...told([said]));
   await host.ask('QUIT');
   return { said, counted: Object.keys(gateway.rooms.counts.takeVerified()) };
 }
@@ -245,4 +252,14 @@ describe('what is not about a domain, and what is recorded', () => {
     const lines = server.commands.map(({ line }) => line.split(' ')[0]);
     assert.deepEqual(lines.slice(0, 4), ['EHLO', 'STARTTLS', 'HELO', 'MAIL']);
   });
+});
+
+test('Shows 1: the classes of servers that are not what a domain means: reply, journal row, metric equal to the table', async () => {
+  await start({});
+  for (const name of ['upstream.dane', 'upstream.mta-sts', 'upstream.dns'] satisfies Class[])
+    assert.ok(
+      refusals.some((refusal) => refusal.class === name),
+      name,
+    );
+  await assertRecorded(attempts, refusals);
 });
