@@ -7,13 +7,20 @@ import { sourceOf } from '../kit/address.ts';
 import type { PersonTold, Role } from '../ledger/language.ts';
 import { mayDo, type People } from './people.ts';
 import { Refusal } from './refusal.ts';
-import type { Failures, Session, Sessions } from './sessions.ts';
+import type { Failures, LogIns, Session, Sessions } from './sessions.ts';
 
 export const COOKIE = 'postern';
 export const CSRF_HEADER = 'x-postern-csrf';
+/** of one address, in a quarter of an hour */
+const MOST_WRONG_TOKENS = 50;
 
 /** Who there is, who is logged in, and who failed too often. */
-export type Gate = { readonly people: People; readonly sessions: Sessions; readonly failures: Failures };
+export type Gate = {
+  readonly people: People;
+  readonly sessions: Sessions;
+  readonly failures: Failures;
+  readonly logIns: LogIns;
+};
 
 export type Asker = {
   readonly name: string;
@@ -30,11 +37,12 @@ export function askerOf(request: IncomingMessage, from: string, needed: Role, ga
   return asker;
 
   function byToken(header: string): Asker {
-    const source = `token ${sourceOf(from)}`;
-    refuseIfTooMany(failures.waitMs(source));
     const [, token] = /^Bearer (\S{1,200})$/i.exec(header) ?? [];
     const person = token === undefined ? undefined : people.byToken(token, from);
     if (!person) {
+      // Another program of the same address may have a right one, which is never asked to wait.
+      const source = `token ${sourceOf(from)}`;
+      refuseIfTooMany(failures.waitMs(source, MOST_WRONG_TOKENS));
       failures.failed(source);
       throw new Refusal(401, 'this token is not known, has run out, or may not be used from this address');
     }
@@ -45,11 +53,8 @@ export function askerOf(request: IncomingMessage, from: string, needed: Role, ga
     const found = loggedIn(request, gate);
     if (!found) throw new Refusal(401, 'log in first');
     const { session, person } = found;
-    if (request.method !== 'GET') {
-      refuseForeign(request);
-      if (request.headers[CSRF_HEADER] !== session.csrf)
-        throw new Refusal(403, `a change needs the header ${CSRF_HEADER}, as GET /api/me tells it`);
-    }
+    if (request.method !== 'GET' && request.headers[CSRF_HEADER] !== session.csrf)
+      throw new Refusal(403, `a change needs the header ${CSRF_HEADER}, as GET /api/me tells it`);
     return { name: person.name, role: person.role, session };
   }
 }

@@ -27,15 +27,15 @@ export type Answer = {
 export type Row = {
   readonly method: string;
   readonly path: string;
-  /** Before the body is read: throws a Refusal unless it may be asked. */
-  readonly admit?: (message: IncomingMessage, from: string) => void;
   readonly answer: (asked: Asked) => Answer | Promise<Answer>;
 };
 
-export type HttpOptions = {
+export type HttpOptions<R extends Row> = {
   readonly host: string;
   readonly port: number;
-  readonly rows: readonly Row[];
+  readonly rows: readonly R[];
+  /** Before the body is read: throws a Refusal unless this row may be asked. */
+  readonly admit: (row: R, message: IncomingMessage, from: string) => void;
   /** of every answer */
   readonly headers: Readonly<Record<string, string>>;
   readonly log: Log;
@@ -44,15 +44,17 @@ export type HttpOptions = {
 const RETRY_MS = 5_000;
 const MAX_CONNECTIONS = 200;
 const MAX_BODY_BYTES = 64 * 1024;
+/** What is read and dropped of a body that is too long, so that its sender hears why: closed unread, it hears a reset. */
+const MAX_DROPPED_BYTES = 1024 * 1024;
 
-export class Http {
-  readonly #options: HttpOptions;
+export class Http<R extends Row> {
+  readonly #options: HttpOptions<R>;
   readonly #server: Server;
-  readonly #rows: readonly (readonly [row: Row, pattern: RegExp])[];
+  readonly #rows: readonly (readonly [row: R, pattern: RegExp])[];
   #timer: NodeJS.Timeout | undefined;
 
   /** Listens, and tries again every 5 s when it cannot. */
-  constructor(options: HttpOptions) {
+  constructor(options: HttpOptions<R>) {
     this.#options = options;
     this.#rows = options.rows.map((row) => [row, patternOf(row.path)] as const);
     this.#server = createServer(
@@ -122,7 +124,7 @@ export class Http {
         isOther = true;
         continue;
       }
-      row.admit?.(message, from);
+      this.#options.admit(row, message, from);
       const body = row.method === 'GET' ? undefined : await bodyOf(message);
       const asked = { message, from, params: paramsOf(match), query: Object.fromEntries(url.searchParams), body };
       return row.answer(asked);
@@ -169,9 +171,10 @@ async function bodyOf(message: IncomingMessage): Promise<unknown> {
   let sizeBytes = 0;
   for await (const chunk of message as AsyncIterable<Buffer>) {
     sizeBytes += chunk.length;
-    if (sizeBytes > MAX_BODY_BYTES) throw new Refusal(413, `more than ${MAX_BODY_BYTES} octets`);
-    chunks.push(chunk);
+    if (sizeBytes <= MAX_BODY_BYTES) chunks.push(chunk);
+    else if (sizeBytes > MAX_DROPPED_BYTES) break;
   }
+  if (sizeBytes > MAX_BODY_BYTES) throw new Refusal(413, `more than ${MAX_BODY_BYTES} octets`);
   if (sizeBytes === 0) return undefined;
   // A form of another site's page cannot send this type without being asked for it first.
   if (!/^application\/json(?:;|$)/i.test(message.headers['content-type'] ?? ''))

@@ -6,9 +6,10 @@ import type { IncomingMessage } from 'node:http';
 import { sourceOf } from '../kit/address.ts';
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
+import type { Role } from '../ledger/language.ts';
 import type { Attempt } from '../record/events.ts';
 import { askerOf, COOKIE, type Gate, loggedIn, refuseForeign, refuseIfTooMany, sessionKey } from './access.ts';
-import { type Asset, loadAssets } from './assets.ts';
+import { type Asset, type Assets, loadAssets } from './assets.ts';
 import type { Audit, AuditLine } from './audit.ts';
 import { classPage, classesPage } from './class-page.ts';
 import { type Answer, type Asked, Http, type Row } from './http.ts';
@@ -17,7 +18,7 @@ import { MAX_PASSWORD, type People } from './people.ts';
 import { Refusal } from './refusal.ts';
 import { type Rooms, type Route, routes } from './routes.ts';
 import { type Schemas, valuesOf } from './schema.ts';
-import { Failures, Sessions } from './sessions.ts';
+import { Failures, LogIns, Sessions } from './sessions.ts';
 import { Stream } from './stream.ts';
 
 export type PanelOptions = {
@@ -41,30 +42,22 @@ export type Panel = {
 
 const HTML = { 'content-type': 'text/html; charset=utf-8' };
 
+/** `needs`: the role that it takes; undefined: it is for everybody, whoever that is. */
+export type PanelRow = Row & { readonly needs: Role | undefined };
+
 export async function startPanel(options: PanelOptions): Promise<Panel> {
-  const { host, port, log, clock, rooms, people, audit, version } = options;
+  const { host, port, log, clock, rooms, people } = options;
   const assets = await loadAssets();
   const stream = new Stream(() => rooms.ask({ of: 'status' }), log);
-  const gate = { people, sessions: new Sessions(clock), failures: new Failures(clock) };
-  const reader = (message: IncomingMessage, from: string): void => void askerOf(message, from, 'read', gate);
+  const failures = new Failures(clock);
+  const gate = { people, failures, sessions: new Sessions(clock), logIns: new LogIns(failures) };
   const http = new Http({
     ...{ host, port, log },
-    rows: [
-      { method: 'GET', path: '/', answer: () => ({ headers: HTML, body: assets.page }) },
-      ...[...assets.files].map(
-        ([path, asset]): Row => ({ method: 'GET', path, answer: (asked) => assetFor(asked, asset) }),
-      ),
-      ...classRows(),
-      ...logInRows(gate, audit),
-      ...routes.map((route) => rowOf(route, gate, options)),
-      { method: 'GET', path: '/api/openapi.json', admit: reader, answer: () => ({ body: openApi(version) }) },
-      {
-        method: 'GET',
-        path: '/api/events',
-        admit: reader,
-        answer: ({ message, from }) => stream.answer(() => reader(message, from)),
-      },
-    ],
+    rows: rowsOf(assets, stream, gate, options),
+    admit({ path, needs }, message, from) {
+      if (path.startsWith('/api/')) refuseForeign(message);
+      if (needs !== undefined) askerOf(message, from, needs, gate);
+    },
     headers: {
       'content-security-policy': assets.policy,
       'x-content-type-options': 'nosniff',
@@ -84,13 +77,38 @@ export async function startPanel(options: PanelOptions): Promise<Panel> {
   };
 }
 
+/** All that is answered. */
+export function rowsOf(assets: Assets, stream: Stream, gate: Gate, options: PanelOptions): readonly PanelRow[] {
+  const reader = (message: IncomingMessage, from: string): void => void askerOf(message, from, 'read', gate);
+  return [
+    { method: 'GET', path: '/', needs: undefined, answer: () => ({ headers: HTML, body: assets.page }) },
+    ...[...assets.files].map(
+      ([path, asset]): PanelRow => ({
+        ...{ method: 'GET', path, needs: undefined },
+        answer: (asked) => assetFor(asked, asset),
+      }),
+    ),
+    ...classRows(),
+    ...logInRows(gate, options.audit),
+    ...routes.map((route) => rowOf(route, gate, options)),
+    {
+      ...{ method: 'GET', path: '/api/openapi.json', needs: 'read' },
+      answer: () => ({ body: openApi(options.version) }),
+    },
+    {
+      ...{ method: 'GET', path: '/api/events', needs: 'read' },
+      answer: ({ message, from }) => stream.answer(() => reader(message, from)),
+    },
+  ];
+}
+
 /** One route of the API: who asks, is it written down, then the answer. */
-function rowOf(route: Route, gate: Gate, { audit, rooms }: PanelOptions): Row {
+function rowOf(route: Route, gate: Gate, { audit, rooms }: PanelOptions): PanelRow {
   const { method, path, role, params = {}, query = {}, body } = route;
   return {
     method,
     path,
-    admit: (message, from) => void askerOf(message, from, role, gate),
+    needs: role,
     async answer(asked) {
       const asker = askerOf(asked.message, asked.from, role, gate);
       const given = {
@@ -119,24 +137,25 @@ const logInBody: Schemas = {
   password: { type: 'string', maxLength: MAX_PASSWORD, description: 'of the user' },
 };
 
-function logInRows(gate: Gate, audit: Audit): readonly Row[] {
-  const { people, sessions, failures } = gate;
+function logInRows(gate: Gate, audit: Audit): readonly PanelRow[] {
+  const { people, sessions, logIns } = gate;
   return [
     {
       method: 'POST',
       path: '/api/login',
-      admit: refuseForeign,
+      needs: undefined,
       async answer({ message, from, body }) {
-        const { name, password } = valuesOf(body, logInBody, ['name', 'password']) as Record<string, string>;
-        const keys = [`from ${sourceOf(from)}`, `name ${name}`];
-        for (const key of keys) refuseIfTooMany(failures.waitMs(key));
-        const person = await people.byPassword(name ?? '', password ?? '');
+        const { name = '', password = '' } = valuesOf(body, logInBody, ['name', 'password']) as Record<string, string>;
+        const source = sourceOf(from);
+        refuseIfTooMany(logIns.waitMs(name, source));
+        const person = await people.byPassword(name, password);
         if (person === 'busy') throw new Refusal(429, 'others log in just now; try again', { retryAfterS: 1 });
         if (!person) {
-          for (const key of keys) failures.failed(key);
+          logIns.failed(name, source);
           throw new Refusal(401, 'name and password do not belong together');
         }
         noted(audit, { who: person.name, from, what: 'POST /api/login', about: '' });
+        logIns.passed(name, source);
         const { key, session } = sessions.begin(person);
         return { headers: cookie(message, key), body: { name: person.name, role: person.role, csrf: session.csrf } };
       },
@@ -144,6 +163,7 @@ function logInRows(gate: Gate, audit: Audit): readonly Row[] {
     {
       method: 'GET',
       path: '/api/me',
+      needs: undefined,
       // Nobody is an answer, too: the page asks before anybody has logged in.
       answer({ message, from }) {
         if (message.headers.authorization === undefined && !loggedIn(message, gate)) return { body: {} };
@@ -154,8 +174,8 @@ function logInRows(gate: Gate, audit: Audit): readonly Row[] {
     {
       method: 'POST',
       path: '/api/logout',
-      answer({ message, from }) {
-        askerOf(message, from, 'read', gate);
+      needs: 'read',
+      answer({ message }) {
         sessions.end(sessionKey(message) ?? '');
         return { headers: cookie(message, undefined), body: {} };
       },
@@ -177,12 +197,18 @@ function assetFor({ message }: Asked, { type, body, tag }: Asset): Answer {
 }
 
 /** Where the URL in a refusal leads: for everybody, without anything that the journal knows. */
-function classRows(): readonly Row[] {
+function classRows(): readonly PanelRow[] {
   return [
-    { method: 'GET', path: '/classes/', answer: () => ({ headers: HTML, body: Buffer.from(classesPage()) }) },
+    {
+      method: 'GET',
+      path: '/classes/',
+      needs: undefined,
+      answer: () => ({ headers: HTML, body: Buffer.from(classesPage()) }),
+    },
     {
       method: 'GET',
       path: '/classes/:class',
+      needs: undefined,
       answer({ params }) {
         const page = classPage(params['class'] ?? '');
         return { status: page === undefined ? 404 : 200, headers: HTML, body: Buffer.from(page ?? classesPage()) };

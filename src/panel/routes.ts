@@ -43,6 +43,8 @@ export type Route = {
 };
 
 const DAY_MS = 24 * 3_600_000;
+/** how far back sums are made: each reads every row since then */
+const MAX_DAYS = 35;
 const MAX_STEPS = 2000;
 
 const word = (description: string, maxLength = 300): Schema => ({
@@ -114,7 +116,7 @@ export const routes: readonly Route[] = [
     },
     run: ({ history, nowMs }, { query }) => {
       const now = nowMs();
-      const since = (query['since'] as number | undefined) ?? now - DAY_MS;
+      const since = sinceOf(query, now);
       const stepMs = query['step'] as number;
       if ((now - since) / stepMs > MAX_STEPS)
         throw new Refusal(400, `more than ${MAX_STEPS} steps; take longer ones`, { field: 'step' });
@@ -161,12 +163,8 @@ export const routes: readonly Route[] = [
     },
     audit: ({ query }) => JSON.stringify(query),
     run: ({ ask, nowMs }, { query }) => {
-      const {
-        by,
-        since = nowMs() - DAY_MS,
-        class: of,
-        limit: most,
-      } = query as { by: 'source'; since?: number; class?: string; limit: number };
+      const { by, class: of, limit: most } = query as { by: 'source'; class?: string; limit: number };
+      const since = sinceOf(query, nowMs());
       if (of !== undefined) knownClass(of);
       return ask({ of: 'top', question: { by, since, limit: most, ...(of !== undefined && { class: of }) } });
     },
@@ -318,6 +316,13 @@ export const routes: readonly Route[] = [
     run: ({ audited }, { query }) => Promise.resolve(audited(query['limit'] as number)),
   },
 ];
+
+function sinceOf(query: Given['query'], nowMs: number): number {
+  const { since = nowMs - DAY_MS } = query as { since?: number };
+  if (since < nowMs - MAX_DAYS * DAY_MS)
+    throw new Refusal(400, `sums go back ${MAX_DAYS} days at most`, { field: 'since' });
+  return since;
+}
 
 function filterOf(query: Given['query']): LogFilter {
   const { source, class: of } = query as { source?: string; class?: string };

@@ -14,7 +14,6 @@ export type Session = {
 
 const MAX_SESSIONS = 1000;
 const SESSION_MS = 12 * 3_600_000;
-const MAX_FAILURES = 10;
 const FAILURES_MS = 15 * 60_000;
 const MAX_KNOWN = 10_000;
 
@@ -58,10 +57,10 @@ export class Failures {
     this.#clock = clock;
   }
 
-  /** How long this key has to wait; 0 when it may try. */
-  waitMs(key: string): number {
+  /** How long this key has to wait; 0 when it may try: it has failed less than `most` times. */
+  waitMs(key: string, most: number): number {
     const known = this.#known.get(key);
-    if (!known || known.count < MAX_FAILURES) return 0;
+    if (!known || known.count < most) return 0;
     return Math.max(0, known.until - this.#clock.monotonicMs());
   }
 
@@ -77,4 +76,44 @@ export class Failures {
     if (this.#known.size >= MAX_KNOWN && oldest !== undefined) this.#known.delete(oldest);
     this.#known.set(key, { count: 1, until: now + FAILURES_MS });
   }
+}
+
+/** Wrong passwords in a quarter of an hour: of one source for one name, of one source, for one name from everywhere. */
+const MOST_WRONG = { pair: 10, source: 50, name: 200 } as const;
+
+/** Who may try a password. A stranger who guesses a name's password locks nobody out who has come in from elsewhere. */
+export class LogIns {
+  readonly #failures: Failures;
+  /** where a name has come in from, the latest last */
+  readonly #good = new Set<string>();
+
+  constructor(failures: Failures) {
+    this.#failures = failures;
+  }
+
+  waitMs(name: string, source: string): number {
+    const { pair, from, whole } = keysOf(name, source);
+    return Math.max(
+      this.#failures.waitMs(pair, MOST_WRONG.pair),
+      this.#failures.waitMs(from, MOST_WRONG.source),
+      this.#good.has(pair) ? 0 : this.#failures.waitMs(whole, MOST_WRONG.name),
+    );
+  }
+
+  failed(name: string, source: string): void {
+    for (const key of Object.values(keysOf(name, source))) this.#failures.failed(key);
+  }
+
+  passed(name: string, source: string): void {
+    const { pair } = keysOf(name, source);
+    this.#good.delete(pair);
+    const [oldest] = this.#good;
+    if (this.#good.size >= MAX_SESSIONS && oldest !== undefined) this.#good.delete(oldest);
+    this.#good.add(pair);
+  }
+}
+
+/** No name and no address has a space. */
+function keysOf(name: string, source: string): Record<'pair' | 'from' | 'whole', string> {
+  return { pair: `pair ${source} ${name}`, from: `from ${source}`, whole: `name ${name}` };
 }

@@ -13,7 +13,10 @@ import {
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Role } from '../../src/ledger/language.ts';
+import { loadAssets } from '../../src/panel/assets.ts';
+import { type PanelRow, rowsOf } from '../../src/panel/panel.ts';
 import { routes } from '../../src/panel/routes.ts';
+import { Failures, LogIns } from '../../src/panel/sessions.ts';
 import { Audit, type AuditLine } from '../../src/panel/audit.ts';
 import { attempt } from '../unit/ledger/sample.ts';
 import { testClock } from '../kit/clock.ts';
@@ -33,43 +36,62 @@ const RIGHT: Readonly<Record<string, readonly [path: string, body?: unknown]>> =
   'DELETE /api/steps': ['/api/steps?subject=198.51.100.9'],
 };
 
+/** Every row that the server answers, whether it is one of the API's own table or not. */
+async function allRows(): Promise<readonly PanelRow[]> {
+  const nothing = {} as never;
+  return rowsOf(await loadAssets(), nothing, nothing, nothing);
+}
+
+/** What needs nobody to be logged in: the page, its files, what a class means, and the way in. */
+const FOR_EVERYBODY = /^(?:GET \/|GET \/assets\/.*|GET \/classes\/(?::class)?|POST \/api\/login|GET \/api\/me)$/;
+
 test('Shows 2: role × route, complete: who may not is refused, and nobody without a token gets anything', async (t) => {
   const p = await startPanel(t);
   const tokens = new Map<Role, string>();
   for (const role of ROLES) tokens.set(role, await p.addToken(role, role));
-  for (const { method, path, role: needed } of routes) {
-    const [asked, body] = RIGHT[`${method} ${path}`] ?? [path];
-    assert.equal((await p.send(method, asked, {}, body)).status, 401, `${method} ${path} by nobody`);
+  const rows = await allRows();
+  const names = rows.map(({ method, path }) => `${method} ${path}`);
+  assert.equal(new Set(names).size, names.length);
+  for (const name of Object.keys(RIGHT)) assert.ok(names.includes(name), name);
+  for (const { method, path, role } of routes)
+    assert.equal(rows.find((row) => row.method === method && row.path === path)?.needs, role);
+  for (const { method, path, needs } of rows) {
+    const name = `${method} ${path}`;
+    assert.equal(needs === undefined, FOR_EVERYBODY.test(name), name);
+    if (needs === undefined) continue;
+    const [asked, body] = RIGHT[name] ?? [path];
+    assert.equal((await p.send(method, asked, {}, body)).status, 401, `${name} by nobody`);
+    assert.equal((await p.send(method, asked, bearer('pst_x'), body)).status, 401, `${name} with a token of nobody's`);
     for (const role of ROLES) {
-      const { status } = await p.send(method, asked, bearer(tokens.get(role) ?? ''), body);
-      const may = ROLES.indexOf(role) >= ROLES.indexOf(needed);
-      assert.equal(status !== 403 && status !== 401, may, `${method} ${path} by ${role}: ${status}`);
+      const status: number = await p.statusOf(method, asked, bearer(tokens.get(role) ?? ''), body);
+      const may: boolean = ROLES.indexOf(role) >= ROLES.indexOf(needs);
+      assert.equal(status !== 403 && status !== 401, may, `${name} by ${role}: ${status}`);
     }
   }
-  for (const path of ['/api/openapi.json', '/api/events']) assert.equal((await p.send('GET', path)).status, 401, path);
 });
 
-test('Shows 2: a change from a page of another site is refused, whichever route: without the word, or with its origin', async (t) => {
+test('Shows 2: what a page of another site sends is refused, whichever route: without the word, or with its origin', async (t) => {
   const p = await startPanel(t);
   await p.addUser('anna', 'admin');
+  const token = await p.addToken('all', 'admin');
   const { cookie = '', 'x-postern-csrf': word = '' } = await p.logIn('anna');
-  const changes = [
-    ...routes.map(({ method, path }) => [method, path] as const),
-    ['POST', '/api/logout'] as const,
-  ].filter(([method]) => method !== 'GET');
-  assert.ok(changes.length >= 3);
-  for (const [method, path] of changes) {
+  const rows = (await allRows()).filter(({ path }) => path.startsWith('/api/'));
+  let changes = 0;
+  for (const { method, path, needs } of rows) {
     const [asked, body] = RIGHT[`${method} ${path}`] ?? [path];
-    const foreign = { cookie, 'x-postern-csrf': word, origin: 'https://evil.example' };
-    for (const headers of [{ cookie }, { cookie, 'x-postern-csrf': 'guessed' }, foreign])
-      assert.equal(
-        (await p.send(method, asked, headers, body)).status,
-        403,
-        `${method} ${path} ${JSON.stringify(headers)}`,
-      );
+    for (const origin of ['https://evil.example', 'null', `${p.url}.evil.example`])
+      for (const who of [{}, bearer(token), { cookie, 'x-postern-csrf': word }])
+        assert.equal(
+          (await p.send(method, asked, { ...who, origin }, body)).status,
+          403,
+          `${method} ${path} ${JSON.stringify({ ...who, origin })}`,
+        );
+    if (method === 'GET' || needs === undefined) continue;
+    changes++;
+    for (const headers of [{ cookie }, { cookie, 'x-postern-csrf': 'guessed' }, { cookie, 'x-postern-csrf': '' }])
+      assert.equal((await p.send(method, asked, headers, body)).status, 403, `${method} ${path}`);
   }
-  const foreign = { origin: 'https://evil.example' };
-  assert.equal((await p.send('POST', '/api/login', foreign, { name: 'anna', password: PASSWORD })).status, 403);
+  assert.ok(changes >= 5);
   const form = await p.send(
     'POST',
     '/api/login',
@@ -166,19 +188,42 @@ test('passwords and tokens are not in the file, nor in the log', async (t) => {
   );
 });
 
-test('guessing ends after ten wrong passwords of an address, or for a name, for a quarter of an hour', async (t) => {
+test('guessing ends after ten wrong passwords of an address for a name, for a quarter of an hour', async (t) => {
   const clock = testClock();
   const p = await startPanel(t, clock);
-  await p.addUser('anna', 'read');
+  for (const name of ['anna', 'carl']) await p.addUser(name, 'read');
   const guess = (name: string, password: string) => p.send('POST', '/api/login', {}, { name, password });
-  for (let i = 0; i < 10; i++) assert.equal((await guess(i % 2 === 0 ? 'anna' : 'bob', `wrong ${i}`)).status, 401);
+  for (let i = 0; i < 10; i++) assert.equal((await guess('anna', `wrong ${i}`)).status, 401);
   const refused = await guess('anna', PASSWORD);
   assert.equal(refused.status, 429);
   assert.ok(Number(refused.headers.get('retry-after')) > 800);
+  assert.equal((await guess('carl', PASSWORD)).status, 200, 'another name from the same address');
   clock.forward(15 * 60_000);
   assert.equal((await guess('anna', PASSWORD)).status, 200);
-  for (let i = 0; i < 10; i++) assert.equal((await p.send('GET', '/api/locks', bearer(`pst_${i}`))).status, 401);
+});
+
+test('who guesses from elsewhere, or with many names, locks out nobody who has come in before', () => {
+  const clock = testClock();
+  const logIns = new LogIns(new Failures(clock));
+  const own = '192.0.2.1';
+  logIns.passed('anna', own);
+  for (let i = 0; i < 200; i++) logIns.failed('anna', `2001:db8:${i}::/64`);
+  assert.ok(logIns.waitMs('anna', '192.0.2.2') > 0, 'from everywhere together, a name has two hundred');
+  assert.equal(logIns.waitMs('anna', own), 0);
+  for (let i = 0; i < 50; i++) logIns.failed(`name${i}`, '192.0.2.3');
+  assert.ok(logIns.waitMs('carl', '192.0.2.3') > 0, 'an address has fifty');
+  for (let i = 0; i < 10; i++) logIns.failed('anna', own);
+  assert.ok(logIns.waitMs('anna', own) > 0);
+  clock.forward(15 * 60_000);
+  assert.equal(logIns.waitMs('anna', '192.0.2.2'), 0);
+});
+
+test('wrong tokens are told to wait in the end, and never keep a right one out', async (t) => {
+  const p = await startPanel(t);
+  const token = await p.addToken('graf', 'read');
+  for (let i = 0; i < 50; i++) assert.equal((await p.send('GET', '/api/locks', bearer(`pst_${i}`))).status, 401);
   assert.equal((await p.send('GET', '/api/locks', bearer('pst_x'))).status, 429);
+  assert.equal((await p.send('GET', '/api/locks', bearer(token))).status, 200);
 });
 
 test('a look at messages and every change are written down, with who and from where; the commands too', async (t) => {
@@ -265,6 +310,8 @@ test('a wrong question is told which field is wrong, and what is expected there'
     ['GET', '/api/log?source=198.51.100.7/8', undefined, 'source', /is no address and no prefix/],
     ['GET', '/api/log?class=nonsense', undefined, 'class', /there is no class "nonsense"/],
     ['GET', '/api/history?step=1000', undefined, 'step', /more than 2000 steps/],
+    ['GET', '/api/history?since=0&step=1000000000', undefined, 'since', /go back 35 days/],
+    ['GET', '/api/top?since=0', undefined, 'since', /go back 35 days/],
     ['GET', '/api/top?by=colour', undefined, 'by', /one of identity, subscriber/],
     ['GET', '/api/senders/nobody', undefined, 'address', /"nobody" is no address/],
     ['GET', '/api/senders/192.0.2.1', undefined, 'address', /is in no network/],
@@ -292,6 +339,7 @@ test('a wrong question is told which field is wrong, and what is expected there'
     ['POST', '/api/locks', '{"subject":', 400],
     ['POST', '/api/locks', '[]', 400],
     ['POST', '/api/locks', JSON.stringify({ reason: 'x'.repeat(70_000) }), 413],
+    ['POST', '/api/locks', JSON.stringify({ reason: 'x'.repeat(900_000) }), 413],
     ['GET', '/api/nothing', undefined, 404],
     ['GET', '/api/messages/%zz', undefined, 400],
     ['PUT', '/api/locks', '{}', 405],

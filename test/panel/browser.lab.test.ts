@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { type Doorway, openDoorway } from '../../src/lab/doorway.ts';
 import { PANEL } from '../../src/lab/gateway.ts';
@@ -9,13 +10,23 @@ import { type Lab, startLab } from '../../src/lab/lab.ts';
 import { PLACES } from '../../src/lab/network.ts';
 import { GTUBE, PLACED } from '../../src/lab/script.ts';
 import { type Saw, withSwaks } from '../../src/lab/send.ts';
+import { silentLog } from '../../src/kit/log.ts';
+import { systemClock } from '../../src/kit/clock.ts';
+import { askKeeper } from '../../src/ledger/ask.ts';
+import { createLedger } from '../../src/ledger/client.ts';
+import { keeperSocket } from '../../src/ledger/language.ts';
+import { shown } from '../../src/panel/page/words.ts';
+import type { Attempt } from '../../src/record/events.ts';
+import type { LogAnswer } from '../../src/record/query.ts';
+import { attempt } from '../unit/ledger/sample.ts';
 import { needsRoot } from '../kit/tier.ts';
+import { markup } from './markup.ts';
 
 const HOST = PLACED.customer.v4;
 const BROWSER = '/usr/bin/chromium';
 const isUpdating = process.env['POSTERN_UPDATE_GOLDEN'] !== undefined;
 
-describe('the panel in a browser', { skip: needsRoot, timeout: 110_000 }, () => {
+describe('the panel in a browser', { skip: needsRoot, timeout: 300_000 }, () => {
   let lab: Lab;
   let doorway: Doorway;
   let browser: Browser;
@@ -143,29 +154,74 @@ describe('the panel in a browser', { skip: needsRoot, timeout: 110_000 }, () => 
   });
 
   test('what strangers type is text: no dialog, no request to anybody else, no node of theirs', async () => {
-    const marks = [
-      '<img src=//evil.example/x onerror=alert(1)>',
-      '"><script>alert(2)</script>',
-      "'-alert(3)-'",
-      '${alert(4)}',
-    ];
-    for (const mark of marks) {
-      await send({ subject: mark, from: `${JSON.stringify(mark)}@customer.example` });
-      await send({ helo: mark.replace(/[ ]/g, '/') });
-    }
+    for (const [i, mark] of ['<img src=//evil.example/x onerror=alert(1)>', '"><script>alert(2)</script>'].entries())
+      await (i === 0
+        ? send({ subject: mark, from: `${JSON.stringify(mark)}@customer.example` })
+        : send({ helo: mark.replace(/[ ]/g, '/') }));
     await page.goto(`${address()}#/log`);
     await page.waitForSelector('table.log');
-    for (const path of ['#/log', '#/now', `#/senders/${HOST}`, '#/people']) {
-      await page.goto(`${address()}${path}`);
-      await page.waitForSelector('table tbody tr');
-      assert.equal(await page.locator('img, script:not([type=importmap]):not([src]), iframe').count(), 0, path);
-    }
+    assert.deepEqual(await strangeNodes(page), []);
     const refused = await page.evaluate('fetch("https://evil.example/").then(() => "went out", () => "refused")');
     assert.equal(refused, 'refused');
     assert.deepEqual(
       complaints.splice(0).filter((each) => !/evil\.example/.test(each) || /dialog|asked/.test(each)),
       [],
     );
+  });
+
+  test('Shows 2: 200 strings of markup, wherever a stranger can put one, on every page: text, and nothing else', async () => {
+    assert.equal(markup.length, 200);
+    const path = keeperSocket(join(lab.directory, 'run'));
+    const life = new AbortController();
+    const worker = createLedger(
+      { path, worker: 9, workers: 9, keeperFailure: 'local', clock: systemClock, log: silentLog },
+      life.signal,
+    );
+    closers.push(async () => life.abort());
+    await worker.ready;
+    for (const [i, text] of markup.entries()) worker.record(attemptOf(text, i));
+    for (const [i, text] of markup.slice(0, 50).entries()) {
+      const lock = { subject: `192.0.2.${i + 1}`, how: 'reject', reason: text, who: text, until: undefined } as const;
+      await askKeeper(path, { of: 'lock', lock });
+    }
+    await worker.close();
+    life.abort();
+    const isWritten = async (): Promise<boolean> => {
+      const answer = await askKeeper(path, { of: 'log', filter: { source: STRANGER, limit: 200 } });
+      return (answer as LogAnswer).rows.length === 200;
+    };
+    while (!(await isWritten())) await pause(50);
+    await page.addInitScript('window.hit = () => console.error("a script of theirs has run")');
+    await page.goto('about:blank');
+    let said = '';
+    for (const path of [
+      'log',
+      'now',
+      'locks',
+      'people',
+      `senders/${STRANGER}`,
+      ...SESSIONS.map((id) => `message/${id}`),
+    ]) {
+      await page.goto(`${address()}#/${path}`);
+      await page.waitForSelector(path.startsWith('message') ? '.story:nth-of-type(100)' : 'table tbody tr');
+      assert.deepEqual(await strangeNodes(page), [], path);
+      said += (await page.evaluate('document.body.textContent')) as string;
+    }
+    for (const text of markup) assert.ok(said.includes(shown(text)), `${shown(text)} is shown`);
+    // Typed into the address, as by a link that somebody is sent.
+    await page.evaluate(
+      `(async () => { for (const [i, text] of ${JSON.stringify(markup)}.entries()) {
+        location.hash = ['#/log?q=', '#/senders/', '#/message/'][i % 3] + (i % 2 ? encodeURIComponent(text) : text);
+        await new Promise((done) => setTimeout(done, 5));
+      } })()`,
+    );
+    assert.deepEqual(await strangeNodes(page), []);
+    // The browser itself says that what was asked for is not there.
+    assert.deepEqual(
+      complaints.splice(0).filter((each) => !/the server responded with a status of 4\d\d/.test(each)),
+      [],
+    );
+    for (let i = 0; i < 50; i++) await askKeeper(path, { of: 'unlock', subject: `192.0.2.${i + 1}/32`, who: 'test' });
   });
 
   test('on a telephone nothing is wider than the screen, in the dark as well', async () => {
@@ -192,3 +248,46 @@ describe('the panel in a browser', { skip: needsRoot, timeout: 110_000 }, () => 
     assert.equal(await page.locator('table').count(), 0);
   });
 });
+
+const STRANGER = '198.51.100.66';
+const SESSIONS = ['0000000000000001', '0000000000000002'] as const;
+
+/** A refused message that says `text` wherever a host or a server can say something. */
+function attemptOf(text: string, i: number): Attempt {
+  return attempt({
+    id: `00000000000M0${String(i).padStart(3, '0')}`,
+    session: SESSIONS[i % 2] ?? '',
+    at: Date.now() - i,
+    source: STRANGER,
+    helo: text,
+    tls: { version: 'TLSv1.3', cipher: 'x', name: text },
+    identity: text,
+    sender: text,
+    recipients: [{ recipient: text, code: 550, class: 'spam.gtube' }],
+    verdict: 'reject',
+    class: 'spam.gtube',
+    reply: text,
+    upstream: text,
+    upstreamReply: text,
+    findings: ['subject', 'file name', 'PTR'].map((name) => ({
+      filter: text,
+      name: text,
+      score: 1,
+      evidence: `${name} ${text}`,
+    })),
+  });
+}
+
+const KNOWN =
+  'html head meta title link script noscript body header nav main section article div span a p h1 h2 h3 ol ul li dl dt dd table thead tbody tr th td ' +
+  'form label input select option button meter details summary strong q code canvas';
+
+/** Elements that our pages do not make, attributes that are code, and addresses that lead elsewhere. */
+function strangeNodes(page: Page): Promise<readonly string[]> {
+  return page.evaluate(`[...document.querySelectorAll('*')].filter((one) =>
+    !${JSON.stringify(KNOWN.split(' '))}.includes(one.localName) ||
+    (one.localName === 'script' && one.type !== 'importmap' && one.getAttribute('src') !== '/assets/app.ts') ||
+    [...one.attributes].some(({ name, value }) => name.startsWith('on') ||
+      (['href', 'src', 'action', 'formaction', 'srcset', 'ping'].includes(name) && !/^(?:#|\\/(?![/\\\\])|data:,)/.test(value)))
+  ).map((one) => one.outerHTML.slice(0, 200))`);
+}

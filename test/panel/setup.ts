@@ -19,6 +19,8 @@ export type Panel = Stage & {
   readonly url: string;
   readonly ask: Stage['ask'];
   readonly send: (method: string, path: string, headers?: Record<string, string>, body?: unknown) => Promise<Reply>;
+  /** the same without the body, which for a stream has no end */
+  readonly statusOf: (...request: Parameters<Panel['send']>) => Promise<number>;
   readonly addUser: (name: string, role: Role) => Promise<void>;
   readonly addToken: (name: string, role: Role, from?: readonly string[], until?: number) => Promise<string>;
   /** the headers that a browser of this user sends */
@@ -36,13 +38,14 @@ export async function startPanel(t: Pick<TestContext, 'after'>, clock?: Clock): 
     );
   while (!(await isOpen())) await pause(10);
   const url = `http://127.0.0.1:${stage.keeper.panelPort()}`;
-  const send: Panel['send'] = async (method, path, headers = {}, body) => {
-    const isText = typeof body === 'string';
-    const response = await fetch(`${url}${path}`, {
+  const request = (...[method, path, headers = {}, body]: Parameters<Panel['send']>): Promise<Response> =>
+    fetch(`${url}${path}`, {
       method,
       headers: { ...(body !== undefined && { 'content-type': 'application/json' }), ...headers },
-      ...(body !== undefined && { body: isText ? body : JSON.stringify(body) }),
+      ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     });
+  const send: Panel['send'] = async (...asked) => {
+    const response = await request(...asked);
     const text = await response.text();
     return { status: response.status, headers: response.headers, text, json: () => JSON.parse(text) };
   };
@@ -50,6 +53,11 @@ export async function startPanel(t: Pick<TestContext, 'after'>, clock?: Clock): 
     ...stage,
     url,
     send,
+    async statusOf(...asked) {
+      const response = await request(...asked);
+      await response.body?.cancel();
+      return response.status;
+    },
     async addUser(name, role) {
       await stage.ask({ of: 'user-add', name, role, password: PASSWORD, who: 'test' });
     },
