@@ -21,6 +21,7 @@ Shows attempts to send a message, newest first. All filters that are given must 
   --until TIME         before then
   --source ADDRESS     of the host; a prefix such as 198.51.100.0/24 is understood too
   --subscriber NAME    of all addresses of a configured subscriber
+  --tenant NAME        of all hosts that belonged to it at that time (setting "tenant")
   --identity WHO       who it was behind a subscriber (setting "identity")
   --sender ADDRESS     of the envelope, whole; "<>" is the null sender. Found under its hash too (log = "hash")
   --recipient ADDRESS  one of the recipients
@@ -44,6 +45,7 @@ Examples: postern log --since 2h --source 198.51.100.7
         until: { type: 'string' },
         source: { type: 'string' },
         subscriber: { type: 'string' },
+        tenant: { type: 'string' },
         identity: { type: 'string' },
         sender: { type: 'string' },
         recipient: { type: 'string' },
@@ -73,7 +75,7 @@ export function filterOf(given: Given, nowMs: number): LogFilter {
   const limit = Number(given.limit);
   if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LOG_ROWS)
     throw new UsageError(`--limit is a number from 1 to ${MAX_LOG_ROWS}, not "${given.limit}"`);
-  const { since, until, source, subscriber, identity, sender, recipient, class: of, id } = given;
+  const { since, until, source, subscriber, tenant, identity, sender, recipient, class: of, id } = given;
   if (source !== undefined && canonical(source) === undefined && parsePrefix(source) === undefined)
     throw new UsageError(
       `--source is an address or a prefix such as 198.51.100.0/24 (without host bits), not "${source}"`,
@@ -85,6 +87,7 @@ export function filterOf(given: Given, nowMs: number): LogFilter {
     ...(until !== undefined && { until: parseTime('--until', until, nowMs) }),
     ...(source !== undefined && { source }),
     ...(subscriber !== undefined && { subscriber }),
+    ...(tenant !== undefined && { tenant }),
     ...(identity !== undefined && { identity }),
     ...(sender !== undefined && { sender }),
     ...(recipient !== undefined && { recipient }),

@@ -13,6 +13,7 @@ const options = {
   admin: { type: 'boolean', default: false },
   for: { type: 'string' },
   from: { type: 'string', multiple: true },
+  tenant: { type: 'string' },
 } as const;
 type Values = ReturnType<typeof parseArgs<{ options: typeof options }>>['values'];
 
@@ -34,11 +35,13 @@ remove  at once: who is logged in is logged out
                  admin     see who looked at what, too
   --admin        the same as --role admin
   --for TIME     how long a token holds, such as 30d; without it until it is removed
+  --tenant NAME  shows nothing but what the hosts of this tenant sent, and their locks; with the role read alone
   --from PREFIX  where a token may be used from, such as 192.0.2.0/24; may be given several times
 ${askHelp}
 
 Examples: postern user add anna --admin
           postern user token grafana --for 365d --from 192.0.2.10/32
+          postern user add shop --tenant example-hosting
 `,
   async run(args, io) {
     const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options });
@@ -61,7 +64,10 @@ Examples: postern user add anna --admin
 
 async function add(name: string, values: Values, io: Io): Promise<number> {
   const role = roleOf(values);
-  const question: Question = { of: 'user-add', name, role, password: await readPassword(io), who: whoAmI() };
+  const question: Question = {
+    ...{ of: 'user-add', name, role, tenant: values.tenant, who: whoAmI() },
+    password: await readPassword(io),
+  };
   const person = (await ask('user', values, question, io)) as PersonTold | undefined;
   if (!person) return 1;
   io.out(`${person.name} may log in, with the role ${person.role}`);
@@ -74,7 +80,9 @@ async function token(name: string, values: Values, io: Io): Promise<number> {
   if (values.for !== undefined && !lengthMs)
     throw new UsageError(`--for takes a time such as 30d, not "${values.for}"`);
   const until = lengthMs === undefined ? undefined : Date.now() + lengthMs;
-  const question: Question = { of: 'token-add', name, role, until, from: values.from, who: whoAmI() };
+  const question: Question = {
+    ...{ of: 'token-add', name, role, until, from: values.from, tenant: values.tenant, who: whoAmI() },
+  };
   const added = (await ask('user', values, question, io)) as { readonly token: string } | undefined;
   if (!added) return 1;
   io.out(added.token);
@@ -98,9 +106,17 @@ async function list(values: Values, io: Io): Promise<number> {
   else
     io.out(
       table(
-        ['NAME', 'KIND', 'ROLE', 'SINCE', 'UNTIL', 'FROM'],
-        people.map(({ name, kind, role, since, until, from }) => [
-          ...[name, kind, role, time(since), until === undefined ? '-' : time(until), from?.join(' ') ?? 'everywhere'],
+        ['NAME', 'KIND', 'ROLE', 'TENANT', 'SINCE', 'UNTIL', 'FROM'],
+        people.map(({ name, kind, role, since, until, from, tenant }) => [
+          ...[
+            name,
+            kind,
+            role,
+            tenant ?? '-',
+            time(since),
+            until === undefined ? '-' : time(until),
+            from?.join(' ') ?? 'everywhere',
+          ],
         ]),
       ),
     );

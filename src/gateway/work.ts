@@ -190,6 +190,7 @@ function attemptBase(origin: Origin, id: string, atMs: number, helo: string | un
     network: network.name,
     mode: network.mode,
     subscriber: subscriber?.name,
+    tenant: network.tenant,
     source: arrival.source,
     sourcePort: arrival.sourcePort,
     destination: arrival.destination,

@@ -91,6 +91,7 @@ const report: Shape<KernelReport> = object<KernelReport>({
   configErrors: whole(),
 });
 
+const tenant = maybe(text(64)) as Shape<string>;
 const role = oneOf('read', 'operate', 'admin');
 
 const question: Shape<Question> = union<Question>('of', {
@@ -115,17 +116,19 @@ const question: Shape<Question> = union<Question>('of', {
       by: oneOf(...TOP_BY),
       since: whole(),
       class: maybe(text(64)) as Shape<string>,
+      tenant,
       limit: whole(1, 10_000),
     }),
   }),
   people: object({ of: oneOf('people') }),
-  'user-add': object({ of: oneOf('user-add'), name: text(64), role, password: text(1000), who: text(100) }),
+  'user-add': object({ of: oneOf('user-add'), name: text(64), role, password: text(1000), tenant, who: text(100) }),
   'token-add': object({
     of: oneOf('token-add'),
     name: text(64),
     role,
     until: maybe(whole()),
     from: maybe(listOf(text(64), 100)),
+    tenant,
     who: text(100),
   }),
   'person-remove': object({ of: oneOf('person-remove'), name: text(64), who: text(100) }),
@@ -141,6 +144,7 @@ const question: Shape<Question> = union<Question>('of', {
       until: maybe(whole()) as Shape<number>,
       source: maybe(source) as Shape<string>,
       subscriber: maybe(text(64)) as Shape<string>,
+      tenant,
       identity: maybe(text(300)) as Shape<string>,
       sender: maybe(text(1000)) as Shape<string>,
       recipient: maybe(text(1000)) as Shape<string>,

@@ -66,6 +66,8 @@ export type PersonTold = {
   readonly until: number | undefined;
   /** prefixes that a token may be used from; undefined: from everywhere */
   readonly from: readonly string[] | undefined;
+  /** whose hosts alone are shown; undefined: all */
+  readonly tenant?: string | undefined;
 };
 
 /** A server (`203.0.113.25:25`) that had TLS, and until when that counts; 0: no longer. */
@@ -222,6 +224,7 @@ export type Question =
       readonly name: string;
       readonly role: Role;
       readonly password: string;
+      readonly tenant?: string | undefined;
       readonly who: string;
     }
   | {
@@ -230,6 +233,7 @@ export type Question =
       readonly role: Role;
       readonly until: number | undefined;
       readonly from: readonly string[] | undefined;
+      readonly tenant?: string | undefined;
       readonly who: string;
     }
   | { readonly of: 'person-remove'; readonly name: string; readonly who: string };

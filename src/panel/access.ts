@@ -25,6 +25,8 @@ export type Gate = {
 export type Asker = {
   readonly name: string;
   readonly role: Role;
+  /** whose hosts alone are shown; undefined: all */
+  readonly tenant: string | undefined;
   readonly session: Session | undefined;
 };
 
@@ -46,7 +48,7 @@ export function askerOf(request: IncomingMessage, from: string, needed: Role, ga
       failures.failed(source);
       throw new Refusal(401, 'this token is not known, has run out, or may not be used from this address');
     }
-    return { name: person.name, role: person.role, session: undefined };
+    return { name: person.name, role: person.role, tenant: person.tenant, session: undefined };
   }
 
   function bySession(): Asker {
@@ -55,7 +57,7 @@ export function askerOf(request: IncomingMessage, from: string, needed: Role, ga
     const { session, person } = found;
     if (request.method !== 'GET' && request.headers[CSRF_HEADER] !== session.csrf)
       throw new Refusal(403, `a change needs the header ${CSRF_HEADER}, as GET /api/me tells it`);
-    return { name: person.name, role: person.role, session };
+    return { name: person.name, role: person.role, tenant: person.tenant, session };
   }
 }
 

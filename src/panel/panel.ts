@@ -18,7 +18,7 @@ import { MAX_PASSWORD, type People } from './people.ts';
 import { Refusal } from './refusal.ts';
 import { type Rooms, type Route, routes } from './routes.ts';
 import { type Schemas, valuesOf } from './schema.ts';
-import { Failures, LogIns, Sessions } from './sessions.ts';
+import { Failures, LogIns, type Session, Sessions } from './sessions.ts';
 import { Stream } from './stream.ts';
 
 export type PanelOptions = {
@@ -26,6 +26,8 @@ export type PanelOptions = {
   readonly port: number;
   readonly version: string;
   readonly rooms: Rooms;
+  /** the same as somebody may see it who is bound to a tenant */
+  readonly roomsOf: (tenant: string) => Rooms;
   readonly people: People;
   readonly audit: Audit;
   readonly clock: Clock;
@@ -46,9 +48,9 @@ const HTML = { 'content-type': 'text/html; charset=utf-8' };
 export type PanelRow = Row & { readonly needs: Role | undefined };
 
 export async function startPanel(options: PanelOptions): Promise<Panel> {
-  const { host, port, log, clock, rooms, people } = options;
+  const { host, port, log, clock, people } = options;
   const assets = await loadAssets();
-  const stream = new Stream(() => rooms.ask({ of: 'status' }), log);
+  const stream = new Stream((tenant) => roomsFor(tenant, options).ask({ of: 'status' }), log);
   const failures = new Failures(clock);
   const gate = { people, failures, sessions: new Sessions(clock), logIns: new LogIns(failures) };
   const http = new Http({
@@ -79,7 +81,6 @@ export async function startPanel(options: PanelOptions): Promise<Panel> {
 
 /** All that is answered. */
 export function rowsOf(assets: Assets, stream: Stream, gate: Gate, options: PanelOptions): readonly PanelRow[] {
-  const reader = (message: IncomingMessage, from: string): void => void askerOf(message, from, 'read', gate);
   return [
     { method: 'GET', path: '/', needs: undefined, answer: () => ({ headers: HTML, body: assets.page }) },
     ...[...assets.files].map(
@@ -97,13 +98,13 @@ export function rowsOf(assets: Assets, stream: Stream, gate: Gate, options: Pane
     },
     {
       ...{ method: 'GET', path: '/api/events', needs: 'read' },
-      answer: ({ message, from }) => stream.answer(() => reader(message, from)),
+      answer: ({ message, from }) => stream.answer(() => askerOf(message, from, 'read', gate).tenant),
     },
   ];
 }
 
 /** One route of the API: who asks, is it written down, then the answer. */
-function rowOf(route: Route, gate: Gate, { audit, rooms }: PanelOptions): PanelRow {
+function rowOf(route: Route, gate: Gate, options: PanelOptions): PanelRow {
   const { method, path, role, params = {}, query = {}, body } = route;
   return {
     method,
@@ -118,10 +119,19 @@ function rowOf(route: Route, gate: Gate, { audit, rooms }: PanelOptions): PanelR
         asker,
       };
       if (route.audit)
-        noted(audit, { who: asker.name, from: asked.from, what: `${method} ${path}`, about: route.audit(given) });
-      return { body: (await route.run(rooms, given)) as object };
+        noted(options.audit, {
+          who: asker.name,
+          from: asked.from,
+          what: `${method} ${path}`,
+          about: route.audit(given),
+        });
+      return { body: (await route.run(roomsFor(asker.tenant, options), given)) as object };
     },
   };
+}
+
+function roomsFor(tenant: string | undefined, { rooms, roomsOf }: PanelOptions): Rooms {
+  return tenant === undefined ? rooms : roomsOf(tenant);
 }
 
 function noted(audit: Audit, line: Omit<AuditLine, 'at'>): void {
@@ -157,7 +167,7 @@ function logInRows(gate: Gate, audit: Audit): readonly PanelRow[] {
         noted(audit, { who: person.name, from, what: 'POST /api/login', about: '' });
         logIns.passed(name, source);
         const { key, session } = sessions.begin(person);
-        return { headers: cookie(message, key), body: { name: person.name, role: person.role, csrf: session.csrf } };
+        return { headers: cookie(message, key), body: meOf(person, session) };
       },
     },
     {
@@ -167,8 +177,8 @@ function logInRows(gate: Gate, audit: Audit): readonly PanelRow[] {
       // Nobody is an answer, too: the page asks before anybody has logged in.
       answer({ message, from }) {
         if (message.headers.authorization === undefined && !loggedIn(message, gate)) return { body: {} };
-        const { name, role, session } = askerOf(message, from, 'read', gate);
-        return { body: { name, role, csrf: session?.csrf } };
+        const asker = askerOf(message, from, 'read', gate);
+        return { body: meOf(asker, asker.session) };
       },
     },
     {
@@ -181,6 +191,12 @@ function logInRows(gate: Gate, audit: Audit): readonly PanelRow[] {
       },
     },
   ];
+}
+
+type Named = { readonly name: string; readonly role: Role; readonly tenant?: string | undefined };
+
+function meOf({ name, role, tenant }: Named, session: Session | undefined): object {
+  return { name, role, tenant, csrf: session?.csrf };
 }
 
 /** Behind a server that adds TLS the cookie is for TLS alone. */

@@ -44,6 +44,7 @@ const isPerson: Shape<Person> = object<Person>({
   since: whole(),
   until: maybe(whole()),
   from: maybe(listOf(text(64), 100)),
+  tenant: maybe(text(64)) as Shape<string>,
   secret: text(200),
 });
 
@@ -64,7 +65,7 @@ export class People {
     return this.#people.map(told);
   }
 
-  async addUser(name: string, role: Role, password: string): Promise<PersonTold> {
+  async addUser(name: string, role: Role, password: string, tenant?: string): Promise<PersonTold> {
     if (password.length < MIN_PASSWORD || password.length > MAX_PASSWORD)
       throw new PeopleError(`a password has ${MIN_PASSWORD} to ${MAX_PASSWORD} characters`);
     const salt = randomBytes(16);
@@ -76,6 +77,7 @@ export class People {
       since: this.#clock.nowMs(),
       until: undefined,
       from: undefined,
+      tenant,
       secret,
     });
   }
@@ -86,6 +88,7 @@ export class People {
     role: Role,
     until: number | undefined,
     from: readonly string[] | undefined,
+    tenant?: string,
   ): { readonly person: PersonTold; readonly token: string } {
     const bad = from?.find((prefix) => !parsePrefix(prefix));
     if (bad !== undefined) throw new PeopleError(`"${bad}" is no prefix such as 192.0.2.0/24`);
@@ -97,6 +100,7 @@ export class People {
       since: this.#clock.nowMs(),
       until,
       from,
+      tenant,
       secret: sha256(token),
     });
     return { person, token };
@@ -145,6 +149,8 @@ export class People {
   #add(person: Person): PersonTold {
     if (!/^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/.test(person.name))
       throw new PeopleError(`"${person.name}" is no name: 1 to 64 letters, digits, ".", "_", "@" and "-"`);
+    if (person.tenant !== undefined && person.role !== 'read')
+      throw new PeopleError(`whoever is bound to a tenant has the role "read": what is changed here is the operator's`);
     if (this.#people.some(({ name }) => name === person.name))
       throw new PeopleError(`there is a user or token "${person.name}" already; remove it first`);
     if (this.#people.length >= MAX_PEOPLE) throw new PeopleError(`there are ${MAX_PEOPLE} users and tokens already`);
@@ -177,8 +183,8 @@ function read(path: string, clock: Clock, log: Log): readonly Person[] {
 }
 
 /** Everything but the secret. */
-function told({ name, kind, role, since, until, from }: Person): PersonTold {
-  return { name, kind, role, since, until, from };
+function told({ name, kind, role, since, until, from, tenant }: Person): PersonTold {
+  return { name, kind, role, since, until, from, ...(tenant !== undefined && { tenant }) };
 }
 
 function sha256(token: string): string {

@@ -67,6 +67,7 @@ const logQuery = {
   until: time('before, in milliseconds since 1970'),
   source: word('an address or a prefix'),
   subscriber: word('a configured one, by its name'),
+  tenant: word('to whom the hosts belonged at that time', 64),
   identity: word('whole'),
   sender: word('a whole address; <> is the null sender', 1000),
   recipient: word('a whole address', 1000),

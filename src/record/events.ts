@@ -31,6 +31,8 @@ export type Attempt = {
   readonly mode: string;
   /** the configured one, if the source belongs to one */
   readonly subscriber: string | undefined;
+  /** to whom the host belonged at that time, if to anybody */
+  readonly tenant?: string | undefined;
   readonly source: string;
   readonly sourcePort: number;
   readonly destination: string;
@@ -231,6 +233,7 @@ const attempt: Shape<Attempt> = object<Attempt>({
   network: text(64),
   mode: text(32),
   subscriber: maybe(text(64)),
+  tenant: maybe(text(64)) as Shape<string>,
   source: text(64),
   sourcePort: whole(0, 65_535),
   destination: text(64),

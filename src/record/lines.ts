@@ -16,6 +16,7 @@ export function writeLine(log: Log, a: Attempt): void {
     network: a.network,
     mode: a.mode,
     subscriber: a.subscriber,
+    tenant: a.tenant,
     source: a.source,
     sourcePort: a.sourcePort,
     destination: a.destination,

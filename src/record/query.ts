@@ -12,6 +12,8 @@ export type LogFilter = {
   readonly source?: string;
   /** a configured one, by its name */
   readonly subscriber?: string;
+  /** to whom the hosts belonged at that time */
+  readonly tenant?: string;
   /** whole; found under its hash too */
   readonly identity?: string;
   /** a whole address, any case; `<>` is the null sender */
@@ -34,6 +36,7 @@ export type TopQuestion = {
   readonly by: (typeof TOP_BY)[number];
   readonly since: number;
   readonly class?: string;
+  readonly tenant?: string;
   readonly limit: number;
 };
 
@@ -51,11 +54,12 @@ export type TopRow = {
   readonly last: number;
 };
 
-/** Sums over steps of time since a time, of one source or of all. */
+/** Sums over steps of time since a time, of one source, of one tenant, or of all. */
 export type HistoryQuestion = {
   readonly since: number;
   readonly stepMs: number;
   readonly source?: string;
+  readonly tenant?: string;
 };
 
 export type HistoryRow = {

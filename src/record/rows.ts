@@ -41,6 +41,7 @@ export const COLUMNS = [
   'verdict_ms',
   'relay_ms',
   'total_ms',
+  'tenant',
 ] as const;
 /** The position of an attempt in its batch comes before its columns. */
 export const ATTEMPT_WIDTH = 1 + COLUMNS.length;
@@ -73,6 +74,7 @@ export function batchOf(of: readonly Attempt[]): Batch {
       a.tls?.cipher ?? null, a.tls?.name ?? null, a.identity ?? null, a.sender ?? null, a.recipientsOmitted ?? 0, a.sizeBytes,
       a.verdict, a.class, a.wouldBe ?? null, a.reply, a.egress, a.upstream ?? null, a.upstreamReply ?? null, a.upstreamTls ?? null,
       a.findings.length > 0 ? JSON.stringify(a.findings) : null, a.verdictMs ?? null, a.relayMs ?? null, a.totalMs,
+      a.tenant ?? null,
     );
     for (let i = 0; i < a.recipients.length; i++) {
       const { recipient, code, class: of } = a.recipients[i] as RecipientOutcome;
@@ -192,6 +194,7 @@ export type Row = {
   readonly verdict_ms: number | null;
   readonly relay_ms: number | null;
   readonly total_ms: number;
+  readonly tenant: string | null;
 };
 
 export function attemptOf(row: Row, recipients: readonly RecipientOutcome[]): Attempt {
@@ -204,6 +207,7 @@ export function attemptOf(row: Row, recipients: readonly RecipientOutcome[]): At
     network: row.network,
     mode: row.mode,
     subscriber: row.subscriber ?? undefined,
+    ...(row.tenant !== null && { tenant: row.tenant }),
     source: row.source,
     sourcePort: row.source_port,
     destination: row.destination,

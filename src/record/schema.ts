@@ -87,6 +87,10 @@ export const migrations: readonly string[] = [
   ALTER TABLE attempts ADD COLUMN identity TEXT;
   CREATE INDEX attempts_identity ON attempts (n >> 11, identity) WHERE identity IS NOT NULL;
   `,
+  `
+  ALTER TABLE attempts ADD COLUMN tenant TEXT;
+  CREATE INDEX attempts_tenant ON attempts (n >> 11, tenant) WHERE tenant IS NOT NULL;
+  `,
 ];
 
 /** Rows of a slice as a power of two: the 11 of the indexes. */

@@ -53,6 +53,7 @@ function conditions(search: Search): Condition[] {
     all.push([sql, ...search.recipients]);
   }
   if (search.subscriber !== undefined) all.push([`n >> ${SLICE_SHIFT} = :slice AND subscriber = ?`, search.subscriber]);
+  if (search.tenant !== undefined) all.push([`n >> ${SLICE_SHIFT} = :slice AND tenant = ?`, search.tenant]);
   if (search.class !== undefined) all.push(classCondition(search.class));
   if (search.id !== undefined) all.push(idCondition(search.id));
   return all;

@@ -16,7 +16,7 @@ const BY: Readonly<Record<TopQuestion['by'], string>> = {
 };
 
 /** Throws SQLite's error when the file cannot be read. */
-export function top(path: string, { by, since, class: of, limit }: TopQuestion): readonly TopRow[] {
+export function top(path: string, { by, since, class: of, tenant, limit }: TopQuestion): readonly TopRow[] {
   const database = new DatabaseSync(path, { readOnly: true, timeout: BUSY_TIMEOUT_MS });
   try {
     // "spam" is every class from "spam." to before "spam/": "/" follows "." in the table of characters.
@@ -28,10 +28,10 @@ export function top(path: string, { by, since, class: of, limit }: TopQuestion):
          sum(class = 'tls.opaque') AS opaque, min(at) AS first, max(at) AS last
        FROM attempts
        WHERE n >= (SELECT coalesce(min(slice), 0) << ${SLICE_SHIFT} FROM slices WHERE last_at >= :since)
-         AND at >= :since AND class >= :from AND class < :to
+         AND at >= :since AND class >= :from AND class < :to AND (:tenant IS NULL OR tenant = :tenant)
        GROUP BY who ORDER BY attempts DESC, who LIMIT :limit`,
     );
-    return statement.all({ since, from, to, limit }) as unknown as readonly TopRow[];
+    return statement.all({ since, from, to, tenant: tenant ?? null, limit }) as unknown as readonly TopRow[];
   } finally {
     database.close();
   }

@@ -1,4 +1,5 @@
 /** What the keeper is asked, by the commands and by the panel, and who knows the answer. */
+import type { Config } from '../config/schema.ts';
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
 import type { Desk, Held } from '../ledger/desk.ts';
@@ -19,6 +20,7 @@ import type { KeeperSteps } from './keeper-steps.ts';
 import { whose } from './keeper-whose.ts';
 
 export type Knowing = {
+  readonly config: () => Config;
   readonly status: (held: Held) => Status;
   readonly desk: Desk;
   readonly clock: Clock;
@@ -39,7 +41,7 @@ export type Knowing = {
 
 /** Rejects with a sentence for people. */
 export async function answerTo(question: Question, knowing: Knowing, from: 'cli' | 'panel'): Promise<unknown> {
-  const { status, desk, clock, log, journal, privacy, people, audit, authority, verifying, quotas } = knowing;
+  const { config, status, desk, clock, log, journal, privacy, people, audit, authority, verifying, quotas } = knowing;
   const { locks, lockHistory, steps, stepHistory, stepKeeping } = knowing;
   switch (question.of) {
     case 'status':
@@ -99,7 +101,7 @@ export async function answerTo(question: Question, knowing: Knowing, from: 'cli'
     case 'user-add':
     case 'token-add':
     case 'person-remove':
-      return aboutPeople(question, people, audit);
+      return aboutPeople(question, people, audit, config());
     case 'log':
       break;
   }

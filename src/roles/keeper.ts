@@ -43,6 +43,7 @@ import { whose } from './keeper-whose.ts';
 import { answerTo } from './keeper-answers.ts';
 import { keeperSyslog } from './keeper-syslog.ts';
 import { keeperWebhooks } from './keeper-webhooks.ts';
+import { tenantRooms } from './keeper-tenant.ts';
 import { notify } from './notify.ts';
 import { loadAtStart } from './start-config.ts';
 
@@ -245,6 +246,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       answerTo(
         question,
         {
+          config: () => config,
           ...{ status, desk, clock, log, journal, privacy, people, audit, authority, verifying, quotas },
           ...{ locks, lockHistory: history, steps, stepHistory, stepKeeping },
         },
@@ -303,7 +305,10 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
     ...{ audited: (limit: number) => audit.last(limit), nowMs: () => clock.nowMs() },
   };
   try {
-    panel = await startPanel({ host, port, version: VERSION, rooms, people, audit, clock, log });
+    panel = await startPanel({
+      ...{ host, port, version: VERSION, rooms, people, audit, clock, log },
+      roomsOf: tenantRooms(rooms, () => config),
+    });
   } catch (error) {
     // Mail does not depend on being looked at.
     log.write('error', 'panel.failed', { error: String(error) });

@@ -205,7 +205,7 @@ describe('the panel in a browser', { skip: needsRoot, timeout: 300_000 }, () => 
       await page.goto(`${address()}#/${path}`);
       await page.waitForSelector(path.startsWith('message') ? '.story:nth-of-type(100)' : 'table tbody tr');
       assert.deepEqual(await strangeNodes(page), [], path);
-      said += (await page.evaluate('document.body.textContent')) as string;
+      said += await page.evaluate<string>('document.body.textContent');
     }
     for (const text of markup) assert.ok(said.includes(shown(text)), `${shown(text)} is shown`);
     // Typed into the address, as by a link that somebody is sent.

@@ -1,7 +1,7 @@
 /** A keeper with its panel in this process, people in it, and requests as browsers and programs send them. */
 import type { TestContext } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
-import { stageKeeper, type Stage } from '../kit/keeper.ts';
+import { type Place, stageKeeper, type Stage } from '../kit/keeper.ts';
 import { until } from '../kit/wait.ts';
 import type { Role } from '../../src/ledger/language.ts';
 import type { Clock } from '../../src/kit/clock.ts';
@@ -27,8 +27,8 @@ export type Panel = Stage & {
   readonly logIn: (name: string) => Promise<Record<string, string>>;
 };
 
-export async function startPanel(t: Pick<TestContext, 'after'>, clock?: Clock): Promise<Panel> {
-  const stage = await stageKeeper(clock);
+export async function startPanel(t: Pick<TestContext, 'after'>, clock?: Clock, place?: Place): Promise<Panel> {
+  const stage = await stageKeeper(clock, place);
   t.after(() => stage.close());
   await until(() => stage.keeper.panelPort() !== undefined, 'the panel listens');
   const isOpen = (): Promise<boolean> =>

@@ -1,5 +1,11 @@
 /** Questions to the gateway's API. */
-export type Me = { readonly name: string; readonly role: 'read' | 'operate' | 'admin'; readonly csrf: string };
+export type Me = {
+  readonly name: string;
+  readonly role: 'read' | 'operate' | 'admin';
+  /** whose hosts alone are shown */
+  readonly tenant?: string;
+  readonly csrf: string;
+};
 
 /** What the API refused, in its own words; `field` names what was wrong in the question. */
 export class ApiError extends Error {

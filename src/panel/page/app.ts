@@ -63,7 +63,7 @@ function App(): VNode {
   return html`
     <header><a class="mark" href="#/now">Postern</a>
       <nav>${links.map(([name, label]) => html`<a key=${name} href=${`#/${name}`} aria-current=${place.name === name ? 'page' : undefined}>${label}</a>`)}</nav>
-      <span class="who">${me.name} <button onClick=${leave}>Log out</button></span>
+      <span class="who">${me.name}${me.tenant === undefined ? '' : ` for ${me.tenant}`} <button onClick=${leave}>Log out</button></span>
     </header>
     <main><${PAGES[place.name]} key=${`${place.name} ${place.rest}`} rest=${place.rest} query=${place.query} me=${me} /></main>
   `;

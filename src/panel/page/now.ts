@@ -4,7 +4,7 @@ import type { VNode } from 'preact';
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import type { Lock, Status } from '../../ledger/language.ts';
 import type { HistoryRow, TopRow } from '../../record/query.ts';
-import { ask } from './api.ts';
+import { ask, type Me } from './api.ts';
 import { Chart } from './chart.ts';
 import { Fact, useAsked, Wrong } from './parts.ts';
 import { ago, bytes, shown, time } from './words.ts';
@@ -15,7 +15,7 @@ const STEP_MS = 300_000;
 const DAY_MS = 86_400_000;
 const AGAIN_MS = 30_000;
 
-export function Now(): VNode {
+export function Now({ me }: { readonly me: Me }): VNode {
   const [told, setTold] = useState<Told | undefined>();
   const [isLost, setLost] = useState(false);
   useEffect(() => {
@@ -43,7 +43,7 @@ export function Now(): VNode {
   return html`
     <h1>Now</h1>
     ${isLost ? html`<${Wrong} text="no word from the gateway; is the keeper running?" />` : null}
-    ${told ? html`<${Standing} told=${told} />` : html`<p class="dim">Waiting for the gateway…</p>`}
+    ${told ? html`<${Standing} told=${told} isTenant=${me.tenant !== undefined} />` : html`<p class="dim">Waiting for the gateway…</p>`}
     <section><h2>Messages, last day</h2><${Wrong} text=${history.error} />${history.value ? html`<${Day} rows=${history.value} />` : null}</section>
     <div class="columns">
       <section><h2>Who sent most, last day</h2><${Wrong} text=${top.error} />${top.value ? html`<${Senders} rows=${top.value} />` : null}</section>
@@ -52,7 +52,9 @@ export function Now(): VNode {
   `;
 }
 
-function Standing({ told: { status, counts, stepMs } }: { readonly told: Told }): VNode {
+type Given = { readonly told: Told /** who looks does not see the machine */; readonly isTenant: boolean };
+
+function Standing({ told: { status, counts, stepMs }, isTenant }: Given): VNode {
   const perSecond = (count = 0): string => (count / (stepMs / 1000)).toFixed(1);
   const { waysRound: way, journal, workers } = status;
   const wrong = [
@@ -82,9 +84,8 @@ function Standing({ told: { status, counts, stepMs } }: { readonly told: Told })
       <${Fact} name="accepted /s">${perSecond(counts['accept'])}<//>
       <${Fact} name="deferred /s">${perSecond(counts['defer'])}<//>
       <${Fact} name="rejected /s">${perSecond(counts['reject'])}<//>
-      <${Fact} name="sessions open">${status.sessionsOpen}<//>
       <${Fact} name="locks">${status.locks}<//>
-      <${Fact} name="journal">${bytes(journal.sizeBytes)}<//>
+      ${isTenant ? null : html`<${Fact} name="sessions open">${status.sessionsOpen}<//><${Fact} name="journal">${bytes(journal.sizeBytes)}<//>`}
     </dl>
     <section>
       <h2>Networks</h2>
@@ -96,14 +97,18 @@ function Standing({ told: { status, counts, stepMs } }: { readonly told: Told })
         </tr>`,
       )}</tbody></table>
     </section>
-    <section>
+    ${
+      isTenant
+        ? null
+        : html`<section>
       <h2>Servers</h2>
       <table><thead><tr><th>Server</th><th>Up for</th><th>Connections</th><th></th></tr></thead>
       <tbody>${status.upstream.map(
         (each) =>
           html`<tr key=${each.server}><td>${each.server}</td><td>${each.up} of ${each.of} workers</td><td class="number">${each.connections}</td><td>${shown(each.reason ?? '')}</td></tr>`,
       )}</tbody></table>
-    </section>
+    </section>`
+    }
     ${
       way.exemptNetworks.length + way.failOpen.length + way.missingInterfaces.length > 0
         ? html`<section><h2>Ways round</h2><ul>

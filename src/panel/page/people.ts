@@ -13,8 +13,8 @@ export function People(): VNode {
   return html`
     <h1>People</h1>
     <${Wrong} text=${people.error} />
-    <table><thead><tr><th>Name</th><th>Kind</th><th>Role</th><th>Since</th><th>Until</th><th>From</th></tr></thead>
-    <tbody>${(people.value ?? []).map((one) => html`<tr key=${one.name}><td>${one.name}</td><td>${one.kind}</td><td>${one.role}</td><td>${time(one.since)}</td><td>${one.until ? time(one.until) : '–'}</td><td>${one.from?.join(' ') ?? 'everywhere'}</td></tr>`)}</tbody></table>
+    <table><thead><tr><th>Name</th><th>Kind</th><th>Role</th><th>Tenant</th><th>Since</th><th>Until</th><th>From</th></tr></thead>
+    <tbody>${(people.value ?? []).map((one) => html`<tr key=${one.name}><td>${one.name}</td><td>${one.kind}</td><td>${one.role}</td><td>${one.tenant ?? 'all'}</td><td>${time(one.since)}</td><td>${one.until ? time(one.until) : '–'}</td><td>${one.from?.join(' ') ?? 'everywhere'}</td></tr>`)}</tbody></table>
     <p class="dim">Added and removed by the command: <code>postern user</code>.</p>
     <h2>Who looked, and who changed what</h2>
     <${Wrong} text=${audit.error} />
