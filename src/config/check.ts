@@ -3,6 +3,7 @@
  * says nothing about such a key: one fault, one message. Rules that ask the system are in outside.ts.
  */
 import { isPrivate, overlaps, type Prefix } from '../kit/address.ts';
+import { isExcusable } from '../policy/exceptions.ts';
 import { hasDay, NEEDS_DAY } from './quota-check.ts';
 import type { Endpoint } from './value/net.ts';
 import type { Draft } from './read.ts';
@@ -26,6 +27,11 @@ export type Rule = {
 };
 
 const RULE_PATTERNS = ['sender', 'recipient', 'helo', 'header', 'body', 'attachment', 'url'] as const;
+
+const NOT_EXCUSABLE =
+  'a class that is decided here, unlike protocol.*, body.*, network.*, upstream.*, session.* and what there is no room for';
+const NOT_OF_IDENTITIES =
+  'a class that is decided when the message is there, such as "spam", "limit.messages" or "locked.identity": before, no identity is known';
 
 export const rules: readonly Rule[] = [
   {
@@ -65,6 +71,17 @@ export const rules: readonly Rule[] = [
       for (const [i, { sources, destinations, identities }] of exception.entries())
         if ([sources, destinations, identities].every((list) => list?.length === 0))
           refuse(`exception[${i}]`, 'sources, destinations or identities: an exception is for somebody');
+    },
+  },
+  {
+    doc: 'The classes of an `exception` are ones that it can excuse from; with `identities`, ones that are decided when the message is there.',
+    check({ exception }, { refuse }) {
+      for (const [i, { classes, identities }] of exception.entries()) {
+        const isOfIdentities = (identities?.length ?? 0) > 0;
+        for (const [j, of] of (classes ?? []).entries())
+          if (of !== undefined && !isExcusable(of, isOfIdentities))
+            refuse(`exception[${i}].classes[${j}]`, isOfIdentities ? NOT_OF_IDENTITIES : NOT_EXCUSABLE);
+      }
     },
   },
   {

@@ -18,6 +18,7 @@ import { hasAccepted, type Recipient, type Transaction } from '../smtp/transacti
 import { BodyReader } from '../wire/body.ts';
 import { LineReader } from '../wire/lines.ts';
 import { SpooledBody } from '../wire/spool.ts';
+import { isExcused } from './excused.ts';
 import { FarSide } from './far-side.ts';
 import { Handshake } from './handshake.ts';
 import { factorOf, Patience } from './patience.ts';
@@ -99,7 +100,7 @@ export class Connection implements Receiver {
       helpUrl: config.gateway.helpUrl,
       maxRecipients: config.limits.recipients,
       maxErrors: config.limits.errors,
-      maxMessages: whose.network.mode === 'observe' ? 0 : whose.network.messagesPerConnection,
+      maxMessages: this.#maxMessages(),
       maxSizeBytes: config.limits.messageSize,
       isFarAnswering: whose.network.egress === 'preserve',
       offers: () => rooms.relay.offers() ?? noCapabilities,
@@ -109,6 +110,13 @@ export class Connection implements Receiver {
       newId: () => newId(rooms.clock.nowMs()),
     });
     this.#listen();
+  }
+
+  /** 0 is any number. */
+  #maxMessages(): number {
+    const { network } = this.#origin;
+    const isFree = isExcused(this.#rooms, { origin: this.#origin, identity: undefined }, 'limit.session');
+    return network.mode === 'observe' || isFree ? 0 : network.messagesPerConnection;
   }
 
   get id(): string {

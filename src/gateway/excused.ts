@@ -22,7 +22,7 @@ export function refuses(rooms: Rooms, work: Work, { verdict, wouldBe }: Decision
 }
 
 /** What filters found, without what nobody is refused for here. */
-export function unexcused(rooms: Rooms, work: Work): readonly Judged[] {
-  if (rooms.config.exception.length === 0) return work.judged;
-  return work.judged.filter((one) => !isExcused(rooms, work, one.class));
+export function unexcused(rooms: Rooms, who: Who, judged: readonly Judged[]): readonly Judged[] {
+  if (rooms.config.exception.length === 0) return judged;
+  return judged.filter((one) => !isExcused(rooms, who, one.class));
 }

@@ -121,7 +121,7 @@ export class Gateway {
     const rate = rules && rules.length > 0 ? await this.#rateOf(subject, rules) : undefined;
     const limited = rate && !isFree(rate.class) ? rate : undefined;
     if (limited && network.mode !== 'observe') return connection.open(limited, undefined);
-    const unwanted = verifying === 'refuse' ? 'tls.verifying' : undefined;
+    const unwanted = verifying === 'refuse' && !isFree('tls.verifying') ? 'tls.verifying' : undefined;
     if (unwanted && network.mode !== 'observe') return connection.open({ class: unwanted }, undefined);
     const observed = over ?? limited?.class ?? unwanted;
     const call = (overLimit: Class | undefined, seen?: FilterResult): void => {

@@ -19,6 +19,7 @@ import { refusal } from '../smtp/reply.ts';
 import type { Refusal } from '../smtp/session.ts';
 import { ClearWatch } from '../wire/clear-watch.ts';
 import { isTaken, needsOf } from './counting.ts';
+import { isExcused } from './excused.ts';
 import { limitRefusal } from './over.ts';
 import { factorOf, LINGER_MS } from './patience.ts';
 import type { Rooms } from './rooms.ts';
@@ -198,17 +199,16 @@ export class Passage {
 
   #paid(taken: Taken): void {
     if (isTaken(taken)) return;
-    const { class: why } = limitRefusal(taken);
-    if (this.#origin.network.mode === 'observe') this.#wouldBe ??= why;
-    else this.#cut(why);
+    const refuse = this.#unlessFree(limitRefusal(taken));
+    if (refuse) this.#cut(refuse.class);
   }
 
   #lockRefusal(): Refusal | undefined {
     const { network, subject } = this.#origin;
     const lock = this.#rooms.ledger.lockOf(this.#arrival.source, { subject, tenant: network.tenant });
+    if (!lock) return undefined;
     const { verdict, wouldBe } = decideRecipient(lock, network.mode);
-    this.#wouldBe ??= wouldBe;
-    return verdict.kind === 'accept' ? undefined : { class: verdict.class, ...lockText(this.#rooms) };
+    return this.#unlessFree({ class: wouldBe ?? verdict.class, ...lockText(this.#rooms) });
   }
 
   /** The refusal when as much is carried unread for this subscriber as may be. */
@@ -217,15 +217,20 @@ export class Passage {
     const { ledger } = this.#rooms;
     const admission = await ledger.admit(opaqueOf(subject), network.opaqueConnections);
     this.#isAdmitted = admission === 'ok';
+    const full = this.#isAdmitted
+      ? undefined
+      : this.#unlessFree({ class: admission === 'over' ? 'limit.opaque' : 'error.keeper' });
+    if (full) return full;
     const { connection, bytes } = this.#limits;
     const needs = [...needsOf(subject, connection), ...needsOf(subject, bytes)];
-    const taken = this.#isAdmitted && needs.length > 0 ? await ledger.take(needs, 0) : 'ok';
-    const refuse: Refusal | undefined = !this.#isAdmitted
-      ? { class: admission === 'over' ? 'limit.opaque' : 'error.keeper' }
-      : isTaken(taken)
-        ? undefined
-        : limitRefusal(taken);
-    if (!refuse || network.mode !== 'observe') return refuse;
+    const taken = needs.length > 0 ? await ledger.take(needs, 0) : 'ok';
+    return isTaken(taken) ? undefined : this.#unlessFree(limitRefusal(taken));
+  }
+
+  /** The refusal, but for whom an exception stands; mode "observe" lets it pass as well, and it is recorded. */
+  #unlessFree(refuse: Refusal): Refusal | undefined {
+    if (isExcused(this.#rooms, { origin: this.#origin, identity: undefined }, refuse.class)) return undefined;
+    if (this.#origin.network.mode !== 'observe') return refuse;
     this.#wouldBe ??= refuse.class;
     return undefined;
   }

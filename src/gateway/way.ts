@@ -34,7 +34,8 @@ export async function connectWay(
 ): Promise<Decision & { readonly found: FilterResult }> {
   const found = await runFilters(rooms.filters.connect, connectedOf(arrival, whose), rooms.config.filters.deadline);
   logFailures(rooms, id, found);
-  return { ...decideFound(found.judged, whose.network), found };
+  const who = { origin: { arrival }, identity: undefined };
+  return { ...decideFound(unexcused(rooms, who, found.judged), whose.network), found };
 }
 
 /** Step 3: locks, filters, then the far side, whose reply is the reply. */
@@ -116,7 +117,7 @@ async function envelopeWay(rooms: Rooms, work: Work, recipient: Recipient, helo:
   const found = await runFilters(filters.envelope, envelopedOf(work, helo, [recipient]), config.filters.deadline);
   logFailures(rooms, work.transaction.id, found);
   work.found(found);
-  return decideFound(unexcused(rooms, work), work.origin.network);
+  return decideFound(unexcused(rooms, work, work.judged), work.origin.network);
 }
 
 /** Steps 5 and 6: from the final dot to the answer. */
@@ -149,7 +150,7 @@ export async function messageWay(
   logFailures(rooms, work.transaction.id, found);
   work.found(found);
 
-  const { verdict, wouldBe, tags } = decideFound(unexcused(rooms, work), work.origin.network);
+  const { verdict, wouldBe, tags } = decideFound(unexcused(rooms, work, work.judged), work.origin.network);
   work.wouldBe ??= wouldBe;
   work.verdictMs = rooms.clock.monotonicMs() - startMs;
   if (verdict.kind !== 'accept') return refused(rooms, work, verdict.class, { as: verdict.kind });

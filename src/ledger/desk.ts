@@ -55,7 +55,7 @@ export type Held = { readonly connections: number; readonly sources: number };
 export interface Desk {
   /** Connections counted for max_connections, after workers have given back what they do not use: within 100 ms. */
   held(): Promise<Held>;
-  /** What is counted of a subject's limits, after workers have given back what they do not use: within 100 ms. */
+  /** What is counted of a subject's limits, after workers have given back what they do not use: within 3 s. */
   counted(subject: string): Promise<readonly Count[]>;
   workers(): readonly Worker[];
   /** Tells workers and guard the locks as they are now, once for all changes of this turn of the loop. */
@@ -68,6 +68,8 @@ export interface Desk {
   readonly closed: Promise<void>;
 }
 
+/** each at most 100 ms; a worker that is silent for so long is held to be dead by the guard */
+const COUNTED_RECALLS = 30;
 /** in one answer; the language allows 1,000 characters */
 const MAX_ERROR = 900;
 
@@ -294,14 +296,18 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
     },
     async counted(subject) {
       const nobody: Peer = { send: () => false, sendText: () => false, close: async () => {} };
-      await new Promise<void>((resolve) =>
-        limitRecalls.admit(
-          nobody,
-          subject,
-          () => false,
-          () => resolve(),
-        ),
-      );
+      const recall = (): Promise<void> =>
+        new Promise((resolve) =>
+          limitRecalls.admit(
+            nobody,
+            subject,
+            () => false,
+            () => resolve(),
+          ),
+        );
+      // A person can wait for a worker that is busy, longer than a message can.
+      for (let asked = 0; asked === 0 || (asked < COUNTED_RECALLS && !limitRecalls.isTight(subject)); asked++)
+        await recall();
       return counters.list(subject, options.nowMs());
     },
     workers: () =>

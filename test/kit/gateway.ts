@@ -146,6 +146,7 @@ export async function testConfig(
     `[limits]\n${tables['limits'] ?? ''}`,
     `[filters]\n${tables['filters'] ?? ''}`,
     `[[network]]\n${network}`,
+    tables['more'] ?? '',
   ].join('\n');
   const loaded = await parseConfig(text, 'test.toml');
   if (!loaded.ok) throw new Error(loaded.errors.map((error) => error.message).join('\n'));

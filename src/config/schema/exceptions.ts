@@ -20,17 +20,17 @@ function endMs(spec: Spec) {
 }
 
 export const exception = list(
-  'Somebody who is not refused for something, for a reason and until a time: of `sources`, `destinations` and `identities` each that is not empty must fit. What is counted is counted. A host that is to skip all of it has mode "exempt" ("postern mode" gives it an end).',
+  'Somebody who is not refused for something, for a reason and until a time: of `sources`, `destinations` and `identities` each that is not empty must fit. What is counted is counted. It holds for what is carried unread, too. A host that is to skip all of it has mode "exempt" ("postern mode" gives it an end).',
   {
     classes: listOf(className, {
-      doc: 'For what it is not refused: "limit" is all of limit.*; "postern classes" lists them. What cannot be carried (protocol.*, body.*) and what the far side says stays.',
-      example: ['sender.not-permitted', 'limit.recipient-rate'],
+      doc: 'For what it is not refused: "limit" is all of limit.*; "postern classes" lists them. What cannot be carried (protocol.*, body.*), what there is no room for, and what the kernel (network.*, a lock with "kernel") and the far side say stays.',
+      example: ['limit.messages', 'limit.recipient-rate'],
       min: 1,
     }),
     sources: listOf(prefix, { doc: 'Where it comes from.', default: [], example: ['198.51.100.17/32'] }),
     destinations: listOf(prefix, { doc: 'The server that was called.', default: [], example: ['203.0.113.0/24'] }),
     identities: listOf(text, {
-      doc: 'Who it is behind a subscriber ("identity" of a network); known when the message is there.',
+      doc: 'Who it is behind a subscriber ("identity" of a network); known when the message is there, so only for what is decided then.',
       default: [],
       example: ['newsletter'],
     }),

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import { parseConfig } from '../../../src/config/load.ts';
+import type { AnyFilter } from '../../../src/filter/filter.ts';
 import { FakeRelay } from '../../fake/relay.ts';
 import { Client, codeOf } from '../../kit/client.ts';
 import { startGateway, type TestGateway } from '../../kit/gateway.ts';
@@ -25,10 +26,10 @@ limit_messages = ["9/day"]
 `;
 const GTUBE = 'XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X';
 
-async function start(exceptions: string): Promise<void> {
+async function start(exceptions: string, filters?: readonly AnyFilter[]): Promise<void> {
   const loaded = await parseConfig(`${TOML}${exceptions}`, 'a.toml');
   assert.ok(loaded.ok, loaded.ok ? '' : loaded.errors.map(({ message }) => message).join('\n'));
-  gateway = await startGateway({ config: loaded.config, relay: new FakeRelay() });
+  gateway = await startGateway({ config: loaded.config, relay: new FakeRelay(), ...(filters && { filters }) });
 }
 
 /** What a message from this sender is answered with: the code of its recipient, or of the message. */
@@ -89,4 +90,33 @@ test('a lock excuses nobody but who is named', async () => {
   ];
   assert.equal(await sent('x@a.example', 'hello'), 250);
   assert.equal(await sent('x@a.example', 'hello', '198.51.100.11'), 550);
+});
+
+test('what a filter finds of a connection, before its banner', async () => {
+  const unwanted: AnyFilter = {
+    name: 'unwanted',
+    stage: 'connect',
+    look: async () => [{ filter: 'unwanted', name: 'x', score: 0, evidence: '', class: 'behaviour.first' }],
+    actionOf: () => 'defer',
+    failure: 'ignore',
+  };
+  await start(exception('classes = ["behaviour"]\nsources = ["198.51.100.10"]'), [unwanted]);
+  assert.equal(await sent('x@a.example', 'hello'), 250);
+  assert.equal(await sent('x@a.example', 'hello', '198.51.100.11'), 421);
+});
+
+test('how many messages may come over one connection', async () => {
+  await start(`messages_per_connection = 1\n${exception('classes = ["limit.session"]\nsources = ["198.51.100.10"]')}`);
+  const second = async (source: string): Promise<number> => {
+    const client = Client.over(gateway.connect(source, '203.0.113.25'));
+    await client.reply();
+    for (const line of ['EHLO a.example', 'MAIL FROM:<x@a.example>', 'RCPT TO:<b@b.example>', 'DATA'])
+      await client.ask(line);
+    assert.equal(
+      codeOf(await client.ask('From: a@a.example\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\n\r\nx\r\n.')),
+      250,
+    );
+    return codeOf(await client.ask('MAIL FROM:<x@a.example>'));
+  };
+  assert.deepEqual([await second('198.51.100.10'), await second('198.51.100.11')], [250, 421]);
 });

@@ -206,6 +206,30 @@ test('a lock is told in place of the banner, and ends what is carried', async ()
   assert.match(await refusedWith(), /^550 5\.7\.1 .* \[locked\.subscriber /);
 });
 
+const EXCUSED = `[[exception]]
+classes = ["locked", "limit.opaque", "tls.verifying"]
+sources = ["198.51.100.10"]
+reason = "ticket 4711"
+`;
+
+test('an exception holds for what is carried unread: the lock, as many as may be, and the octets', async () => {
+  await start('limit_opaque = ["1/day"]', { more: EXCUSED });
+  const { ledger } = gateway;
+  ledger.locks = [{ subject: '198.51.100.10/32', how: 'reject', reason: 'x', who: 'x', since: 0, until: undefined }];
+  const admit = ledger.admit.bind(ledger);
+  ledger.admit = async (source) => (source.endsWith(' opaque') ? 'over' : await admit(source));
+  ledger.over.add('opaque').add('opaque-bytes');
+  const host = await secured();
+  assert.match(await send(host, `From: a@example.org\r\n\r\n${`${'y'.repeat(98)}\r\n`.repeat(2000)}`), /^250 /);
+  await host.ask('QUIT');
+  assert.equal((await recorded('tls.opaque')).wouldBe, undefined);
+});
+
+test('"refuse", with an exception: met with our banner', async () => {
+  await start('verifying = "refuse"', { more: EXCUSED });
+  assert.match(await (await Client.connect(port)).reply(), /^220 gw1\.example\.net /);
+});
+
 test('time: what lasts too long, and what is silent too long, is ended', async () => {
   for (const tables of [{ tls: 'opaque_timeout = "1s"' }, { limits: 'data_timeout = "300ms"' }]) {
     await start('', tables);

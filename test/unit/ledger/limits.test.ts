@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
 import type { Ledger, Need, Taken } from '../../../src/ledger/client.ts';
 import type { Count } from '../../../src/ledger/counters.ts';
+import { type FromKeeper, VERSION } from '../../../src/ledger/language.ts';
 import type { Rule } from '../../../src/policy/limits.ts';
 import { testClock } from '../../kit/clock.ts';
 import { makePlace, type Stage, stageKeeper } from '../../kit/keeper.ts';
@@ -53,6 +54,28 @@ test('what is given back can be had by the other worker at once', async () => {
   while ((await used())[0] !== 9);
   assert.equal(await b.take(need, 0), 'ok');
   assert.equal(isOk(await a.take(need, 0)), false);
+});
+
+test('what a worker holds and does not use is not shown as used, also when the worker is slow to give it back', async () => {
+  s = await stageKeeper();
+  const slow = await s.speaker({ kind: 'hello', v: VERSION, role: 'worker', worker: 1 });
+  const next = async <K extends FromKeeper['kind']>(kind: K): Promise<FromKeeper & { readonly kind: K }> => {
+    for (;;) {
+      const message = await slow.got.next();
+      if (message.kind === kind) return message as FromKeeper & { readonly kind: K };
+    }
+  };
+  const [need] = one(daily(1000)) as [Need];
+  slow.peer.send({ kind: 'take', asks: [{ ask: 1, needs: [need] }] });
+  const [answer] = (await next('taken')).answers;
+  assert.ok(answer?.ok && (answer.leases[0]?.count ?? 0) > 0);
+  const shown = used();
+  await next('recall');
+  const { recall } = await next('recall');
+  const { count, start } = answer.leases[0] as { count: number; start: number };
+  slow.peer.send({ kind: 'back', items: [{ subject: need.subject, rule: need.rule, start, count }] });
+  slow.peer.send({ kind: 'returned', of: 'limits', recall });
+  assert.deepEqual(await shown, [1]);
 });
 
 test('far from the limit most are granted without a question', async () => {
