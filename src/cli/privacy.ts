@@ -45,6 +45,7 @@ export function privacyText(config: Config): string {
       'While a message passes through it is in memory, or in a file without a name on this machine; both are gone with the session.',
       'No content is kept: no text, no subject, no attachment. Where a filter finds something, a few words of evidence are (below).',
       ...outside(config),
+      ...reported(config),
     ]),
     section(
       'Networks',
@@ -102,6 +103,16 @@ function outside(config: Config): readonly string[] {
         ]
       : []),
     ...(auth.enabled ? [`Domains of senders and signatures are looked up, by name servers: ${names}.`] : []),
+  ];
+}
+
+/** Who is sent what of refused messages. */
+function reported({ reports, network, subscriber }: Config): readonly string[] {
+  if (reports.from === undefined) return [];
+  const shown = network.map(({ name, report, log }) => `${name} ${log === 'full' ? report : 'none of it'}`);
+  const others = subscriber.filter(({ report }) => report !== undefined).length;
+  return [
+    `Of refused spam, virus and fraud the contact is sent, by mail through the smarthost: ${shown.join(', ')}${others > 0 ? `; ${others} subscribers have a setting of their own` : ''}.`,
   ];
 }
 

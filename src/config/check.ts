@@ -235,6 +235,25 @@ export const rules: readonly Rule[] = [
     },
   },
   {
+    doc: 'With `reports.from` there is a server in `smarthost.servers`: our own mail goes through it.',
+    check({ reports, smarthost: { servers } }, { refuse }) {
+      if (reports.from !== undefined && servers?.length === 0)
+        refuse('reports.from', 'at least one server in smarthost.servers, through which our own mail goes');
+    },
+  },
+  {
+    doc: 'Each `tenant` has a name of its own.',
+    check({ tenant }, { refuse, other }) {
+      const keys = new Map<string, string>();
+      for (const [i, { name }] of tenant.entries()) {
+        const key = `tenant[${i}].name`;
+        const first = name === undefined ? undefined : keys.get(name);
+        if (first !== undefined) refuse(key, `a name of its own, unlike ${other(first)}`);
+        else if (name !== undefined) keys.set(name, key);
+      }
+    },
+  },
+  {
     doc: '`limits.message_size` is at most `limits.body_total`; otherwise a large message could never be taken.',
     check({ limits: { bodyTotal, messageSize } }, tell) {
       if (bodyTotal === undefined || messageSize === undefined || bodyTotal >= messageSize) return;

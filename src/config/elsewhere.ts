@@ -48,7 +48,10 @@ export const ELSEWHERE: readonly (readonly [setting: string, here: string])[] = 
   ],
   ['re-authentication', 'none: a sender does not become another subscriber; `network.identity` counts it apart'],
   ['message archiving', 'none: content is not stored'],
-  ['administrative contact, report recipient', '`network.contact`'],
+  [
+    'administrative contact, report recipient',
+    '`network.contact`, `tenant.contact`, `reports.contact`; `network.report` says what they are sent',
+  ],
   ['maximum bounces', '`network.bounce_recipients` for one message with the null sender'],
   ['attachment rules', '`filters.attachments.executable` and its neighbours'],
   ['size limit', '`limits.message_size`'],

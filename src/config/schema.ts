@@ -16,11 +16,13 @@ import { metrics } from './schema/metrics.ts';
 import { network } from './schema/network.ts';
 import { panel } from './schema/panel.ts';
 import { preserve } from './schema/preserve.ts';
+import { reports } from './schema/reports.ts';
 import { rule } from './schema/rule.ts';
 import { smarthost } from './schema/smarthost.ts';
 import { stepRule } from './schema/steps.ts';
 import { subscriber, subscribers } from './schema/subscriber.ts';
 import { syslog } from './schema/syslog.ts';
+import { tenant } from './schema/tenant.ts';
 import { tls } from './schema/tls.ts';
 import { webhook } from './schema/webhook.ts';
 
@@ -37,6 +39,7 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
   network,
   subscribers,
   subscriber,
+  tenant,
   rule,
   exception,
   locks,
@@ -45,6 +48,7 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
   panel,
   metrics,
   webhook,
+  reports,
 });
 
 type Loaded = Infer<typeof schema.fields>;

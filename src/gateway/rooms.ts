@@ -14,6 +14,7 @@ import type { Ledger } from '../ledger/client.ts';
 import type { TlsRules } from '../policy/require.ts';
 import type { TlsCause, TlsPolicy, TlsResult } from '../policy/tls.ts';
 import type { FarSession, Relay } from '../relay/relay.ts';
+import type { Hourly } from '../record/hourly.ts';
 import type { Verifier } from '../relay/verifier.ts';
 import type { HostTls } from '../tls/host-tls.ts';
 import type { SpoolBudget } from '../wire/spool.ts';
@@ -43,6 +44,8 @@ export type Rooms = {
   readonly log: Log;
   readonly clock: Clock;
   readonly counts: Counts;
+  /** messages of each subscriber that were quoted for reports */
+  readonly quoted: Hourly;
   /** replies that wait because their subscriber is to be slow */
   heldBack: number;
   /** no new sessions: this worker is about to end */

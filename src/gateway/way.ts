@@ -18,6 +18,7 @@ import type { Refusal } from '../smtp/session.ts';
 import { acceptedOf, type Extension, type Recipient } from '../smtp/transaction.ts';
 import type { BodyFault, BodyReader } from '../wire/body.ts';
 import type { SpooledBody } from '../wire/spool.ts';
+import { handOverCopy } from './copy.ts';
 import { Counting, domainOf } from './counting.ts';
 import { refuses, unexcused } from './excused.ts';
 import { overLimit } from './over.ts';
@@ -153,6 +154,7 @@ export async function messageWay(
   const { verdict, wouldBe, tags } = decideFound(unexcused(rooms, work, work.judged), work.origin.network);
   work.wouldBe ??= wouldBe;
   work.verdictMs = rooms.clock.monotonicMs() - startMs;
+  if (verdict.kind === 'reject') handOverCopy(rooms, work, message, verdict.class);
   if (verdict.kind !== 'accept') return refused(rooms, work, verdict.class, { as: verdict.kind });
   if (work.counting) {
     const over =

@@ -12,7 +12,7 @@ import type { WorkerEvent } from '../record/events.ts';
 import { type Admission, Admitter, type LedgerSettings, SWEEP_MS } from './admitter.ts';
 import { Inquirer } from './inquirer.ts';
 import type { Inquiry, InquiryAnswer } from './inquiry.ts';
-import { type FromKeeper, type Lock, type ToKeeper, VERSION } from './language.ts';
+import { type FromKeeper, type Lock, MAX_REASON, type ToKeeper, VERSION } from './language.ts';
 import { checkFromKeeper } from './language-check.ts';
 import { type Locked, type LockTable, lockTable } from './locktable.ts';
 import { Outbox } from './outbox.ts';
@@ -64,12 +64,17 @@ export interface Ledger {
   close(): Promise<void>;
 }
 
+/** The far side's last code, 0 where there was none, and why. */
+export type Mailed = { readonly code: number; readonly reason: string };
+
 export type LedgerOptions = LedgerSettings & {
   /** the keeper's socket: `keeperSocket(run_dir)` */
   readonly path: string;
   readonly worker: number;
   readonly clock: Clock;
   readonly log: Log;
+  /** Sends a mail of our own; never rejects. */
+  readonly onMail?: (to: string, bytes: Buffer) => Promise<Mailed>;
   /** after how long credit that is not used goes back: once or twice this */
   readonly sweepMs?: number;
 };
@@ -117,6 +122,11 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
       else admitter.recalled(message.recall, message.sources);
     } else if (message.kind === 'taken') {
       for (const answer of message.answers) purse.answered(answer);
+    } else if (message.kind === 'mail') {
+      const { mail, to, octets } = message;
+      void options
+        .onMail?.(to, Buffer.from(octets, 'base64'))
+        .then(({ code, reason }) => say({ kind: 'mailed', mail, code, reason: reason.slice(0, MAX_REASON) }));
     }
   };
 

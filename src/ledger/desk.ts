@@ -45,6 +45,7 @@ export type DeskOptions = {
   readonly onEvents: (worker: number, batch: readonly WorkerEvent[]) => void;
   readonly onWorkerGone: (worker: number) => void;
   readonly onKernel: (report: KernelReport) => void;
+  readonly onMailed: (mailed: Omit<Extract<ToKeeper, { kind: 'mailed' }>, 'kind'>) => void;
   readonly inform: (inquiry: Inquiry) => InquiryAnswer;
   /** Resolves with the value of the answer; what it rejects with is told to who asked. */
   readonly answer: (question: Question) => Promise<unknown>;
@@ -65,6 +66,8 @@ export interface Desk {
   tellSecured(servers: readonly SecuredTold[]): void;
   /** The same for steps. */
   tellSteps(): void;
+  /** Hands a mail of our own to a worker, each in its turn; false where there is none. */
+  mail(mail: Omit<Extract<FromKeeper, { kind: 'mail' }>, 'kind'>): boolean;
   readonly closed: Promise<void>;
 }
 
@@ -246,6 +249,11 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
           counters.spend(inForce(message.needs), options.nowMs());
           options.limits.write();
           break;
+        case 'mailed': {
+          const { mail, code, reason } = message;
+          options.onMailed({ mail, code, reason });
+          break;
+        }
         case 'hold':
           for (const { source, count } of message.sources) admission.hold(peer, source, count);
           break;
@@ -316,5 +324,13 @@ export async function openDesk(options: DeskOptions, signal: AbortSignal): Promi
     tellSecured: (servers) => tellWorkers({ kind: 'secured', servers }),
     tellLocks: () => tellAll('locks'),
     tellSteps: () => tellAll('steps'),
+    mail(mail) {
+      const [next] = workers;
+      if (!next) return false;
+      // To the end of the line.
+      workers.delete(next[0]);
+      workers.set(...next);
+      return next[1].peer.send({ kind: 'mail', ...mail } satisfies FromKeeper);
+    },
   };
 }

@@ -15,6 +15,7 @@ import {
   MAX_BATCH,
   MAX_INSIDE,
   MAX_LOCKS,
+  MAX_MAIL,
   MAX_NEEDS,
   MAX_PAIRS,
   MAX_REASON,
@@ -186,6 +187,7 @@ const isToKeeper: Shape<ToKeeper> = union<Kinds<ToKeeper>>('kind', {
   }),
   spent: object({ kind: oneOf('spent'), needs: listOf(need, MAX_BATCH) }),
   hold: object({ kind: oneOf('hold'), sources: counted }),
+  mailed: object({ kind: oneOf('mailed'), mail: whole(), code: whole(0, 999), reason: text(MAX_REASON) }),
   kernel: object({ kind: oneOf('kernel'), report }),
   ask: object({ kind: oneOf('ask'), ask: whole(), question }),
 });
@@ -223,6 +225,7 @@ const isFromKeeper: Shape<FromKeeper> = union<Kinds<FromKeeper>>('kind', {
     sources: maybe(listOf(subject, MAX_BATCH)) as Shape<readonly string[]>,
   }),
   taken: object({ kind: oneOf('taken'), answers: listOf(isTaken, MAX_TAKES) }),
+  mail: object({ kind: oneOf('mail'), mail: whole(), to: text(400), octets: text(MAX_MAIL) }),
   answer: (raw): raw is Extract<FromKeeper, { kind: 'answer' }> => isAnswer(raw) || isRefusal(raw),
 });
 const isAnswer = object<Extract<FromKeeper, { ok: true }>>({

@@ -161,6 +161,8 @@ export type ToKeeper =
   | { readonly kind: 'hold'; readonly sources: readonly Counted[] }
   /** what filters ask about messages; what they are about is counted at the same time */
   | { readonly kind: 'inquire'; readonly asks: readonly { readonly ask: number; readonly inquiry: Inquiry }[] }
+  /** what became of a mail of our own that this worker was handed: the far side's last code, 0 where there was none */
+  | { readonly kind: 'mailed'; readonly mail: number; readonly code: number; readonly reason: string }
   /** from the guard, at least each second: five seconds of silence count as not intercepting */
   | { readonly kind: 'kernel'; readonly report: KernelReport }
   /** the CLI's questions; each gets exactly one `answer` with the same `ask` */
@@ -183,6 +185,8 @@ export type FromKeeper =
     }
   | { readonly kind: 'taken'; readonly answers: readonly TakenAnswer[] }
   | { readonly kind: 'informed'; readonly answers: readonly { readonly ask: number; readonly answer: InquiryAnswer }[] }
+  /** send this through the smarthost, from the null sender; answered with `mailed`. `octets`: base64, as on the wire but for the dots */
+  | { readonly kind: 'mail'; readonly mail: number; readonly to: string; readonly octets: string }
   | { readonly kind: 'answer'; readonly ask: number; readonly ok: true; readonly value: unknown }
   | { readonly kind: 'answer'; readonly ask: number; readonly ok: false; readonly error: string };
 
@@ -348,5 +352,7 @@ export const MAX_LOCKS = 10_000;
 export const MAX_PAIRS = 10_000;
 export const MAX_SECURED = 20_000;
 export const MAX_REASON = 200;
+/** base64 of a mail of our own: a quoted message and what stands around it, or a file of sums */
+export const MAX_MAIL = 2 * 1024 * 1024;
 /** more than a trunk has VLANs */
 export const MAX_INSIDE = 5000;

@@ -9,6 +9,8 @@ import type { ToKeeper } from './language.ts';
 
 export const MAX_WAITING = 10_000;
 const MAX_WAITING_LENGTH = 32 * 1024 * 1024;
+/** beyond it no copy of a message waits: a report is worth less than a record */
+const MAX_LENGTH_FOR_COPIES = 8 * 1024 * 1024;
 /** so many that wait are sent before it is time */
 const FULL_EVENTS = 500;
 /** what the keeper takes apart at once: few enough to stay in a processor's cache */
@@ -40,7 +42,8 @@ export class Outbox {
       this.#counts = this.#counts ? merge(this.#counts, counts) : counts;
       return;
     }
-    const text = JSON.stringify(fit(event));
+    const text = JSON.stringify(event.kind === 'copy' ? event : fit(event));
+    if (event.kind === 'copy' && this.#length + text.length > MAX_LENGTH_FOR_COPIES) return;
     if (this.#waiting.length >= MAX_WAITING || this.#length + text.length > MAX_WAITING_LENGTH) {
       this.#dropped++;
       return;

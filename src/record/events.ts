@@ -134,7 +134,23 @@ export type SessionCounts = {
   readonly dropped: number;
 };
 
-export type WorkerEvent = Attempt | SessionCounts;
+/**
+ * What a report quotes of a refused message; told of before the attempt with this id, and never written anywhere. Made only
+ * where somebody is to be sent a report.
+ */
+export type Copy = {
+  readonly kind: 'copy';
+  readonly id: string;
+  /** the whole message; else its header alone */
+  readonly isWhole: boolean;
+  /** base64, of the octets without dots and stuffing */
+  readonly octets: string;
+};
+
+export type WorkerEvent = Attempt | SessionCounts | Copy;
+
+/** A message that is larger is quoted by its header, of which so much. */
+export const MAX_COPY_BYTES = 256 * 1024;
 
 /** What one event may hold at most; `fit` cuts to this before it is sent, whoever receives it checks. */
 export const BOUNDS = { textLength: 1000, recipients: 10_000, recipientsLength: 256 * 1024, findings: 50 } as const;
@@ -308,4 +324,11 @@ const sessions: Shape<SessionCounts> = object<SessionCounts>({
   dropped: whole(),
 });
 
-export const isWorkerEvent: Shape<WorkerEvent> = union<WorkerEvent>('kind', { attempt, sessions });
+const copy: Shape<Copy> = object<Copy>({
+  kind: oneOf('copy'),
+  id: text(64),
+  isWhole: yesNo,
+  octets: text(Math.ceil(MAX_COPY_BYTES / 3) * 4),
+});
+
+export const isWorkerEvent: Shape<WorkerEvent> = union<WorkerEvent>('kind', { attempt, sessions, copy });

@@ -26,6 +26,8 @@ export type Sources = {
   readonly syslogDropped: () => number;
   /** events that no webhook took */
   readonly webhookDropped: () => number;
+  /** our own mails that the smarthost took, that were given up, and refusals of such that came back */
+  readonly reports: () => { readonly sent: number; readonly dropped: number; readonly looped: number };
   readonly journal: () => JournalState;
   /** when our own certificates end; undefined where there is none */
   readonly certificates: () => { readonly authority: number | undefined; readonly issuer: number | undefined };
@@ -268,6 +270,24 @@ export class Metrics {
 
     asked('counter', 'postern_journal_rows_total', 'Attempts written to the journal.', () => sources.journal().written);
     asked('counter', 'postern_syslog_dropped_total', 'lines that the syslog server did not get', sources.syslogDropped);
+    asked(
+      'counter',
+      'postern_reports_sent_total',
+      'mails of our own that the smarthost took',
+      () => sources.reports().sent,
+    );
+    asked(
+      'counter',
+      'postern_reports_dropped_total',
+      'mails of our own that were given up, and refusals that nobody will hear of',
+      () => sources.reports().dropped,
+    );
+    asked(
+      'counter',
+      'postern_reports_looped_total',
+      'refused messages that were reports of ours',
+      () => sources.reports().looped,
+    );
     asked('counter', 'postern_webhook_dropped_total', 'events that a webhook did not take', sources.webhookDropped);
     asked(
       'counter',

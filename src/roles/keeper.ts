@@ -38,6 +38,7 @@ import { People } from '../panel/people.ts';
 import { type Seen, statusOf } from './keeper-status.ts';
 import { Authority } from '../tls/authority.ts';
 import { keeperLocks, subjectOfAttempt } from './keeper-locks.ts';
+import { keeperReports } from './keeper-reports.ts';
 import { keeperSteps } from './keeper-steps.ts';
 import { whose } from './keeper-whose.ts';
 import { answerTo } from './keeper-answers.ts';
@@ -157,6 +158,10 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
     close: () => Promise.resolve(),
   };
   const syslog = keeperSyslog(config, log);
+  const reports = keeperReports({
+    ...{ config: () => config, clock, log, version: VERSION },
+    hand: (mail) => desk.mail(mail),
+  });
   const journal: Journal = openJournal(join(stateDir, 'journal.db'), retentionOf(config), log);
   const metrics = new Metrics({
     version: VERSION,
@@ -166,6 +171,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
     journal: () => journal.state(),
     syslogDropped: () => syslog.dropped(),
     webhookDropped: () => webhooks.dropped(),
+    reports: () => reports.counts(),
     certificates: () => authority.endsMs,
     configErrors: () => ({ keeper: options.configErrors(), guard: seen?.report.configErrors ?? 0 }),
   });
@@ -186,6 +192,10 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         metrics.sessions({ ...event, worker });
         continue;
       }
+      if (event.kind === 'copy') {
+        reports.hold(event);
+        continue;
+      }
       metrics.attempt(event);
       if (config.filters.behaviour.enabled)
         behaviours.attempt(subjectOfAttempt(event, config), event, clock.monotonicMs());
@@ -197,6 +207,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       if (stepKeeping.seen(event)) desk.tellSteps();
       quotas.seen(event, subjectOfAttempt(event, config));
       const attempt = privacy.apply(event, keeping(event));
+      reports.seen(event, subjectOfAttempt(event, config), attempt);
       attempts.push(attempt);
       if (config.journal.lines === 'stdout') writeLine(log, attempt);
     }
@@ -281,6 +292,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         onEvents,
         onWorkerGone: (worker) => metrics.workerGone(worker),
         onKernel,
+        onMailed: (sent) => reports.mailed(sent),
         inform,
         answer: answerOf('cli'),
       },
@@ -320,6 +332,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       limits.tidy(clock.nowMs());
       quotas.write();
       verifying.tidy();
+      reports.tend();
     }, TIDY_MS),
     setInterval(() => authority.tend(), TEND_MS),
   ];
@@ -339,6 +352,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       journal.keep(retentionOf(next));
       syslog.configure(next);
       webhooks.configure(next);
+      reports.configure();
     },
     async close() {
       for (const timer of timers) clearInterval(timer);
@@ -353,6 +367,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       await panel.close();
       await syslog.close();
       webhooks.close();
+      reports.close();
     },
   };
 }

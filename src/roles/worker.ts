@@ -9,6 +9,7 @@ import { checkKeyPair, fileState, type Outside } from '../config/outside.ts';
 import { createReloader } from '../config/reload.ts';
 import { closeFilters, filterThreads, makeFilters } from '../filter/all.ts';
 import { Gateway } from '../gateway/gateway.ts';
+import { sendOwn } from '../gateway/own-mail.ts';
 import { sessionReport } from '../gateway/report.ts';
 import { Counts, type Rooms } from '../gateway/rooms.ts';
 import { sendersOf } from '../identity/senders.ts';
@@ -26,6 +27,7 @@ import { createPreserved } from '../relay/preserve.ts';
 import type { Counters } from '../relay/relay.ts';
 import { createSmarthost, noCounts, type SmarthostDeps } from '../relay/smarthost.ts';
 import { HostTls, type KeyPair } from '../tls/host-tls.ts';
+import { Hourly } from '../record/hourly.ts';
 import { createVerifier } from '../relay/verifier.ts';
 import { SpoolBudget } from '../wire/spool.ts';
 import { notify } from './notify.ts';
@@ -112,6 +114,7 @@ function makeRooms(config: Config, index: number, egress: Egress, signal: AbortS
       keeperFailure: gateway.keeperFailure,
       clock: systemClock,
       log,
+      onMail: (to, bytes) => sendOwn(rooms, to, bytes),
     },
     signal,
   );
@@ -147,6 +150,7 @@ function makeRooms(config: Config, index: number, egress: Egress, signal: AbortS
     log,
     clock: systemClock,
     counts,
+    quoted: new Hourly(),
     heldBack: 0,
     draining: false,
   };

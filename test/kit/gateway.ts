@@ -25,6 +25,7 @@ import type { Lock } from '../../src/ledger/language.ts';
 import type { Attempt, WorkerEvent } from '../../src/record/events.ts';
 import { tlsRules } from '../../src/policy/require.ts';
 import type { Counters, Relay } from '../../src/relay/relay.ts';
+import { Hourly } from '../../src/record/hourly.ts';
 import { createPreserved } from '../../src/relay/preserve.ts';
 import { createSmarthost, noCounts } from '../../src/relay/smarthost.ts';
 import { HostTls } from '../../src/tls/host-tls.ts';
@@ -145,6 +146,7 @@ export async function testConfig(
     `[tls]\n${tables['tls'] ?? ''}`,
     `[limits]\n${tables['limits'] ?? ''}`,
     `[filters]\n${tables['filters'] ?? ''}`,
+    `[reports]\n${tables['reports'] ?? ''}`,
     `[[network]]\n${network}`,
     tables['more'] ?? '',
   ].join('\n');
@@ -212,6 +214,7 @@ export async function startGateway(options: TestGatewayOptions): Promise<TestGat
     log,
     clock,
     counts,
+    quoted: new Hourly(),
     heldBack: 0,
     draining: false,
   };

@@ -8,7 +8,7 @@ import { dialChannel, type Peer } from '../../src/kit/channel.ts';
 import { type Clock, systemClock } from '../../src/kit/clock.ts';
 import { runPaths } from '../../src/kit/run-dir.ts';
 import { askKeeper } from '../../src/ledger/ask.ts';
-import { createLedger, type Ledger } from '../../src/ledger/client.ts';
+import { createLedger, type Ledger, type LedgerOptions } from '../../src/ledger/client.ts';
 import type { FromKeeper, Question, ToKeeper } from '../../src/ledger/language.ts';
 import { checkFromKeeper } from '../../src/ledger/language-check.ts';
 import { type RunningKeeper, startKeeper } from '../../src/roles/keeper.ts';
@@ -98,7 +98,7 @@ export type Stage = {
   readonly place: Place;
   readonly log: Logbook;
   readonly keeper: RunningKeeper;
-  readonly worker: (index: number, keeperFailure?: 'local' | 'defer') => Ledger;
+  readonly worker: (index: number, keeperFailure?: 'local' | 'defer', onMail?: LedgerOptions['onMail']) => Ledger;
   /** a bare connection that says what it is told to */
   readonly speaker: (hello?: Extract<ToKeeper, { kind: 'hello' }>) => Promise<Speaker>;
   readonly ask: (question: Question) => Promise<unknown>;
@@ -117,8 +117,11 @@ export async function stageKeeper(clock: Clock = systemClock, place = makePlace(
     place,
     log,
     keeper,
-    worker: (worker, keeperFailure = 'local') =>
-      createLedger({ path, worker, workers: 2, keeperFailure, clock, log: logbook() }, life.signal),
+    worker: (worker, keeperFailure = 'local', onMail) =>
+      createLedger(
+        { path, worker, workers: 2, keeperFailure, clock, log: logbook(), ...(onMail && { onMail }) },
+        life.signal,
+      ),
     async speaker(hello) {
       const got = inbox<FromKeeper>();
       const { promise: down, resolve } = Promise.withResolvers<string>();

@@ -9,6 +9,7 @@ export function quietMetrics(change: Partial<Sources> = {}): Metrics {
     verifying: () => 0,
     syslogDropped: () => 0,
     webhookDropped: () => 0,
+    reports: () => ({ sent: 0, dropped: 0, looped: 0 }),
     journal: () => ({
       ok: true,
       problem: undefined,

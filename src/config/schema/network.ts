@@ -166,7 +166,16 @@ export const networkFields = {
     doc: 'Addresses of mail in journal and log: as they are, as a keyed hash, or not at all.',
     default: 'full',
   }),
-  contact: optional(mailAddress({ doc: 'Who is to be told of what these hosts do.', example: 'abuse@example.net' })),
+  contact: optional(
+    mailAddress({
+      doc: "Who is to be told of what these hosts do: a subscriber's own, else the tenant's, else the network's, else reports.contact.",
+      example: 'abuse@example.net',
+    }),
+  ),
+  report: choice(['message', 'headers', 'none'], {
+    doc: 'What of a refused message goes to the contact ([reports]): "message": all of it up to 256 KiB, else its header; "headers": its header; "none": no report. Where `log` is not "full", and of a virus, never more than the header, and with `log` "hash" or "none" only our own line of trace.',
+    default: 'message',
+  }),
   tenant: optional(
     text({
       doc: 'To whom these hosts belong: several subscribers may have one tenant.',

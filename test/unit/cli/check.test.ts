@@ -55,6 +55,46 @@ test('an interface that this machine does not have is a warning, with and withou
   }
 });
 
+test('a contact at a provider of free mailboxes is a warning with its line; one of your own is none', async () => {
+  const contacts = `[[tenant]]
+name = "a"
+contact = "a@GMail.com"
+[[tenant]]
+name = "b"
+contact = "b@mail.example.com"
+[[subscriber]]
+name = "c"
+prefixes = ["198.51.100.9"]
+contact = "c@yahoo.co.uk"
+[reports]
+from = "postern@example.net"
+contact = "abuse@gmx.de"
+`;
+  const whole = `[gateway]
+name = "gw1.example.net"
+[intercept]
+inside = ["lan0"]
+[smarthost]
+servers = ["smtp.example.net:587"]
+[[network]]
+name = "customers"
+prefixes = ["198.51.100.0/24"]
+`;
+  const path = file('freemail.toml', whole + contacts);
+  const { status, err } = await run(check, '--no-resolve', '--config', path);
+  assert.equal(status, 0, err);
+  const first = whole.split('\n').length;
+  const warned = [...err.matchAll(/toml:(\d+): warning: ([\w.]+): "([^"]+)" is at a provider/g)];
+  assert.deepEqual(
+    warned.map(([, line, key, contact]) => [Number(line) - first, key, contact]),
+    [
+      [12, 'reports.contact', 'abuse@gmx.de'],
+      [2, 'contact', 'a@GMail.com'],
+      [9, 'contact', 'c@yahoo.co.uk'],
+    ],
+  );
+});
+
 test('a bad one: every error on standard error, nothing else, status 1', async () => {
   const path = file('bad.toml', exampleToml().replace('"lan0"', '"lan+"').replace('"customers"', '"Customers"'));
   const { status, out, err } = await run(check, '--no-resolve', '--config', path);

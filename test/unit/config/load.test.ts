@@ -185,7 +185,7 @@ test('every default and every example in the schema is taken by its own field', 
 /** The good configuration with one key set to something else. */
 function withKey(path: string, isList: boolean, key: string, value: string): string {
   const lines =
-    `${goodToml}[[subscriber]]\nname = "web-1"\nprefixes = ["198.51.100.7"]\n[[rule]]\nname = "r"\nsender = "a"\n[[lock_rule]]\nname = "l"\nclasses = ["spam"]\ncount = 3\nwithin = "10m"\n[[step_rule]]\nname = "s"\nclasses = ["spam"]\nshare = 9\nmode = "block"\n[[exception]]\nreason = "r"\nclasses = ["spam"]\nsources = ["198.51.100.9"]\n[[webhook]]\nname = "w"\nurl = "https://w.example/"\nsecret_file = "/etc/w"\n`.split(
+    `${goodToml}[[subscriber]]\nname = "web-1"\nprefixes = ["198.51.100.7"]\n[[rule]]\nname = "r"\nsender = "a"\n[[lock_rule]]\nname = "l"\nclasses = ["spam"]\ncount = 3\nwithin = "10m"\n[[step_rule]]\nname = "s"\nclasses = ["spam"]\nshare = 9\nmode = "block"\n[[exception]]\nreason = "r"\nclasses = ["spam"]\nsources = ["198.51.100.9"]\n[[webhook]]\nname = "w"\nurl = "https://w.example/"\nsecret_file = "/etc/w"\n[[tenant]]\nname = "t"\n`.split(
       '\n',
     );
   const header = isList ? `[[${path}]]` : `[${path}]`;
