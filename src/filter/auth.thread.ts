@@ -2,13 +2,14 @@
 import { authenticate } from 'mailauth';
 import { Asking, Names } from '../kit/resolver.ts';
 import { serveTasks } from '../kit/thread.ts';
+import { unstuff } from './octets.ts';
 import { chooseSignatures } from './signatures.ts';
 
 /** RFC 7208 allows an SPF record ten look-ups; a message has signatures and a policy besides. */
 const MAX_LOOKUPS = 40;
 
 export type AuthQuestion = {
-  /** the message with the dots undone; its header alone when `withBody` is false */
+  /** the message as it came over the wire; its beginning when `withBody` is false */
   readonly bytes: Uint8Array;
   readonly withBody: boolean;
   readonly ip: string;
@@ -48,7 +49,7 @@ async function auth(question: AuthQuestion): Promise<AuthFacts> {
   if (!names || namesFor !== key) names = new Names({ servers, timeoutMs: lookupMs });
   namesFor = key;
   const asking = new Asking(names, MAX_LOOKUPS);
-  const message = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const message = unstuff(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   const { pieces, left } = chooseSignatures(message, withBody);
   const result = await authenticate(pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces), {
     ip,

@@ -3,6 +3,7 @@ import { Pattern } from '../kit/pattern.ts';
 import { serveTasks } from '../kit/thread.ts';
 import { inspect } from './inspect.ts';
 import type { Limits } from './mime.ts';
+import { unstuff } from './octets.ts';
 import type { Matching } from './rules.ts';
 
 /** Compiled once in each thread; a reload may bring others. */
@@ -11,7 +12,7 @@ const MAX_PATTERNS = 1000;
 
 serveTasks({
   inspect: ({ bytes, limits }: { readonly bytes: Uint8Array; readonly limits: Limits }) =>
-    inspect(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), limits, false),
+    inspect(unstuff(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)), limits, false),
   match: ({ texts, matches }: Matching) =>
     matches.map(({ source, place }) => patternOf(source).test(texts[place] ?? '')),
 });

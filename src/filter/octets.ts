@@ -4,8 +4,10 @@ import type { Message } from './message.ts';
 
 const [LF, DOT] = [10, 46];
 const STUFFED = Buffer.from('\n.');
-/** Copied between two turns of the loop. */
+/** Looked at between two turns of the loop. */
 const TURN_BYTES = 1024 * 1024;
+/** Looked at one by one behind a dot: where dots are near one another, a search for each costs more. */
+const NEAR_BYTES = 256;
 
 /** One piece for each; a copy only where a dot is left out. Each is there until the next is asked for. */
 export function* unstuffed(pieces: Iterable<Buffer>): Generator<Buffer, void, void> {
@@ -15,40 +17,64 @@ export function* unstuffed(pieces: Iterable<Buffer>): Generator<Buffer, void, vo
     if (piece.length === 0) continue;
     const from = isAtLineStart && piece[0] === DOT ? 1 : 0;
     isAtLineStart = piece[piece.length - 1] === LF;
-    yield piece.includes(STUFFED, from) ? without(piece, from) : piece.subarray(from);
+    const first = piece.indexOf(STUFFED, from);
+    yield first < 0 ? piece.subarray(from) : without(piece, from, first, Buffer.allocUnsafe(piece.length));
   }
 }
 
-/** From `from` on, without the dot behind each line end. One octet after the other: a text of dots alone costs no more. */
-function without(piece: Buffer, from: number): Buffer {
-  const out = Buffer.allocUnsafe(piece.length);
-  let length = 0;
-  for (let at = from, before = 0; at < piece.length; at++) {
-    const octet = piece[at] as number;
-    if (octet !== DOT || before !== LF) out[length++] = octet;
-    before = octet;
-  }
-  return out.subarray(0, length);
+/** The same for a whole message, in the memory where it lies. */
+export function unstuff(bytes: Buffer): Buffer {
+  const from = bytes[0] === DOT ? 1 : 0;
+  const first = bytes.indexOf(STUFFED, from);
+  return first < 0 ? bytes.subarray(from) : without(bytes, from, first, bytes);
 }
 
 /**
- * The first `most` octets in a buffer of their own, to be given to a thread; made a little a turn of the loop. Nothing is
- * read once the signal has aborted.
+ * From `from` on, without the dot behind each line end, of which the first stands at `first`. `out` may be the piece itself.
+ * Where dots are near one another each octet is looked at, so that a text of dots alone costs no more than any other.
  */
-export async function copyOf(message: Message, most: number, signal: AbortSignal): Promise<Buffer<ArrayBuffer>> {
-  const out = Buffer.from(new ArrayBuffer(Math.min(most, message.sizeBytes)));
+function without(piece: Buffer, from: number, first: number, out: Buffer): Buffer {
   let length = 0;
+  let at = from;
+  for (let next = first; next >= 0; next = piece.indexOf(STUFFED, at)) {
+    length += piece.copy(out, length, at, next + 1);
+    at = next + STUFFED.length;
+    for (let near = 0, before = 0; at < piece.length && (near < NEAR_BYTES || before === LF); at++) {
+      const octet = piece[at] as number;
+      if (octet === DOT && before === LF) near = 0;
+      else {
+        out[length++] = octet;
+        near++;
+      }
+      before = octet;
+    }
+  }
+  length += piece.copy(out, length, at);
+  return out.subarray(0, length);
+}
+
+/** The pieces, with a turn of the loop after each megabyte. Throws once the signal has aborted: their bytes may be gone. */
+export async function* inTurns(pieces: Iterable<Buffer>, signal: AbortSignal): AsyncGenerator<Buffer, void, void> {
   let sinceTurn = 0;
-  for (const piece of unstuffed(message.raw())) {
-    length += piece.copy(out, length);
-    if (length === out.length) break;
+  for (const piece of pieces) {
+    yield piece;
     sinceTurn += piece.length;
     if (sinceTurn < TURN_BYTES) continue;
     sinceTurn = 0;
     await new Promise(setImmediate);
     signal.throwIfAborted();
   }
-  return out.subarray(0, length);
+}
+
+/** The first `most` octets as they came over the wire, in a buffer of their own, to be given to a thread. */
+export async function copyOf(message: Message, most: number, signal: AbortSignal): Promise<Buffer<ArrayBuffer>> {
+  const out = Buffer.from(new ArrayBuffer(Math.min(most, message.sizeBytes)));
+  let length = 0;
+  for await (const piece of inTurns(message.raw(), signal)) {
+    length += piece.copy(out, length);
+    if (length === out.length) break;
+  }
+  return out;
 }
 
 /** Resolves when the kernel has it, so that the next piece may be asked for; rejects when the stream has ended. */

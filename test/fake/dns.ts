@@ -20,12 +20,13 @@ export type Records = {
   readonly isSilent?: boolean;
 };
 type RecordType = 'TXT' | 'A' | 'MX' | 'PTR' | 'AAAA' | 'TLSA';
-/** Each a word: no answer at all, SERVFAIL, or octets that are none. */
-export type DnsBehaviour = 'answer' | 'hang' | 'servfail' | 'garbage';
+/** Each a word: no answer at all, SERVFAIL, REFUSED, an answer when nobody waits for it any more, or octets that are none. */
+export type DnsBehaviour = 'answer' | 'hang' | 'servfail' | 'refuse' | 'slow' | 'garbage';
 
 const TYPES: Readonly<Record<number, RecordType>> = { 1: 'A', 12: 'PTR', 15: 'MX', 16: 'TXT', 28: 'AAAA', 52: 'TLSA' };
 const MAX_UDP_BYTES = 1232;
-const [SERVFAIL, NXDOMAIN] = [2, 3];
+const [SERVFAIL, NXDOMAIN, REFUSED] = [2, 3, 5];
+const SLOW_MS = 5000;
 /** RFC 6891: root, type 41, the size we take. Who asks with one gets one; Rspamd ignores answers of 28 octets and less. */
 const OPT = Buffer.from([0, 0, 41, MAX_UDP_BYTES >> 8, MAX_UDP_BYTES & 0xff, 0, 0, 0, 0, 0, 0]);
 const TRUNCATED = 0x0200;
@@ -40,6 +41,7 @@ export class FakeDns {
   readonly #udp: Socket = createSocket('udp4');
   readonly #tcp: Server = createServer();
   #port = 0;
+  #isClosed = false;
 
   constructor(zone: Readonly<Record<string, Records>> = {}) {
     this.zone = new Map(Object.entries(zone));
@@ -58,7 +60,10 @@ export class FakeDns {
     this.#udp.on('message', (query, from) => {
       const reply = this.answer(query);
       if (!reply) return;
-      this.#udp.send(reply.length <= MAX_UDP_BYTES ? reply : truncated(reply, query), from.port, from.address);
+      const bytes = reply.length <= MAX_UDP_BYTES ? reply : truncated(reply, query);
+      const send = (): void => void (this.#isClosed || this.#udp.send(bytes, from.port, from.address));
+      if (this.behaviour === 'slow') setTimeout(send, SLOW_MS).unref();
+      else send();
     });
     this.#tcp.on('connection', (socket) => {
       let heard = Buffer.alloc(0);
@@ -83,6 +88,7 @@ export class FakeDns {
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#udp.close();
     this.#tcp.close();
   }
@@ -107,7 +113,14 @@ export class FakeDns {
     const data = (type && known?.[type]?.map((value) => dataOf(type, value))) ?? [];
     const head = Buffer.alloc(12);
     query.copy(head, 0, 0, 2);
-    const failure = this.behaviour === 'servfail' || known?.isForged ? SERVFAIL : known ? 0 : NXDOMAIN;
+    const failure =
+      this.behaviour === 'refuse'
+        ? REFUSED
+        : this.behaviour === 'servfail' || known?.isForged
+          ? SERVFAIL
+          : known
+            ? 0
+            : NXDOMAIN;
     head.writeUInt16BE(0x8580 | (known?.isSecure ? AUTHENTIC : 0) | failure, 2);
     head.writeUInt16BE(1, 4);
     head.writeUInt16BE(failure === 0 ? data.length : 0, 6);

@@ -8,6 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { crc32, deflateRawSync, gzipSync } from 'node:zlib';
+import { Message } from '../../../src/filter/message.ts';
+import { SpoolBudget, SpooledBody } from '../../../src/wire/spool.ts';
 import { BUNZIPS, named, SEVEN_ZIPS, type ZipFile, zipOf } from '../../kit/archives.ts';
 import { filtersOf, lookAt, mailOf } from '../../kit/mail.ts';
 
@@ -56,6 +58,24 @@ function hostile(name: string, make: () => string | Buffer, want: readonly strin
     assert.deepEqual(said.classes, want);
     const tookMs = (user + system) / 1000;
     assert.ok(tookMs < MAX_MS, `took ${tookMs} ms of CPU`);
+    assert.ok(stallMs < MAX_STALL_MS, `the loop stood for ${stallMs} ms`);
+  });
+}
+
+/** As large as is taken apart, in memory and in a file: it costs a thread its time, and the loop no more than turns. */
+for (const [where, memoryBytes, line] of [
+  ['in memory', 1 << 28, 'a line of text that nobody will read\r\n'],
+  ['in a file, all dots', 1 << 20, '..\r\n'],
+] as const) {
+  test(`Shows 3: the loop never stalls over 50 ms: 64 MiB ${where}`, async () => {
+    const body = new SpooledBody(new SpoolBudget(1 << 28), memoryBytes, directory);
+    const text = Buffer.alloc(1 << 16, line);
+    body.append(Buffer.from(`${HEAD}\r\n`));
+    while (body.sizeBytes + text.length < 64 << 20) body.append(text);
+    assert.equal(body.fileBytes > 0, where !== 'in memory');
+    const { stallMs, said } = await longestTurn(() => lookAt(filters, mailOf('', { message: new Message(body) })));
+    body.release();
+    assert.deepEqual(said, { found: [], failed: [], classes: [] });
     assert.ok(stallMs < MAX_STALL_MS, `the loop stood for ${stallMs} ms`);
   });
 }

@@ -5,7 +5,6 @@ import { Breaker } from '../../../src/filter/breaker.ts';
 import { Call } from '../../../src/filter/call.ts';
 import { clamd, definitionsOf } from '../../../src/filter/clamd.ts';
 import type { Filter, MakeFilter, Seen } from '../../../src/filter/filter.ts';
-import { unstuffed } from '../../../src/filter/octets.ts';
 import { rspamd } from '../../../src/filter/rspamd.ts';
 import { runFilters } from '../../../src/filter/run.ts';
 import { type Behaviour, FakeService, rspamdSays } from '../../fake/service.ts';
@@ -147,31 +146,6 @@ test('both get the octets of the message as it was written', async () => {
     await stand.filter.look(mailOf(stuffed), new Call());
     assert.equal(stand.service.messages[0]?.toString(), 'Subject: x\r\n\r\n.\r\n..a\r\nb.\r\n.');
   }
-});
-
-test('a dot of SMTP is left out wherever a piece ends', () => {
-  const stuffed = Buffer.from('..\r\n..x\r\ny.\r\n...\r\n\r\n..z');
-  for (let size = 1; size <= stuffed.length; size++) {
-    const pieces = Array.from({ length: Math.ceil(stuffed.length / size) }, (_, i) =>
-      stuffed.subarray(i * size, (i + 1) * size),
-    );
-    assert.equal(
-      Buffer.concat([...unstuffed(pieces)]).toString(),
-      '.\r\n.x\r\ny.\r\n..\r\n\r\n.z',
-      `pieces of ${size}`,
-    );
-  }
-});
-
-test('lines that are all dots cost the loop no more than others', () => {
-  const piece = Buffer.from('..\r\n'.repeat(2 ** 18));
-  // The least of several: the machine may be at something else.
-  const tookMs = Array.from({ length: 9 }, () => {
-    const startMs = performance.now();
-    for (const part of unstuffed([piece])) assert.equal(part.length, (piece.length / 4) * 3);
-    return performance.now() - startMs;
-  });
-  assert.ok(Math.min(...tookMs) < 20, `${Math.min(...tookMs)} ms for 1 MiB`);
 });
 
 test('a look that is called off ends its connection', async () => {
