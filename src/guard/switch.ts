@@ -33,7 +33,8 @@ export type SwitchOptions = {
   readonly probePath: (worker: number) => string;
   /** puts the element in, or renews it; rejects when it could not */
   readonly refresh: () => Promise<void>;
-  readonly onSilent: (worker: number) => void;
+  /** `answeredAt`: its last answer, as the clock's monotonicMs; undefined when it never has answered */
+  readonly onSilent: (worker: number, answeredAt: number | undefined) => void;
   readonly onTurn: (alive: boolean) => void;
   readonly clock: Clock;
 };
@@ -107,7 +108,7 @@ export class Switch {
     for (const worker of this.#workers) {
       if (now - worker.quietSince < SILENT_MS) continue;
       worker.quietSince = now;
-      this.#options.onSilent(worker.number);
+      this.#options.onSilent(worker.number, worker.answeredAt);
     }
     if (this.#workers.some(({ answeredAt }) => answeredAt !== undefined && now - answeredAt <= ANSWER_COUNTS_MS)) {
       if (now - this.#triedAt >= (this.#alive ? REFRESH_EVERY_MS : RETRY_EVERY_MS)) this.#refresh(now);

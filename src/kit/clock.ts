@@ -10,3 +10,8 @@ export const systemClock: Clock = {
   nowMs: () => Date.now(),
   monotonicMs: () => performance.now(),
 };
+
+/** The machine's clock that never steps, in milliseconds: the same in every process, so that roles can compare what they saw. */
+export function machineMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}

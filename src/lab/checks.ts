@@ -7,9 +7,9 @@ import { leaks, type Outcome } from './perform.ts';
 export type Checked = { readonly says: string; readonly wrong: readonly string[] };
 
 /** How long the guard may take to report its counters, and the keeper to write its journal. */
-const SOON_MS = 6_000;
+const SOON_MS = 30_000;
 /** Each worker looks for a server that is down by itself, after 1, 2, 4 s and so on. */
-const BACK_MS = 20_000;
+const BACK_MS = 60_000;
 const POLL_MS = 100;
 
 const MUST_BE_REFUSED = ['unrouted', 'block', 'smarthost-only'] as const;

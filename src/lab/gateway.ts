@@ -17,11 +17,11 @@ export const METRICS = '127.0.0.1:9125';
 export const PANEL = '127.0.0.1:8025';
 
 const MAIN = fileURLToPath(new URL('../main.ts', import.meta.url));
-const READY_MS = 30_000;
+const READY_MS = 120_000;
 const POLL_MS = 50;
 const ASK_MS = 2_000;
 const STOP_MS = 5_000;
-const CLI_MS = 15_000;
+const CLI_MS = 60_000;
 
 export type Gateway = {
   readonly configPath: string;

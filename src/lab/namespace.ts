@@ -11,7 +11,7 @@ import { join } from 'node:path';
 export type RunOptions = {
   /** written to standard input, which is closed then */
   readonly input?: string | Uint8Array;
-  /** default 15 s; then the command and its process group are killed and `timedOut` is set */
+  /** default a minute; then the command and its process group are killed and `timedOut` is set */
   readonly deadlineMs?: number;
   /** added to this process's environment */
   readonly env?: Readonly<Record<string, string>>;
@@ -33,7 +33,7 @@ export type Namespace = {
   readonly spawn: (command: string, args: readonly string[], options?: SpawnOptions) => ChildProcess;
 };
 
-const DEADLINE_MS = 15_000;
+const DEADLINE_MS = 60_000;
 const OUTPUT_MAX_BYTES = 16 * 1024 ** 2;
 const SIGNALS: Readonly<Record<string, number>> = {
   SIGHUP: 1,

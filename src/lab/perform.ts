@@ -28,10 +28,10 @@ export type Outcome = {
 };
 
 /** How long a message that was accepted may take until it is reported. */
-const ARRIVAL_MS = 5_000;
+const ARRIVAL_MS = 30_000;
 const AT_ONCE = 3;
 /** How long a patient sender tries again, and how often. The gateway looks for a smarthost that was down every 1 to 30 s. */
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 const RETRY_MS = 200;
 
 export async function perform(

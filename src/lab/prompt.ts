@@ -28,7 +28,7 @@ type Action = {
 
 const SPACES = ['inside', 'gateway', 'internet'] as const;
 const ROLES = ['worker', 'keeper', 'guard'] as const;
-const ARRIVAL_MS = 5_000;
+const ARRIVAL_MS = 30_000;
 const REASON = "from the lab's prompt";
 
 /** Every address that a host inside can send from. */
@@ -83,11 +83,14 @@ const actions: Readonly<Record<string, Action>> = {
     run: async (lab, [name = 'worker'], { out }) => {
       const role = ROLES.find((each) => each === name);
       if (!role) return out(`There is no role "${name}": ${ROLES.join(', ')}.\n`);
-      const found = pidsIn(lab.network.gateway.name).find((pid) => titleOf(pid).startsWith(`postern: ${role}`));
-      if (found === undefined) return out(`No process "postern: ${role}" runs.\n`);
-      const title = titleOf(found);
-      process.kill(found, 'SIGKILL');
-      out(`Killed ${found}, ${title}. Try: mail\n`);
+      // The first worker by its title: process ids say nothing, one that was started again has a higher one.
+      const [first] = pidsIn(lab.network.gateway.name)
+        .map((pid) => ({ pid, title: titleOf(pid) }))
+        .filter(({ title }) => title.startsWith(`postern: ${role}`))
+        .sort((a, b) => (a.title < b.title ? -1 : 1));
+      if (first === undefined) return out(`No process "postern: ${role}" runs.\n`);
+      process.kill(first.pid, 'SIGKILL');
+      out(`Killed ${first.pid}, ${first.title}. Try: mail\n`);
     },
   },
   shell: {

@@ -9,7 +9,7 @@ import type { Namespace } from './namespace.ts';
 
 /** What is kept of a reporter that talks a lot; the oldest lines go first. */
 const KEPT = 100_000;
-const START_MS = 10_000;
+const START_MS = 60_000;
 const STOP_MS = 3_000;
 
 export type Reporter<T> = {

@@ -28,7 +28,7 @@ export type Mail = {
 /** What plain-client-main.ts reads. */
 export type PlainMail = Omit<Mail, 'message' | 'is8bit'> & { readonly raw: string; readonly is8bit: boolean };
 
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 
 export type Sender = (where: Namespace, mail: Mail) => Promise<Saw>;
 

@@ -15,7 +15,7 @@ import { plan } from '../guard/plan.ts';
 import { withSteps } from '../guard/stepped.ts';
 import { Switch } from '../guard/switch.ts';
 import { connectChannel } from '../kit/channel.ts';
-import { systemClock } from '../kit/clock.ts';
+import { machineMs, systemClock } from '../kit/clock.ts';
 import { type Log, stdoutLog } from '../kit/log.ts';
 import { runPaths } from '../kit/run-dir.ts';
 import { userOf } from '../kit/users.ts';
@@ -123,7 +123,10 @@ function startSwitch(config: Config, supervisor: Supervisor, log: Log): Switch {
     workers: config.gateway.workers,
     probePath: paths.probe,
     refresh: refreshAlive,
-    onSilent: (worker) => supervisor.tell({ silent: worker }),
+    onSilent: (worker, answeredAt) => {
+      const agoMs = answeredAt === undefined ? undefined : systemClock.monotonicMs() - answeredAt;
+      supervisor.tell({ silent: worker, ...(agoMs === undefined ? {} : { answeredAt: machineMs() - agoMs }) });
+    },
     onTurn: (alive) => log.write(alive ? 'info' : 'error', alive ? 'intercept.alive' : 'intercept.lapsed'),
     clock: systemClock,
   });
@@ -161,7 +164,7 @@ function inPrefixes(lock: Lock, config: Config): Lock[] {
 }
 
 type Supervisor = {
-  readonly tell: (message: { readonly silent: number }) => void;
+  readonly tell: (message: { readonly silent: number; readonly answeredAt?: number }) => void;
   /** reloads that the supervisor refused before any role saw them */
   readonly configRefused: () => number;
 };

@@ -6,6 +6,7 @@
  * earned a fresh start.
  */
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
+import { machineMs } from '../kit/clock.ts';
 import type { Launch } from './launch.ts';
 
 const FIRST_DELAY_MS = 100;
@@ -13,7 +14,7 @@ const LAST_DELAY_MS = 5_000;
 const PROVEN_MS = 10_000;
 const PATIENCE_MS = 5_000;
 /** as systemd gives a start */
-const LAST_PATIENCE_MS = 60_000;
+const START_PATIENCE_MS = 60_000;
 
 /** How long to wait before the next start, after `youngDeaths` ends in a row. */
 export function restartDelayMs(youngDeaths: number): number {
@@ -42,6 +43,7 @@ export type KeptOptions = {
 export class Kept {
   readonly #options: KeptOptions;
   #child: ChildProcess | undefined;
+  /** as machineMs */
   #startedAt = 0;
   #youngDeaths = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -55,15 +57,21 @@ export class Kept {
 
   /** Milliseconds since it was last started; undefined while it is not running. */
   get ageMs(): number | undefined {
-    return this.#child && performance.now() - this.#startedAt;
+    return this.#child && machineMs() - this.#startedAt;
   }
 
   /**
-   * How old it must be before it is ended for not answering, in milliseconds: 5 s, and twice as long after each that died
-   * young, up to a minute. On a busy machine a start takes its time, and ending it would only begin that again.
+   * How old it must be before it is ended for not answering, in milliseconds. `answeredAt` is when it, or the one before
+   * it, answered last, as machineMs. One that has not answered yet is still starting, which takes its time on a busy
+   * machine, and ending it would only begin that again: a minute. Else 5 s, and twice as long after each that died young.
    */
-  get patienceMs(): number {
-    return Math.min(PATIENCE_MS * 2 ** this.#youngDeaths, LAST_PATIENCE_MS);
+  patienceMs(answeredAt: number | undefined): number {
+    if (answeredAt === undefined || answeredAt < this.#startedAt) return START_PATIENCE_MS;
+    return this.#provenPatienceMs;
+  }
+
+  get #provenPatienceMs(): number {
+    return Math.min(PATIENCE_MS * 2 ** this.#youngDeaths, START_PATIENCE_MS);
   }
 
   /** Sends a signal if it is running. */
@@ -85,7 +93,7 @@ export class Kept {
 
   #start(): void {
     const { launch, stdio, onStart } = this.#options;
-    this.#startedAt = performance.now();
+    this.#startedAt = machineMs();
     const child = spawn(launch.file, launch.args, {
       cwd: '/',
       env: { ...launch.env },
@@ -104,10 +112,10 @@ export class Kept {
 
   #ended(code: number | null, signal: NodeJS.Signals | null, error: string | undefined): void {
     const pid = this.#child?.pid;
-    const livedMs = performance.now() - this.#startedAt;
+    const livedMs = machineMs() - this.#startedAt;
     this.#child = undefined;
     // One that was ended when the patience with it was over has proven nothing.
-    this.#youngDeaths = livedMs >= Math.max(PROVEN_MS, 2 * this.patienceMs) ? 0 : this.#youngDeaths + 1;
+    this.#youngDeaths = livedMs >= Math.max(PROVEN_MS, 2 * this.#provenPatienceMs) ? 0 : this.#youngDeaths + 1;
     const restartInMs = this.#stopping ? undefined : restartDelayMs(this.#youngDeaths);
     if (restartInMs !== undefined) this.#timer = setTimeout(() => this.#start(), restartInMs);
     this.#options.onEnd({ pid, code, signal, error, livedMs: Math.round(livedMs), restartInMs });

@@ -186,26 +186,30 @@ class Supervisor {
     });
   }
 
-  /** What the guard asks of us, one JSON object a line: `{"silent":N}`, worker N does not answer its probe. */
+  /**
+   * What the guard asks of us, one JSON object a line: `{"silent":N,"answeredAt":MS}`, worker N does not answer its probe,
+   * and did last at that time of the machine's clock, if ever.
+   */
   #listenToGuard(pipe: Socket | undefined): void {
     if (!pipe) return;
     this.#toGuard = (line) => void (pipe.writable && pipe.write(`${JSON.stringify(line)}\n`));
     eachLine(pipe, (line) => {
       let silent: unknown;
+      let answeredAt: unknown;
       try {
-        ({ silent } = JSON.parse(String(line)) as { silent?: unknown });
+        ({ silent, answeredAt } = JSON.parse(String(line)) as { silent?: unknown; answeredAt?: unknown });
       } catch {
         // not ours to judge: it is logged below
       }
       const worker = Number.isInteger(silent) ? this.#workers[(silent as number) - 1] : undefined;
       if (!worker) this.#log('warn', 'guard.unknown', { line: String(line) });
-      else this.#killSilent(worker, silent as number);
+      else this.#killSilent(worker, silent as number, typeof answeredAt === 'number' ? answeredAt : undefined);
     });
   }
 
-  #killSilent(worker: Kept, index: number): void {
-    const { ageMs, patienceMs } = worker;
-    if (this.#stop.signal.aborted || ageMs === undefined || ageMs < patienceMs) return;
+  #killSilent(worker: Kept, index: number, answeredAt: number | undefined): void {
+    const { ageMs } = worker;
+    if (this.#stop.signal.aborted || ageMs === undefined || ageMs < worker.patienceMs(answeredAt)) return;
     this.#log('error', 'worker.silent', { worker: index });
     worker.signal('SIGKILL');
   }

@@ -4,13 +4,17 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { after, before, beforeEach, suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { machineMs } from '../../src/kit/clock.ts';
 import { everyMode, GuardLab, type GuardProcess, must, SERVER, SOURCES, VERSIONS } from '../kit/guard-lab.ts';
 import { count, needsRoot } from '../kit/tier.ts';
 
 const REFUSED = 'ECONNREFUSED';
-/** 2.5 s for which an old answer counts, 3 s for which the element lives, and a second between two refreshes */
-const LAPSE_MS = 7_000;
-const BACK_MS = 2_000;
+/**
+ * 2.5 s for which an old answer counts, 3 s for which the element lives, and a second between two refreshes: 7 s on a
+ * machine with nothing else to do.
+ */
+const LAPSE_MS = 60_000;
+const BACK_MS = 60_000;
 
 suite("the dead-man's switch", { skip: needsRoot }, () => {
   let lab: GuardLab;
@@ -44,13 +48,17 @@ suite("the dead-man's switch", { skip: needsRoot }, () => {
   const lapsed = { 'closed v4': REFUSED, 'closed v6': REFUSED, 'open v4': 'internet', 'open v6': 'internet' };
 
   test('one of two workers falls silent: reported within 3 s, at most once a second, and nothing lapses', async () => {
-    const began = performance.now();
+    const beganMs = machineMs();
     await lab.answerProbes(false, [2]);
-    assert.equal(await guard.told.next(() => true, 3_000), '{"silent":2}');
-    assert.ok(performance.now() - began < 2_700, 'time is left to replace it');
+    const told = JSON.parse(await guard.told.next(() => true, 60_000)) as { answeredAt: number };
+    assert.ok(machineMs() - told.answeredAt < 10_000, 'time is left to replace it');
+    assert.ok(
+      told.answeredAt > beganMs - 10_000 && told.answeredAt < machineMs() - 1_900,
+      'when it answered last, by the clock of the machine',
+    );
     await sleep(3_000);
     assert.ok(guard.told.all.length <= 3, guard.told.all.join());
-    assert.ok(guard.told.all.every((line) => line === '{"silent":2}'));
+    assert.ok(guard.told.all.every((line) => line.startsWith('{"silent":2,"answeredAt":')));
     assert.deepEqual(await seen(), alive);
     assert.deepEqual(guard.lines.all, []);
     await lab.answerProbes(true);
@@ -76,7 +84,16 @@ suite("the dead-man's switch", { skip: needsRoot }, () => {
   });
 
   test('a guard that is restarted in time lets nothing lapse', async () => {
-    assert.equal(await guard.end('SIGTERM'), 0);
+    // In time, however long a start takes here: the element is put in for long, just before. The guard may have renewed it
+    // for 3 s in that moment; then once more.
+    for (let tries = 1; ; tries++) {
+      await lab.setAlive(true);
+      assert.equal(await guard.end('SIGTERM'), 0);
+      if (/timeout \d{5}/.test(await lab.sh('ipset save postern-alive'))) break;
+      assert.ok(tries < 10, 'a guard that ends takes the element away');
+      guard = await lab.startGuard();
+      await guard.logged('intercept.alive', BACK_MS);
+    }
     guard = await lab.startGuard();
     assert.deepEqual(await seen(), alive);
     await guard.logged('intercept.alive', BACK_MS);
@@ -98,15 +115,14 @@ suite("the dead-man's switch", { skip: needsRoot }, () => {
       const got = await lab.inside.connect(SERVER[v], 25, {
         from: from.trial[v],
         hold,
-        timeoutMs: 900,
         ...(fromPort === undefined ? {} : { fromPort }),
       });
       assert.equal(got, expected, `new flow over ${v} from port ${fromPort}`);
       if (options.keep) held.push({ hold, where: expected });
       else {
-        assert.equal(await lab.inside.say(hold, 900), 'again');
+        assert.equal(await lab.inside.say(hold), 'again');
         // Whoever took it closes first, and so keeps what is left of it.
-        assert.equal(await lab.inside.bye(hold, 900), 'closed');
+        assert.equal(await lab.inside.bye(hold), 'closed');
       }
     };
     const phase = async (expected: string): Promise<void> => {
@@ -116,15 +132,20 @@ suite("the dead-man's switch", { skip: needsRoot }, () => {
       }
     };
     const allCarry = async (): Promise<void> => {
-      const carried = await Promise.all(
-        held.map(async ({ hold, where }) => `${where} ${await lab.inside.say(hold, 900)}`),
-      );
+      const carried = await Promise.all(held.map(async ({ hold, where }) => `${where} ${await lab.inside.say(hold)}`));
       assert.deepEqual(
         carried,
         held.map(({ where }) => `${where} again`),
       );
     };
 
+    // One that stalls goes on, if at all, when it has sent again what was lost.
+    const sentAgain = async (): Promise<number> => {
+      const { stdout } = must(await lab.network.inside.run('cat', ['/proc/net/snmp']));
+      const [names = [], values = []] = [...stdout.matchAll(/^Tcp: (.*)$/gm)].map(([, line = '']) => line.split(' '));
+      return Number(values[names.indexOf('RetransSegs')]);
+    };
+    const before = await sentAgain();
     await phase('gateway');
     await lab.answerProbes(false);
     await guard.logged('intercept.lapsed', LAPSE_MS);
@@ -137,6 +158,7 @@ suite("the dead-man's switch", { skip: needsRoot }, () => {
     await phase('gateway');
     await allCarry();
     assert.equal(held.length, 60);
+    assert.equal(await sentAgain(), before, 'nothing was lost on the way');
   });
 
   test('a new connection with the very ends of one that was let through is decided anew', async () => {

@@ -71,7 +71,9 @@ if (role === 'guard') {
   pipe.on('error', () => {});
   if (asked.includes('guard complains')) {
     pipe.write('no JSON\n{"silent":"1"}\n{"silent":3}\n{"silent":0}\n');
-    setInterval(() => pipe.write('{"silent":1}\n'), 200);
+    // Worker 1 has answered since it was started, and worker 2 never: it may still be starting.
+    const answeredAt = Number(process.hrtime.bigint()) / 1e6;
+    setInterval(() => pipe.write(`{"silent":1,"answeredAt":${answeredAt}}\n{"silent":2}\n`), 200);
   }
 }
 if (role === 'keeper') {
