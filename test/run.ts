@@ -61,7 +61,7 @@ const results = new Results();
 
 // A test that hangs is ended; one that needs longer says so itself with its own timeout. A file whose tests are done is
 // ended as well, whatever they have left open: otherwise the whole run would hang.
-const testTimeoutMs = options.long ? 3_600_000 : 120_000;
+const testTimeoutMs = options.long ? 3_600_000 : 300_000;
 
 function start(some: readonly string[], concurrency: number): TestsStream {
   return run({

@@ -38,7 +38,7 @@ export type Line = {
 export type Script = { readonly settings: ReadonlyMap<string, string>; readonly lines: readonly Line[] };
 
 /** How long one step may wait for the other side before the script counts as broken. */
-const STEP_TIMEOUT_MS = 5000;
+const STEP_TIMEOUT_MS = 60_000;
 
 export function parseDialog(text: string): Script {
   const settings = new Map<string, string>();

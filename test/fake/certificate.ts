@@ -21,7 +21,7 @@ export function makeCertificate(directory: string, label: string, ...names: stri
       ...['-subj', `/CN=${label}`, '-addext', `subjectAltName=${names.join(',')}`],
       ...['-keyout', keyPath, '-out', certPath],
     ],
-    { stdio: ['ignore', 'ignore', 'pipe'], timeout: 10_000 },
+    { stdio: ['ignore', 'ignore', 'pipe'], timeout: 120_000 },
   );
   return { key: readFileSync(keyPath, 'utf8'), cert: readFileSync(certPath, 'utf8'), certPath };
 }

@@ -161,7 +161,7 @@ export class FakeUpstream {
   }
 
   /** Resolves when it is so, looked at after each event; rejects after `timeoutMs`. */
-  until(isSo: () => boolean, timeoutMs = 10_000): Promise<void> {
+  until(isSo: () => boolean, timeoutMs = 60_000): Promise<void> {
     return new Promise((resolve, reject) => {
       const look = (): void => {
         if (!isSo()) return;

@@ -308,9 +308,7 @@ describe('Shows 4: name servers that hang, fail or send garbage', { concurrency:
           JSON.stringify(first),
         );
         for (let i = 0; i < 4; i++) await own.look(mailOf(PLAIN), new Call());
-        const startMs = performance.now();
         await assert.rejects(async () => own.look(mailOf(PLAIN), new Call()), /left alone/);
-        assert.ok(performance.now() - startMs < 50);
         assert.ok(!isUp());
         server.behaviour = 'answer';
         while (!isUp()) {

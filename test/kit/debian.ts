@@ -17,9 +17,9 @@ const run = promisify(execFile);
 export const cacheDir = join(import.meta.dirname, '../../.cache/chroot');
 
 const UPDATE_TIMEOUT_MS = 120_000;
-const RESOLVE_TIMEOUT_MS = 60_000;
+const RESOLVE_TIMEOUT_MS = 300_000;
 const DOWNLOAD_TIMEOUT_MS = 300_000;
-const UNPACK_TIMEOUT_MS = 60_000;
+const UNPACK_TIMEOUT_MS = 300_000;
 /** Another run may be at its own first download. */
 const LOCK_TIMEOUT_MS = 600_000;
 /** After this the mirror is asked again for newer versions. */
@@ -190,7 +190,7 @@ function resolvedPath(name: string): string {
 
 async function suite(): Promise<string> {
   const release = await readFile('/etc/os-release', 'utf8');
-  const { stdout } = await run('dpkg', ['--print-architecture'], { timeout: 10_000 });
+  const { stdout } = await run('dpkg', ['--print-architecture'], { timeout: 120_000 });
   return `${/^VERSION_CODENAME=(\S+)/m.exec(release)?.[1] ?? 'unknown'} ${stdout.trim()}`;
 }
 

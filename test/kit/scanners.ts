@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { chrootOf } from './debian.ts';
 
-const READY_TIMEOUT_MS = 30_000;
+const READY_TIMEOUT_MS = 120_000;
 const RSPAMD_FILES = join(import.meta.dirname, '../../appliance/rspamd');
 
 const clamavRoot = (): Promise<string> => chrootOf('clamav', ['clamav-daemon']);

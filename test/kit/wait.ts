@@ -26,7 +26,7 @@ export function inbox<T>(): Inbox<T> {
 }
 
 /** For what has no event: resolves when it holds, asked again every 5 ms; throws with `what` after the deadline. */
-export async function until(holds: () => boolean, what: string, timeoutMs = 10_000): Promise<void> {
+export async function until(holds: () => boolean, what: string, timeoutMs = 60_000): Promise<void> {
   const end = performance.now() + timeoutMs;
   while (!holds()) {
     if (performance.now() > end) throw new Error(`still waiting after ${timeoutMs} ms: ${what}`);

@@ -18,6 +18,7 @@ import { startFakeUpstream } from '../fake/upstream.ts';
 import { hear } from '../fuzz/hear.ts';
 import { startGateway, type TestGateway, testConfig } from '../kit/gateway.ts';
 import { until } from '../kit/wait.ts';
+import { within } from '../kit/pace.ts';
 
 const ENVELOPE = 'EHLO a.example\r\nMAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\n';
 const SEGMENT = 64 * 1024;
@@ -79,7 +80,7 @@ describe('one host', () => {
     }
     // Nothing else is served meanwhile; the host's side and this test's are in it.
     t.diagnostic(`${bestMs.toFixed(0)} ms of processor time`);
-    assert.ok(bestMs < 500, `${bestMs} ms`);
+    assert.ok(within(bestMs, 500), `${bestMs} ms`);
   });
 
   test('a command without an end is refused as soon as it is too long, not when it ends', async () => {
@@ -241,7 +242,7 @@ describe('a body', () => {
     t.diagnostic(`${(moreBytes / 1024).toFixed(0)} KiB held, read and looked at in ${usedMs.toFixed(0)} ms`);
     assert.ok(moreBytes <= 512 * 1024, `${moreBytes} octets`);
     // Quadratic joining takes minutes.
-    assert.ok(usedMs < 5000, `${usedMs} ms`);
+    assert.ok(within(usedMs, 5000), `${usedMs} ms`);
   });
 
   test('20 MB of lines that begin with a dot', async (t) => {
@@ -255,7 +256,7 @@ describe('a body', () => {
     assert.equal(body.spool.sizeBytes, 320 * SEGMENT);
     t.diagnostic(`${usedMs.toFixed(0)} ms of processor time`);
     // An SMTP library that undoes each dot by itself takes 7 s. On an idle machine it is half a second here.
-    assert.ok(usedMs < 3000, `${usedMs} ms`);
+    assert.ok(within(usedMs, 1000), `${usedMs} ms`);
     body.spool.release();
   });
 });

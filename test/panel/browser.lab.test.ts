@@ -36,7 +36,7 @@ describe('the panel in a browser', { skip: needsRoot, timeout: 300_000 }, () => 
   const complaints: string[] = [];
 
   before(async () => {
-    lab = await startLab({ keep: undefined, onProgress: () => {}, signal: AbortSignal.timeout(90_000) });
+    lab = await startLab({ keep: undefined, onProgress: () => {}, signal: AbortSignal.timeout(240_000) });
     closers.push(lab.close);
     doorway = await openDoorway(lab.network.gateway, PANEL, 0);
     closers.push(doorway.close);

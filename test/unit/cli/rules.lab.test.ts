@@ -39,7 +39,7 @@ test('removing rules beside a guard that would put them back says so; a guard el
         import.meta.resolve('../../../src/cli/rules.ts'),
         GUARD,
       ],
-      { encoding: 'utf8', timeout: 60_000 },
+      { encoding: 'utf8', timeout: 300_000 },
     );
     assert.equal(status, 0, stderr);
     const nothing = 'Nothing of ours is in the kernel.';

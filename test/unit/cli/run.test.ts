@@ -9,7 +9,7 @@ const MAIN = join(import.meta.dirname, '../../../src/main.ts');
 test('without a configuration, "run" says what to do as "check" does', () => {
   const missing = join(tmpdir(), `postern-not-there-${process.pid}.toml`);
   const [run, check] = (['run', 'check'] as const).map((name) =>
-    spawnSync(process.execPath, [MAIN, name, '--config', missing], { encoding: 'utf8', timeout: 30_000 }),
+    spawnSync(process.execPath, [MAIN, name, '--config', missing], { encoding: 'utf8', timeout: 120_000 }),
   );
   assert.ok(run && check);
   assert.equal(run.status, 1);

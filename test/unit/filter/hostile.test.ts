@@ -1,6 +1,7 @@
 /**
  * Hostile content, by the numbers of the list of what must not stop the gateway: each message is judged with under a
- * second of CPU, the loop goes round at least every 50 ms meanwhile, and what is past a limit is never called clean.
+ * second of CPU, the loop goes round at least every 50 ms meanwhile, and what is past a limit is never called clean. The
+ * times are those of the machine where they were promised (kit/pace.ts).
  */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -12,6 +13,7 @@ import { Message } from '../../../src/filter/message.ts';
 import { SpoolBudget, SpooledBody } from '../../../src/wire/spool.ts';
 import { BUNZIPS, named, SEVEN_ZIPS, type ZipFile, zipOf } from '../../kit/archives.ts';
 import { filtersOf, lookAt, mailOf } from '../../kit/mail.ts';
+import { within } from '../../kit/pace.ts';
 
 const MAX_MS = 1000;
 const MAX_STALL_MS = 50;
@@ -57,8 +59,8 @@ function hostile(name: string, make: () => string | Buffer, want: readonly strin
     assert.deepEqual(said.failed, []);
     assert.deepEqual(said.classes, want);
     const tookMs = (user + system) / 1000;
-    assert.ok(tookMs < MAX_MS, `took ${tookMs} ms of CPU`);
-    assert.ok(stallMs < MAX_STALL_MS, `the loop stood for ${stallMs} ms`);
+    assert.ok(within(tookMs, MAX_MS), `took ${tookMs} ms of CPU`);
+    assert.ok(within(stallMs, MAX_STALL_MS), `the loop stood for ${stallMs} ms`);
   });
 }
 

@@ -166,7 +166,7 @@ describe('a worker at SIGTERM', () => {
     const tookMs = performance.now() - begin;
     await assert.rejects(host.reply(), Gone);
     // 500 ms to drain, 2 s for the last answers; the rest is the machine's.
-    assert.ok(tookMs < 10_000, `${tookMs} ms`);
+    assert.ok(tookMs < 60_000, `${tookMs} ms`);
     fake.misbehave = undefined;
   });
 });

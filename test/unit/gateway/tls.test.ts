@@ -331,7 +331,7 @@ describe('a handshake that fails ends the connection, and is recorded and counte
     ['nothing at all', 'timeout', 'tls.handshake', () => {}],
     ['an octet now and then', 'timeout', 'tls.handshake', drip],
   ] as const) {
-    test(what, { timeout: 20_000 }, async () => {
+    test(what, { timeout: 120_000 }, async () => {
       await start({ offersTls: true, tls: 'handshake_timeout = "700ms"' });
       const { client } = await host();
       assert.match(await client.ask('STARTTLS'), /^220 /);

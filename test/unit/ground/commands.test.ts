@@ -119,7 +119,7 @@ test('an error that nobody expected is one line; its stack is there for who asks
 const postern = (args: readonly string[], path = join(top, 'appliance/postern')) =>
   spawnSync('sh', [path, ...args], {
     encoding: 'utf8',
-    timeout: 30_000,
+    timeout: 120_000,
     env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
   });
 
@@ -147,7 +147,7 @@ test('a reader that goes away early is no error', () => {
   const script = `sh '${join(top, 'appliance/postern')}' classes --docs | head -n 1`;
   const { status, stdout, stderr } = spawnSync('bash', ['-o', 'pipefail', '-c', script], {
     encoding: 'utf8',
-    timeout: 30_000,
+    timeout: 120_000,
   });
   assert.deepEqual([status, stdout, stderr], [0, '# Classes\n', '']);
 });

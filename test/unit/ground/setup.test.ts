@@ -101,7 +101,7 @@ class Machine {
     const { status, stdout, stderr } = spawnSync(join(this.bin, 'sh'), [join(this.top, 'appliance/setup.sh'), tier], {
       env: { PATH: this.bin, POSTERN_SETUP_ROOT: this.root },
       encoding: 'utf8',
-      timeout: 30_000,
+      timeout: 120_000,
     });
     assert.equal(stdout, '', 'what is said goes to standard error, so that output can be piped');
     const calls = existsSync(join(this.root, 'calls'))

@@ -63,7 +63,7 @@ test('the interfaces are those of our own network namespace, whatever /sys shows
   const script = `import(${JSON.stringify(file)}).then((it) => console.log([...it.interfacesHere()].sort().join()))`;
   // nsenter leaves /sys as it is
   const args = [`--net=/run/netns/${name}`, process.execPath, '-e', script];
-  const { stdout, stderr } = spawnSync('nsenter', args, { encoding: 'utf8', timeout: 20_000 });
+  const { stdout, stderr } = spawnSync('nsenter', args, { encoding: 'utf8', timeout: 120_000 });
   assert.deepEqual(
     [
       stdout

@@ -79,7 +79,7 @@ test('without privilege a transparent listener is refused, and says so', { skip:
   // Root without the two capabilities: the checkout may be unreadable for anybody else.
   const run = spawnSync('setpriv', ['--bounding-set', '-net_admin,-net_raw', process.execPath, script], {
     encoding: 'utf8',
-    timeout: 10_000,
+    timeout: 120_000,
   });
   assert.equal(run.stdout.trim(), 'setsockopt IP_TRANSPARENT on 0.0.0.0:0: EPERM', run.stderr);
 });
@@ -125,7 +125,7 @@ p=sys.argv[1]; s.bind(p.replace("@",chr(0),1)); print("bound",flush=True); print
       ],
       {
         encoding: 'utf8',
-        timeout: 15_000,
+        timeout: 120_000,
       },
     );
     assert.equal(run.stdout, 'READY=1\nSTATUS=ü\n', run.stderr);

@@ -38,7 +38,7 @@ test('a question has its time, and a thousand may wait', async () => {
   const reasons = outcomes.map((one) => (one as { reason: Error }).reason.message);
   const turnedAway = reasons.filter((reason) => reason.startsWith('1000 look-ups wait'));
   assert.equal(turnedAway.length, 100);
-  assert.ok(performance.now() - startMs < 2000);
+  assert.ok(performance.now() - startMs < 60_000);
   dns.behaviour = 'answer';
 });
 

@@ -34,7 +34,7 @@ function verify(certificate: X509Certificate, ...options: string[]): string {
   });
   const [top = '', middle = '', server = ''] = paths;
   const args = ['verify', '-x509_strict', '-purpose', 'sslserver', ...options, '-CAfile', top, '-untrusted', middle];
-  const { stdout, stderr } = spawnSync('openssl', [...args, server], { encoding: 'utf8', timeout: 10_000 });
+  const { stdout, stderr } = spawnSync('openssl', [...args, server], { encoding: 'utf8', timeout: 120_000 });
   return stdout + stderr;
 }
 

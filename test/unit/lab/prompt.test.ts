@@ -20,7 +20,7 @@ function typed(...lines: string[]): string {
   const { stdout, stderr, status } = spawnSync(process.execPath, ['--input-type=module', '--eval', program, PROMPT], {
     input: lines.map((line) => `${line}\n`).join(''),
     encoding: 'utf8',
-    timeout: 30_000,
+    timeout: 120_000,
   });
   assert.equal(status, 0, stderr);
   return stdout;

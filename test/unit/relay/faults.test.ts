@@ -102,7 +102,7 @@ test('a fault in any cell of the matrix: an answer in time, and 250 exactly when
       const began = performance.now();
       const { recipients, final } = await deliver(relay, ['b', 'c'], message(`${i}@example.net`, stage));
       const tookMs = performance.now() - began;
-      assert.ok(tookMs < 15_000, `${cell}: ${tookMs} ms`);
+      assert.ok(tookMs < 60_000, `${cell}: ${tookMs} ms`);
 
       const hasArrived = fake.messages.some(({ messageId }) => messageId === `<${i}@example.net>`);
       const isTold = final !== undefined && codeOf(final) < 300;

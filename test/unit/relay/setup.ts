@@ -61,7 +61,7 @@ export function relayFor(
     logged,
     untilLogged: (event, times = 1) =>
       new Promise((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error(`never logged: ${event}`)), 10_000);
+        const timer = setTimeout(() => reject(new Error(`never logged: ${event}`)), 60_000);
         const look = (): void => {
           if (logged.filter((one) => one.event === event).length < times) return;
           clearTimeout(timer);
@@ -112,7 +112,7 @@ export function bodyOf(bytes: Buffer, memoryBytes = bytes.length): SpooledBody {
 /** Resolves when it is so, looked at in each turn of the loop. */
 export async function until(isSo: () => boolean): Promise<void> {
   for (const began = performance.now(); !isSo(); ) {
-    if (performance.now() - began > 10_000) throw new Error(`never so: ${isSo.toString()}`);
+    if (performance.now() - began > 60_000) throw new Error(`never so: ${isSo.toString()}`);
     await new Promise((resolve) => setImmediate(resolve));
   }
 }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { describe, test } from 'node:test';
 import { BodyReader } from '../../../src/wire/body.ts';
 import { SpoolBudget, SpooledBody } from '../../../src/wire/spool.ts';
+import { within } from '../../kit/pace.ts';
 
 type Result = { end: number; fault: string | undefined; kept: string; bytes: number; lenient: boolean };
 
@@ -120,7 +121,7 @@ describe('a body', () => {
     const { user, system } = process.cpuUsage(begin);
     assert.equal(reader.fault, 'line-end');
     // Quadratic searching takes minutes here; a pass takes milliseconds. Processor time, so that load does not matter.
-    assert.ok((user + system) / 1000 < 5000, `${(user + system) / 1000} ms`);
+    assert.ok(within((user + system) / 1000, 5000), `${(user + system) / 1000} ms`);
   });
 });
 
@@ -140,5 +141,5 @@ test('a body in segments of one byte costs what it weighs, in memory and in time
     Buffer.concat(pieces).toString('latin1'),
     line.repeat(size / line.length + 1).slice(0, Buffer.concat(pieces).length),
   );
-  assert.ok((user + system) / 1000 < 2000, `${(user + system) / 1000} ms`);
+  assert.ok(within((user + system) / 1000, 2000), `${(user + system) / 1000} ms`);
 });
