@@ -23,7 +23,7 @@ export type Box = {
   readonly close: () => Promise<void>;
 };
 
-const START_TIMEOUT_MS = 15_000;
+const START_TIMEOUT_MS = 60_000;
 const ENV = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', HOME: '/root', LC_ALL: 'C' };
 
 /** 25 MB messages stand in queues as well as in what is handed in. */

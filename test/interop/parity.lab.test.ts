@@ -175,7 +175,7 @@ before(
     ]);
     [resolvers, far, mtas] = [[one, two], servers, { postfix, exim, opensmtpd }];
     gateway = startGateway(network.gateway, directory, config());
-    await untilReady(gateway, AbortSignal.timeout(60_000));
+    await untilReady(gateway, AbortSignal.timeout(120_000));
   },
   { timeout: 600_000 },
 );
@@ -189,7 +189,7 @@ after(
     await network.destroy();
     rmSync(directory, { recursive: true, force: true });
   },
-  { timeout: 60_000 },
+  { timeout: 300_000 },
 );
 
 /** In the bodies of a sender's mails by one egress; those to servers without TLS have one of their own. */

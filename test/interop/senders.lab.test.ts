@@ -25,8 +25,8 @@ import type { SinkEvent, SinkMessage } from './sink.ts';
 
 /** The first run fetches Debian packages, some 6 s for each sender. */
 const SENDER_TIMEOUT_MS = 600_000;
-const ARRIVAL_TIMEOUT_MS = 20_000;
-const LOGGED_TIMEOUT_MS = 10_000;
+const ARRIVAL_TIMEOUT_MS = 120_000;
+const LOGGED_TIMEOUT_MS = 60_000;
 
 const SMARTHOSTS = [`${PLACES.smarthost.v4}:587`, `[${PLACES.smarthost.v6}]:587`];
 const ORIGINALS = [`${PLACES.direct.v4}:25`, `[${PLACES.direct.v6}]:25`];
@@ -114,7 +114,7 @@ before(
       ...secure,
     ]);
     gateway = startGateway(network.gateway, directory, config(certPath));
-    await untilReady(gateway, AbortSignal.timeout(60_000));
+    await untilReady(gateway, AbortSignal.timeout(120_000));
     // Of the senders, only nodemailer looks at certificates; its user has been given the gateway's.
     const authority = join(directory, 'authority.pem');
     writeFileSync(authority, (await gateway.postern('ca')).stdout);
@@ -130,7 +130,7 @@ after(
     await network?.destroy();
     rmSync(directory, { recursive: true, force: true });
   },
-  { timeout: 60_000 },
+  { timeout: 300_000 },
 );
 
 for (const sender of senders) {

@@ -121,7 +121,7 @@ before(
     await once(createInterface(capture.stderr as NodeJS.ReadableStream), 'line');
     await startSink('verified');
     gateway = startGateway(network.gateway, directory, config('verified'));
-    await untilReady(gateway, AbortSignal.timeout(60_000));
+    await untilReady(gateway, AbortSignal.timeout(120_000));
     const ours = (await gateway.postern('ca')).stdout;
     const files = { '/etc/postern-ca.pem': ours, '/etc/other-ca.pem': other };
     const [postfix, exim, opensmtpd] = await Promise.all([
@@ -143,7 +143,7 @@ after(
     await network.destroy();
     rmSync(directory, { recursive: true, force: true });
   },
-  { timeout: 60_000 },
+  { timeout: 300_000 },
 );
 
 /** The marker of a cell: in the body of its mail, and nowhere else. */
@@ -211,7 +211,7 @@ for (const [n, far] of FAR_SIDES.entries()) {
   });
 }
 
-test('Shows 3: posttls-finger gets sound answers', { skip: needsRoot, timeout: 60_000 }, async () => {
+test('Shows 3: posttls-finger gets sound answers', { skip: needsRoot, timeout: 300_000 }, async () => {
   await become('verified');
   for (const [options, expected] of [
     [['-lmay'], /Untrusted TLS connection established/],

@@ -37,7 +37,7 @@ export type ConnectOptions = Pick<Extract<Order, { do: 'connect' }>, 'from' | 'f
   readonly timeoutMs?: number;
 };
 
-const ANSWER_MS = 30_000;
+const ANSWER_MS = 60_000;
 
 export class Agent {
   readonly #child: ChildProcess;
@@ -87,17 +87,17 @@ export class Agent {
 
   /** The first word of the greeting after 220, or the code of the error: `internet`, `ECONNREFUSED`, `timeout`. */
   async connect(to: string, port: number, options: ConnectOptions = {}): Promise<string> {
-    const { timeoutMs = 1_500, ...rest } = options;
+    const { timeoutMs = 30_000, ...rest } = options;
     return said(await this.#order<Outcome>({ do: 'connect', to, port, timeoutMs, ...rest }));
   }
 
   /** Does a held connection still carry? `again`, or the code of the error. */
-  async say(hold: number, timeoutMs = 5_000): Promise<string> {
+  async say(hold: number, timeoutMs = 30_000): Promise<string> {
     return this.#say(hold, 'again', timeoutMs);
   }
 
   /** Has the other end close a held connection first; `closed`, or the code of the error. */
-  async bye(hold: number, timeoutMs = 5_000): Promise<string> {
+  async bye(hold: number, timeoutMs = 30_000): Promise<string> {
     return this.#say(hold, 'bye', timeoutMs);
   }
 

