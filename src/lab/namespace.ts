@@ -44,8 +44,8 @@ const SIGNALS: Readonly<Record<string, number>> = {
   SIGTERM: 15,
 };
 
-/** for the processes of a namespace to end after SIGKILL */
-const END_MS = 2_000;
+/** for the processes of a namespace to end after SIGKILL, on a machine that is busy, too */
+const END_MS = 30_000;
 
 const ETC_NETNS = '/etc/netns';
 const OURS = /^pstn(\d+)-\d+-(?:in|gw|net)$/;

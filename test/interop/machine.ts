@@ -4,7 +4,7 @@ import { chrootOf } from '../kit/debian.ts';
 import { type Box, openBox } from './box.ts';
 
 export const NAME = 'mail.customers.example';
-export const SEND_TIMEOUT_MS = 60_000;
+export const SEND_TIMEOUT_MS = 300_000;
 export const OPTIONS = { deadlineMs: SEND_TIMEOUT_MS };
 
 /** What is there on any machine, whoever set it up. */

@@ -51,8 +51,8 @@ const DIALLING: readonly Stage[] = ['connect', 'banner', 'ehlo', 'starttls', 'au
 
 // The deadline that is to pass is short, all others long, so that a busy machine changes nothing.
 function shortOf(stage: Stage): Settings {
-  if (DIALLING.includes(stage)) return { connectTimeout: 2000 };
-  return stage === 'dot' ? { finalTimeout: 1000 } : { replyTimeout: 2000 };
+  if (DIALLING.includes(stage)) return { connectTimeout: 4000 };
+  return stage === 'dot' ? { finalTimeout: 2000 } : { replyTimeout: 4000 };
 }
 const LONG = { connectTimeout: 20_000, replyTimeout: 20_000, finalTimeout: 20_000 };
 const SETTINGS = {

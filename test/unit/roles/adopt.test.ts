@@ -12,7 +12,7 @@ import { until } from '../../kit/wait.ts';
 
 test('a reload while no server answers: hosts get the banner and the extensions as before', async () => {
   const fake = await startFakeUpstream();
-  const config = await testConfig([fake.endpoint], { smarthost: 'connect_timeout = "200ms"' });
+  const config = await testConfig([fake.endpoint], { smarthost: 'connect_timeout = "20s"' });
   const gateway = await startGateway({ config });
   const { rooms } = gateway;
   try {
