@@ -4,7 +4,7 @@ import type { Message } from './message.ts';
 
 const [LF, DOT] = [10, 46];
 const STUFFED = Buffer.from('\n.');
-/** Looked at between two turns of the loop. */
+/** Copied between two turns of the loop. */
 const TURN_BYTES = 1024 * 1024;
 /** Looked at one by one behind a dot: where dots are near one another, a search for each costs more. */
 const NEAR_BYTES = 256;
@@ -53,26 +53,22 @@ function without(piece: Buffer, from: number, first: number, out: Buffer): Buffe
   return out.subarray(0, length);
 }
 
-/** The pieces, with a turn of the loop after each megabyte. Throws once the signal has aborted: their bytes may be gone. */
-export async function* inTurns(pieces: Iterable<Buffer>, signal: AbortSignal): AsyncGenerator<Buffer, void, void> {
+/**
+ * The first `most` octets as they came over the wire, in a buffer of their own, to be given to a thread; made a little a turn
+ * of the loop. Nothing is read once the signal has aborted.
+ */
+export async function copyOf(message: Message, most: number, signal: AbortSignal): Promise<Buffer<ArrayBuffer>> {
+  const out = Buffer.from(new ArrayBuffer(Math.min(most, message.sizeBytes)));
+  let length = 0;
   let sinceTurn = 0;
-  for (const piece of pieces) {
-    yield piece;
+  for (const piece of message.raw()) {
+    length += piece.copy(out, length);
+    if (length === out.length) break;
     sinceTurn += piece.length;
     if (sinceTurn < TURN_BYTES) continue;
     sinceTurn = 0;
     await new Promise(setImmediate);
     signal.throwIfAborted();
-  }
-}
-
-/** The first `most` octets as they came over the wire, in a buffer of their own, to be given to a thread. */
-export async function copyOf(message: Message, most: number, signal: AbortSignal): Promise<Buffer<ArrayBuffer>> {
-  const out = Buffer.from(new ArrayBuffer(Math.min(most, message.sizeBytes)));
-  let length = 0;
-  for await (const piece of inTurns(message.raw(), signal)) {
-    length += piece.copy(out, length);
-    if (length === out.length) break;
   }
   return out;
 }

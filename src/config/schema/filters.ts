@@ -23,7 +23,7 @@ export const filters = table(
       min: '10ms',
       max: '5m',
     }),
-    gtube: table('The standard test string for spam filters.', {
+    gtube: table('The standard test string for spam filters (GTUBE), in the first MiB of a message.', {
       finding: choice(ACTIONS, { doc: 'When the string is found.', default: 'reject' }),
       failure: choice(ACTIONS, { doc: 'When the filter fails or is late.', default: 'defer' }),
     }),
