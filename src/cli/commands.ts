@@ -50,6 +50,11 @@ export const commands: Readonly<Record<string, Entry>> = {
     load: () => import('./predict.ts'),
   },
   log: { summary: 'search the journal of attempts', load: () => import('./log.ts') },
+  who: { summary: 'say whom an address belonged to at a time', load: () => import('./who.ts') },
+  complaints: {
+    summary: 'list complaints about mail from here, and the message of each',
+    load: () => import('./complaints.ts'),
+  },
   scan: { summary: 'say what would happen to a message in a file, and why', load: () => import('./scan.ts') },
   explain: {
     summary: 'say what a class, a reply code or an id means, or what holds for an address',

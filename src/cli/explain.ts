@@ -3,6 +3,7 @@ import { type Class, classes, enhancedCode, entryOf, isClass } from '../policy/c
 import { canonical } from '../kit/address.ts';
 import type { Whose } from '../ledger/language.ts';
 import type { Attempt } from '../record/events.ts';
+import type { Complaint } from '../ledger/complaints.ts';
 import type { LogAnswer } from '../record/query.ts';
 import { ask, askHelp, askOptions, whoAmI } from './ask.ts';
 import { type Command, UsageError } from './command.ts';
@@ -74,6 +75,14 @@ Examples: postern explain upstream.lost
     }
     const stories = [...answer.rows].reverse();
     io.out(stories.map(story).join('\n'));
+    const [only] = stories;
+    if (only && stories.length === 1) {
+      // What is wrong with the configuration has been said.
+      const silent = { ...io, err() {} };
+      const about = await ask('explain', values, { of: 'complaints', limit: 100, id: only.id }, silent);
+      for (const { at, type, via } of (about ?? []) as readonly Complaint[])
+        io.out(`  Complaint of ${time(at)}: ${type}, by ${via}.`);
+    }
     if (answer.more) io.err(`only the last ${MAX_STORIES} of this session; all: postern log --id ${id} --limit 10000`);
     return 0;
   },

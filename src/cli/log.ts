@@ -27,6 +27,7 @@ Shows attempts to send a message, newest first. All filters that are given must 
   --recipient ADDRESS  one of the recipients
   --class CLASS        why it ended so ("postern classes" lists them); "spam" is all of spam.*
   --id ID              of a transaction or of a session, as it stands in a reply
+  --message-id ID      its Message-ID, whole, with its brackets
   --limit N            at most so many (default ${DEFAULT_LIMIT}, at most ${MAX_LOG_ROWS})
   --json               one JSON object a line, with everything
 ${askHelp}
@@ -51,11 +52,12 @@ Examples: postern log --since 2h --source 198.51.100.7
         recipient: { type: 'string' },
         class: { type: 'string' },
         id: { type: 'string' },
+        'message-id': { type: 'string' },
         limit: { type: 'string', default: String(DEFAULT_LIMIT) },
         json: { type: 'boolean', default: false },
       },
     });
-    const filter = filterOf(values, Date.now());
+    const filter = filterOf({ ...values, messageId: values['message-id'] }, Date.now());
     const answer = (await ask('log', values, { of: 'log', filter, who: whoAmI() }, io)) as LogAnswer | undefined;
     if (answer === undefined) return 1;
     if (values.json)
@@ -75,7 +77,7 @@ export function filterOf(given: Given, nowMs: number): LogFilter {
   const limit = Number(given.limit);
   if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LOG_ROWS)
     throw new UsageError(`--limit is a number from 1 to ${MAX_LOG_ROWS}, not "${given.limit}"`);
-  const { since, until, source, subscriber, tenant, identity, sender, recipient, class: of, id } = given;
+  const { since, until, source, subscriber, tenant, identity, sender, recipient, class: of, id, messageId } = given;
   if (source !== undefined && canonical(source) === undefined && parsePrefix(source) === undefined)
     throw new UsageError(
       `--source is an address or a prefix such as 198.51.100.0/24 (without host bits), not "${source}"`,
@@ -93,6 +95,7 @@ export function filterOf(given: Given, nowMs: number): LogFilter {
     ...(recipient !== undefined && { recipient }),
     ...(of !== undefined && { class: of }),
     ...(id !== undefined && { id }),
+    ...(messageId !== undefined && { messageId }),
     limit,
   };
 }

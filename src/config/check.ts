@@ -224,8 +224,12 @@ export const rules: readonly Rule[] = [
     },
   },
   {
-    doc: '`panel.listen`, `metrics.listen` and `intercept.port` do not ask for the same port.',
-    check({ panel, metrics, intercept: { port } }, tell) {
+    doc: '`panel.listen`, `metrics.listen`, `complaints.listen` and `intercept.port` do not ask for the same port.',
+    check({ panel, metrics, complaints, intercept: { port } }, tell) {
+      const { listen } = complaints;
+      if (listen && listen.port === port) together(tell, 'complaints.listen', 'intercept.port');
+      for (const [key, other] of [['panel.listen', panel.listen] as const, ['metrics.listen', metrics.listen] as const])
+        if (listen && other && collide(listen, other)) together(tell, 'complaints.listen', key);
       // The workers listen on every address of both families.
       if (panel.listen && panel.listen.port === port) together(tell, 'panel.listen', 'intercept.port');
       if (metrics.listen && metrics.listen.port === port) together(tell, 'metrics.listen', 'intercept.port');

@@ -5,6 +5,7 @@
  * prefixes, contradictions) are in check.ts.
  */
 import { type Infer, table } from './field.ts';
+import { complaints } from './schema/complaints.ts';
 import { exception } from './schema/exceptions.ts';
 import { filters } from './schema/filters.ts';
 import { gateway } from './schema/gateway.ts';
@@ -49,6 +50,7 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
   metrics,
   webhook,
   reports,
+  complaints,
 });
 
 type Loaded = Infer<typeof schema.fields>;

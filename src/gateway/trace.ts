@@ -2,6 +2,7 @@
 import type { Arrival } from '../intercept/arrival.ts';
 import type { HeaderField } from '../filter/message.ts';
 import { parseAddress } from '../kit/address.ts';
+import { shortHash } from '../kit/ids.ts';
 import type { Class } from '../policy/classes.ts';
 
 export type TraceFacts = {
@@ -61,4 +62,13 @@ export function isLoop(fields: readonly HeaderField[], gatewayName: string, maxR
   const received = fields.filter(({ name }) => name === 'received');
   const own = received.filter(({ value }) => value.includes(`by ${gatewayName} (Postern)`));
   return received.length > maxReceived || own.length >= 2;
+}
+
+const MESSAGE_ID = /<[^<>\s]{1,500}>/;
+
+/** By it the record of a message is found again when somebody complains; undefined where it has no Message-ID. */
+export function messageHashOf(fields: readonly HeaderField[]): string | undefined {
+  const field = fields.find(({ name }) => name === 'message-id');
+  const id = field && MESSAGE_ID.exec(field.value)?.[0];
+  return id && shortHash(id);
 }

@@ -19,11 +19,12 @@ import { acceptedOf, type Extension, type Recipient } from '../smtp/transaction.
 import type { BodyFault, BodyReader } from '../wire/body.ts';
 import type { SpooledBody } from '../wire/spool.ts';
 import { handOverCopy } from './copy.ts';
+
 import { Counting, domainOf } from './counting.ts';
 import { refuses, unexcused } from './excused.ts';
 import { overLimit } from './over.ts';
 import type { Rooms } from './rooms.ts';
-import { isLoop, receivedLine, tagLines } from './trace.ts';
+import { isLoop, messageHashOf, receivedLine, tagLines } from './trace.ts';
 import type { Whose, Work } from './work.ts';
 
 /** Step 2: the filters that look at a connection before its banner. `id` is the session's. */
@@ -137,6 +138,7 @@ export async function messageWay(
   if (isLoop(message.fields(), config.gateway.name, config.limits.received)) return refused(rooms, work, 'body.loop');
 
   const { network } = work.origin;
+  if (network.content !== 'blind') work.messageHash = messageHashOf(message.fields());
   if (network.identity.length > 0) {
     const fields = network.content === 'blind' ? undefined : (): ReturnType<Message['fields']> => message.fields();
     work.identity = identityOf(network.identity, { sender: work.transaction.from.path, helo: facts.helo, fields });

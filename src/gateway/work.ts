@@ -41,6 +41,7 @@ export class Work {
   needsTls = false;
   /** who it is behind the subscriber; known when the message is there, if a rule finds one */
   identity: string | undefined;
+  messageHash: string | undefined;
   /** undefined until the first recipient, and where nothing is limited */
   counting: Counting | undefined;
   /** the message is being judged or sent: the record waits for its end */
@@ -104,6 +105,7 @@ export class Work {
         code: code ?? 0,
         class: this.recipientClasses[i] ?? why,
       })),
+      ...(this.messageHash !== undefined && { messageHash: this.messageHash }),
       sizeBytes: this.sizeBytes,
       verdict,
       class: decided,

@@ -133,6 +133,8 @@ const question: Shape<Question> = union<Question>('of', {
     who: text(100),
   }),
   'person-remove': object({ of: oneOf('person-remove'), name: text(64), who: text(100) }),
+  complaints: object({ of: oneOf('complaints'), limit: whole(1, 10_000), id: maybe(text(64)) as Shape<string> }),
+  who: object({ of: oneOf('who'), address: source, at: whole(), who: maybe(text(100)) as Shape<string> }),
   sources: object({
     of: oneOf('sources'),
     question: object<SourcesQuestion>({ since: whole(), limit: whole(1, 10_000) }),
@@ -151,6 +153,7 @@ const question: Shape<Question> = union<Question>('of', {
       recipient: maybe(text(1000)) as Shape<string>,
       class: maybe(text(64)) as Shape<string>,
       id: maybe(text(64)) as Shape<string>,
+      messageId: maybe(text(1000)) as Shape<string>,
       limit: whole(1, MAX_LOG_ROWS),
     }),
   }),

@@ -215,6 +215,10 @@ export type Question =
   | { readonly of: 'verifying' }
   /** answered with the VerifyingPair that is remembered no more */
   | { readonly of: 'verifying-forget'; readonly subject: string; readonly server: string; readonly who: string }
+  /** answered with a list of Complaint, newest first; `id` is a message's */
+  | { readonly of: 'complaints'; readonly limit: number; readonly id?: string }
+  /** answered with a Who; `who` looks */
+  | { readonly of: 'who'; readonly address: string; readonly at: number; readonly who?: string }
   /** answered with a list of SourceRow */
   | { readonly of: 'sources'; readonly question: SourcesQuestion }
   /** answered with a list of TopRow, as log is with a LogAnswer; `who` looks, for the record of looks at messages */
@@ -271,6 +275,18 @@ export type Whose = {
   readonly lock?: Lock;
   /** where it is earned, and somebody has sent */
   readonly quota?: Quota;
+};
+
+/** Whom an address belonged to at a time. */
+export type Who = {
+  readonly address: string;
+  readonly at: number;
+  /** undefined: nobody */
+  readonly network: string | undefined;
+  readonly subscriber: string | undefined;
+  readonly tenant: string | undefined;
+  /** that says so, the last one up to then; undefined: the configuration as it is now does */
+  readonly attempt: { readonly id: string; readonly at: number } | undefined;
 };
 
 /** The same for a step. */

@@ -6,6 +6,7 @@
  */
 import { putLast } from '../kit/recent.ts';
 import type { Class } from '../policy/classes.ts';
+import type { ComplaintClass } from '../policy/feedback.ts';
 import type { Attempt } from '../record/events.ts';
 
 export type LockRule = {
@@ -46,7 +47,7 @@ export class LockRules<R extends LockRule> {
 
   /** What is to be locked because of this attempt. `subject`: whom it counts for. */
   seen(
-    attempt: Pick<Attempt, 'class' | 'points' | 'id' | 'identity' | 'network' | 'mode' | 'at'>,
+    attempt: Pick<Attempt, 'points' | 'id' | 'identity' | 'network' | 'mode' | 'at'> & Classed,
     subject: string,
   ): LockWish<R>[] {
     if (this.#rules.length === 0 || attempt.mode === 'observe') return [];
@@ -69,7 +70,10 @@ export class LockRules<R extends LockRule> {
   }
 }
 
+/** How an attempt ended, or that there was a complaint about it. */
+export type Classed = { readonly class: Class | ComplaintClass };
+
 /** The class itself, or of its main class. */
-export function isOf(of: Class, one: string): boolean {
+export function isOf(of: Classed['class'], one: string): boolean {
   return of === one || of.startsWith(`${one}.`);
 }

@@ -7,7 +7,7 @@
 import { putLast } from '../kit/recent.ts';
 import { isStricter, type Mode } from '../policy/ladder.ts';
 import type { Attempt } from '../record/events.ts';
-import { isOf } from './lockrules.ts';
+import { type Classed, isOf } from './lockrules.ts';
 
 export type StepRule = {
   readonly name: string;
@@ -29,7 +29,7 @@ export type StepWish<R extends StepRule> = {
   readonly evidence: readonly string[];
 };
 
-type Counted = Pick<Attempt, 'class' | 'wouldBe' | 'points' | 'id' | 'at'>;
+type Counted = Pick<Attempt, 'wouldBe' | 'points' | 'id' | 'at'> & Classed;
 type Tenth = { readonly start: number; attempts: number; bad: number };
 type Seen = { tenths: Tenth[]; evidence: string[] };
 

@@ -73,6 +73,7 @@ const logQuery = {
   recipient: word('a whole address', 1000),
   class: word('main.sub, or main for all of its classes', 64),
   id: word('of a message or a session', 64),
+  messageId: word('its Message-ID, whole, with its brackets', 1000),
   limit: limit(MAX_LOG_ROWS),
 } as const;
 
@@ -148,7 +149,7 @@ export const routes: readonly Route[] = [
         throw new Refusal(404, 'the journal has nothing of it: older than journal.keep, or not of this gateway', {
           field: 'id',
         });
-      return answer;
+      return { ...answer, complaints: await ask({ of: 'complaints', limit: 100, id }) };
     },
   },
   {
@@ -184,6 +185,30 @@ export const routes: readonly Route[] = [
           field: 'address',
         });
       return found;
+    },
+  },
+  {
+    method: 'GET',
+    path: '/api/who/:address',
+    role: 'read',
+    summary: 'Whom an address belonged to at a time.',
+    params: { address: word('an address inside', 64) },
+    query: { at: time('in milliseconds since 1970; default now') },
+    audit: ({ params, query }) => `${params['address'] ?? ''} ${(query['at'] as number | undefined) ?? 'now'}`,
+    run: ({ ask, nowMs }, { params, query }) => {
+      const { at = nowMs() } = query as { at?: number };
+      return ask({ of: 'who', address: addressIn('address', params['address'] ?? ''), at });
+    },
+  },
+  {
+    method: 'GET',
+    path: '/api/complaints',
+    role: 'read',
+    summary: 'Complaints that came in, and the message of each; the newest first.',
+    query: { limit: limit(10_000), id: word('of a message', 64) },
+    run: ({ ask }, { query }) => {
+      const { limit: most, id } = query as { limit: number; id?: string };
+      return ask({ of: 'complaints', limit: most, ...(id !== undefined && { id }) });
     },
   },
   {

@@ -20,3 +20,17 @@ export function feedbackOf(
   if (findings.some(({ name, evidence }) => PHISHING.test(name) || PHISHING.test(evidence))) return 'fraud';
   return isSpam ? 'abuse' : 'virus';
 }
+/** What a complaint can be about; `not-spam` says that a message was taken for spam, and counts against nobody. */
+export const COMPLAINED = ['abuse', 'fraud', 'virus', 'other', 'not-spam'] as const;
+export type Complained = (typeof COMPLAINED)[number];
+
+export function isComplained(word: string): word is Complained {
+  return (COMPLAINED as readonly string[]).includes(word);
+}
+
+/** What rules of locks and steps count: `complaint` is all of these. No reply has such a class. */
+export type ComplaintClass = `complaint.${Exclude<Complained, 'not-spam'>}`;
+export const COMPLAINT_CLASSES: readonly string[] = [
+  'complaint',
+  ...COMPLAINED.filter((one) => one !== 'not-spam').map((one) => `complaint.${one}`),
+];

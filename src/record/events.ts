@@ -48,6 +48,8 @@ export type Attempt = {
   readonly recipients: readonly RecipientOutcome[];
   /** how many more there were than one event can carry */
   readonly recipientsOmitted?: number;
+  /** stands for its Message-ID: `shortHash` of it, brackets and all */
+  readonly messageHash?: string | undefined;
   readonly sizeBytes: number;
   readonly verdict: 'accept' | 'defer' | 'reject';
   readonly class: Class;
@@ -264,6 +266,7 @@ const attempt: Shape<Attempt> = object<Attempt>({
     BOUNDS.recipients,
   ),
   recipientsOmitted: maybe(whole()) as Shape<number>,
+  messageHash: maybe(text(16)) as Shape<string>,
   sizeBytes: amount,
   verdict: oneOf('accept', 'defer', 'reject'),
   class: aClass,

@@ -26,6 +26,7 @@ export function writeLine(log: Log, a: Attempt): void {
     tls: a.tls,
     identity: a.identity,
     sender: a.sender,
+    messageHash: a.messageHash,
     sizeBytes: a.sizeBytes,
     verdict: a.verdict,
     class: a.class,

@@ -4,6 +4,7 @@
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { classes } from '../policy/classes.ts';
+import type { Complained } from '../policy/feedback.ts';
 import { TLS_CAUSES, TLS_POLICIES, TLS_RESULTS, type TlsPolicy, type TlsResult } from '../policy/tls.ts';
 import type { Attempt, ServiceReport, SessionCounts, TlsCounts } from './events.ts';
 import type { JournalState } from './query.ts';
@@ -95,6 +96,7 @@ export class Metrics {
   readonly #verified: Counter<'policy' | 'result'>;
   readonly #opaque: Counter<'network'>;
   readonly #opaqueBytes: Counter<'network'>;
+  readonly #complaints: Counter<'type' | 'found'>;
   readonly #serviceCalls: Counter<'service' | 'outcome'>;
   readonly #serviceSeconds: Counter<'service'>;
   readonly #relay: Histogram;
@@ -288,6 +290,11 @@ export class Metrics {
       'refused messages that were reports of ours',
       () => sources.reports().looped,
     );
+    this.#complaints = counter(
+      'postern_complaints_total',
+      'Complaints that came in, and whether their message was found.',
+      ['type', 'found'],
+    );
     asked('counter', 'postern_webhook_dropped_total', 'events that a webhook did not take', sources.webhookDropped);
     asked(
       'counter',
@@ -345,6 +352,10 @@ export class Metrics {
       this.#sessions.inc({ network }, 0);
       this.#opaque.inc({ network }, 0);
     }
+  }
+
+  complaint(type: Complained, isFound: boolean): void {
+    this.#complaints.inc({ type, found: isFound ? 'yes' : 'no' });
   }
 
   attempt(attempt: Attempt): void {

@@ -46,6 +46,7 @@ export class Privacy {
       path === NULL_SENDER ? path : keeping === 'hash' ? (this.#hash(path) ?? NOT_KEPT) : NOT_KEPT;
     return {
       ...attempt,
+      ...(keeping === 'none' && { messageHash: undefined }),
       identity: attempt.identity === undefined ? undefined : word(attempt.identity),
       sender: attempt.sender === undefined ? undefined : word(attempt.sender),
       recipients: attempt.recipients.map((one) => ({ ...one, recipient: word(one.recipient) })),

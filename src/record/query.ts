@@ -23,6 +23,8 @@ export type LogFilter = {
   readonly class?: string;
   /** of a transaction or of a session */
   readonly id?: string;
+  /** whole, with its brackets */
+  readonly messageId?: string;
   readonly limit: number;
 };
 

@@ -42,6 +42,7 @@ export const COLUMNS = [
   'relay_ms',
   'total_ms',
   'tenant',
+  'message',
 ] as const;
 /** The position of an attempt in its batch comes before its columns. */
 export const ATTEMPT_WIDTH = 1 + COLUMNS.length;
@@ -74,7 +75,7 @@ export function batchOf(of: readonly Attempt[]): Batch {
       a.tls?.cipher ?? null, a.tls?.name ?? null, a.identity ?? null, a.sender ?? null, a.recipientsOmitted ?? 0, a.sizeBytes,
       a.verdict, a.class, a.wouldBe ?? null, a.reply, a.egress, a.upstream ?? null, a.upstreamReply ?? null, a.upstreamTls ?? null,
       a.findings.length > 0 ? JSON.stringify(a.findings) : null, a.verdictMs ?? null, a.relayMs ?? null, a.totalMs,
-      a.tenant ?? null,
+      a.tenant ?? null, a.messageHash ?? null,
     );
     for (let i = 0; i < a.recipients.length; i++) {
       const { recipient, code, class: of } = a.recipients[i] as RecipientOutcome;
@@ -195,6 +196,7 @@ export type Row = {
   readonly relay_ms: number | null;
   readonly total_ms: number;
   readonly tenant: string | null;
+  readonly message: string | null;
 };
 
 export function attemptOf(row: Row, recipients: readonly RecipientOutcome[]): Attempt {
@@ -208,6 +210,7 @@ export function attemptOf(row: Row, recipients: readonly RecipientOutcome[]): At
     mode: row.mode,
     subscriber: row.subscriber ?? undefined,
     ...(row.tenant !== null && { tenant: row.tenant }),
+    ...(row.message !== null && { messageHash: row.message }),
     source: row.source,
     sourcePort: row.source_port,
     destination: row.destination,

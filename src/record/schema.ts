@@ -91,6 +91,10 @@ export const migrations: readonly string[] = [
   ALTER TABLE attempts ADD COLUMN tenant TEXT;
   CREATE INDEX attempts_tenant ON attempts (n >> 11, tenant) WHERE tenant IS NOT NULL;
   `,
+  `
+  ALTER TABLE attempts ADD COLUMN message TEXT;
+  CREATE INDEX attempts_message ON attempts (n >> 11, message) WHERE message IS NOT NULL;
+  `,
 ];
 
 /** Rows of a slice as a power of two: the 11 of the indexes. */

@@ -7,6 +7,7 @@
  */
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { parsePrefix } from '../kit/address.ts';
+import { shortHash } from '../kit/ids.ts';
 import type { Attempt, RecipientOutcome } from './events.ts';
 import type { LogAnswer, LogFilter } from './query.ts';
 import { attemptOf, keyOf, type Row, sourceKey } from './rows.ts';
@@ -55,6 +56,8 @@ function conditions(search: Search): Condition[] {
   if (search.subscriber !== undefined) all.push([`n >> ${SLICE_SHIFT} = :slice AND subscriber = ?`, search.subscriber]);
   if (search.tenant !== undefined) all.push([`n >> ${SLICE_SHIFT} = :slice AND tenant = ?`, search.tenant]);
   if (search.class !== undefined) all.push(classCondition(search.class));
+  if (search.messageId !== undefined)
+    all.push([`n >> ${SLICE_SHIFT} = :slice AND message = ?`, shortHash(search.messageId)]);
   if (search.id !== undefined) all.push(idCondition(search.id));
   return all;
 }

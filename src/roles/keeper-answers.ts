@@ -3,7 +3,7 @@ import type { Config } from '../config/schema.ts';
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
 import type { Desk, Held } from '../ledger/desk.ts';
-import type { Question, Status } from '../ledger/language.ts';
+import type { Question, Status, Who } from '../ledger/language.ts';
 import type { LockHistory } from '../ledger/lockhistory.ts';
 import type { Locks } from '../ledger/locks.ts';
 import type { Quotas } from '../ledger/quotas.ts';
@@ -16,6 +16,7 @@ import type { Privacy } from '../record/privacy.ts';
 import type { LogFilter } from '../record/query.ts';
 import type { Authority } from '../tls/authority.ts';
 import { aboutPeople } from './keeper-people.ts';
+import type { KeeperComplaints } from './keeper-complaints.ts';
 import type { KeeperSteps } from './keeper-steps.ts';
 import { whose } from './keeper-whose.ts';
 
@@ -36,6 +37,8 @@ export type Knowing = {
   readonly lockHistory: LockHistory;
   readonly steps: Steps;
   readonly stepHistory: StepHistory;
+  readonly complaints: () => Pick<KeeperComplaints, 'list'>;
+  readonly whoAt: (address: string, atMs: number) => Promise<Who>;
   readonly stepKeeping: Omit<KeeperSteps, 'steps' | 'history'>;
 };
 
@@ -97,6 +100,11 @@ export async function answerTo(question: Question, knowing: Knowing, from: 'cli'
       return journal.top(question.question);
     case 'sources':
       return journal.sources(question.question);
+    case 'complaints':
+      return knowing.complaints().list(question.limit, question.id);
+    case 'who':
+      noteLook(question.who, 'who', { address: question.address, at: question.at });
+      return knowing.whoAt(question.address, question.at);
     case 'people':
     case 'user-add':
     case 'token-add':
@@ -115,7 +123,7 @@ export async function answerTo(question: Question, knowing: Knowing, from: 'cli'
 }
 
 /** An address of mail is looked for under every word that it may have been written as. */
-function searchOf(
+export function searchOf(
   { identity, sender, recipient, ...rest }: LogFilter,
   privacy: Privacy,
 ): Parameters<Journal['search']>[0] {

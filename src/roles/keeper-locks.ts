@@ -7,7 +7,7 @@ import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
 import type { LockEvent } from '../ledger/language.ts';
 import { LockHistory } from '../ledger/lockhistory.ts';
-import { LockRules, type LockWish } from '../ledger/lockrules.ts';
+import { type Classed, LockRules, type LockWish } from '../ledger/lockrules.ts';
 import { LockError, Locks } from '../ledger/locks.ts';
 import { logged } from '../ledger/logged.ts';
 import type { Attempt } from '../record/events.ts';
@@ -22,7 +22,7 @@ export type KeeperLocks = {
   readonly locks: Locks;
   readonly history: LockHistory;
   /** An attempt that may be one too many. True when somebody was locked for it. */
-  readonly seen: (attempt: Attempt) => boolean;
+  readonly seen: (attempt: Omit<Attempt, 'class'> & Classed) => boolean;
   readonly configure: () => void;
 };
 
@@ -80,7 +80,10 @@ export function keeperLocks(
 }
 
 /** Whom the worker counted it for, as `subjectOf` has it. */
-export function subjectOfAttempt({ subscriber, source, network }: Attempt, config: Config): string {
+export function subjectOfAttempt(
+  { subscriber, source, network }: Pick<Attempt, 'subscriber' | 'source' | 'network'>,
+  config: Config,
+): string {
   if (subscriber !== undefined) return `@${subscriber}`;
   return sourceOf(source, config.network.find(({ name }) => name === network)?.ipv6Prefix);
 }

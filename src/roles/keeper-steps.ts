@@ -7,6 +7,7 @@ import { canonical, overlaps, parsePrefix, type Prefix } from '../kit/address.ts
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
 import type { Step, StepEvent } from '../ledger/language.ts';
+import type { Classed } from '../ledger/lockrules.ts';
 import { StepRules, type StepWish } from '../ledger/steprules.ts';
 import { StepError, StepHistory, type StepChange, Steps } from '../ledger/steps.ts';
 import { networkSubject } from '../ledger/steptable.ts';
@@ -27,7 +28,7 @@ export type KeeperSteps = {
   /** Whom an address belongs to. Throws StepError when it is in no network. */
   readonly whoIs: (address: string) => Found;
   /** An attempt that may be one too many. True when somebody has taken a step for it. */
-  readonly seen: (attempt: Attempt) => boolean;
+  readonly seen: (attempt: Omit<Attempt, 'class'> & Classed) => boolean;
   readonly configure: () => void;
 };
 
@@ -66,7 +67,7 @@ export function keeperSteps(
       throw new StepError(`${subject} is never closed: ${managed.text} is in locks.management`);
     return steps.take({ ...wanted, subject });
   };
-  const obey = ({ rule, attempts, bad, evidence }: StepWish<Rule>, attempt: Attempt): boolean => {
+  const obey = ({ rule, attempts, bad, evidence }: StepWish<Rule>, attempt: Omit<Attempt, 'class'>): boolean => {
     const subject = rule.of === 'network' ? networkSubject(attempt.network) : subjectOfAttempt(attempt, config());
     const before = steps.of(subject);
     // Attempts that were on their way when it was taken.

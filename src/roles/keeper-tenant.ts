@@ -6,6 +6,7 @@ import { prefixesOfName } from '../config/effective.ts';
 import type { Config } from '../config/schema.ts';
 import { sendersOf, type Senders } from '../identity/senders.ts';
 import { overlaps, parsePrefix, type Prefix } from '../kit/address.ts';
+import type { Complaint } from '../ledger/complaints.ts';
 import type { Lock, LockEvent, Question, Status, Step, StepEvent, VerifyingPair } from '../ledger/language.ts';
 import { Refusal } from '../panel/refusal.ts';
 import type { Rooms } from '../panel/routes.ts';
@@ -51,6 +52,10 @@ function roomsFor(tenant: string, rooms: Rooms, config: Config, owns: Owns): Roo
         return rooms.ask({ ...question, filter: { ...question.filter, tenant } });
       case 'top':
         return rooms.ask({ ...question, question: { ...question.question, tenant } });
+      case 'complaints': {
+        const all = (await rooms.ask({ ...question, limit: MAX_EVENTS })) as readonly Complaint[];
+        return all.filter((one) => one.tenant === tenant).slice(0, question.limit);
+      }
       case 'ca':
       case 'counters':
       case 'lock':
@@ -63,6 +68,7 @@ function roomsFor(tenant: string, rooms: Rooms, config: Config, owns: Owns): Roo
       case 'step':
       case 'step-back':
       case 'verifying-forget':
+      case 'who':
       case 'whose':
         break;
     }

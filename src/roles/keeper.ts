@@ -9,6 +9,7 @@ import { createReloader } from '../config/reload.ts';
 import type { Origins } from '../config/read.ts';
 import type { Config } from '../config/schema.ts';
 import { effectiveFor } from '../identity/effective.ts';
+import { sendersOf } from '../identity/senders.ts';
 import { type Clock, systemClock } from '../kit/clock.ts';
 import { parsePrefix } from '../kit/address.ts';
 import { PrefixMap } from '../kit/prefix-map.ts';
@@ -19,7 +20,7 @@ import { Behaviours } from '../ledger/behaviours.ts';
 import { Campaigns, type CampaignSettings } from '../ledger/campaigns.ts';
 import { type Desk, type Held, openDesk } from '../ledger/desk.ts';
 import type { Inquiry, InquiryAnswer } from '../ledger/inquiry.ts';
-import type { KernelReport, Question } from '../ledger/language.ts';
+import type { KernelReport, Question, Who } from '../ledger/language.ts';
 import { CounterFile } from '../ledger/counterfile.ts';
 import { OverNotices } from '../ledger/notices.ts';
 import { Quotas } from '../ledger/quotas.ts';
@@ -37,11 +38,13 @@ import { type Panel, startPanel } from '../panel/panel.ts';
 import { People } from '../panel/people.ts';
 import { type Seen, statusOf } from './keeper-status.ts';
 import { Authority } from '../tls/authority.ts';
+import { type KeeperComplaints, keeperComplaints } from './keeper-complaints.ts';
 import { keeperLocks, subjectOfAttempt } from './keeper-locks.ts';
 import { keeperReports } from './keeper-reports.ts';
 import { keeperSteps } from './keeper-steps.ts';
 import { whose } from './keeper-whose.ts';
-import { answerTo } from './keeper-answers.ts';
+import { whoWas } from './keeper-who.ts';
+import { answerTo, searchOf } from './keeper-answers.ts';
 import { keeperSyslog } from './keeper-syslog.ts';
 import { keeperWebhooks } from './keeper-webhooks.ts';
 import { tenantRooms } from './keeper-tenant.ts';
@@ -106,6 +109,8 @@ export type RunningKeeper = {
   readonly close: () => Promise<void>;
   readonly metricsPort: () => number | undefined;
   readonly panelPort: () => number | undefined;
+  /** where complaints are taken by mail */
+  readonly complaintsPort: () => number | undefined;
 };
 
 /** Rejects when another keeper listens already. */
@@ -260,9 +265,15 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
           config: () => config,
           ...{ status, desk, clock, log, journal, privacy, people, audit, authority, verifying, quotas },
           ...{ locks, lockHistory: history, steps, stepHistory, stepKeeping },
+          ...{ complaints: () => complaints, whoAt },
         },
         from,
       );
+  const whoAt = (address: string, atMs: number): Promise<Who> =>
+    whoWas(address, atMs, {
+      search: (filter) => journal.search(searchOf(filter, privacy)),
+      whoIs: (of) => sendersOf(config).find(of),
+    });
   const sender = async (address: string): Promise<object | undefined> => {
     const effective = effectiveFor(address, config, origins, file);
     if (!effective) return undefined;
@@ -311,6 +322,16 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
     problem: () => status().problem,
     log,
   });
+  const complaints: KeeperComplaints = keeperComplaints({
+    ...{ stateDir, config: () => config, clock, log, who: whoAt },
+    search: (filter) => journal.search(searchOf(filter, privacy)),
+    counted(attempt, of) {
+      const bad = { ...attempt, class: of, wouldBe: undefined };
+      if (lockKeeping.seen(bad)) desk.tellLocks();
+      if (stepKeeping.seen(bad)) desk.tellSteps();
+    },
+    metric: (type, isFound) => metrics.complaint(type, isFound),
+  });
   const { host, port } = config.panel.listen;
   const rooms = {
     ...{ ask: answerOf('panel'), sender, history: (question: HistoryQuestion) => journal.history(question) },
@@ -340,6 +361,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
   return {
     metricsPort: exporter.port,
     panelPort: () => panel.port(),
+    complaintsPort: () => complaints.port(),
     apply(next, lines = origins) {
       config = next;
       origins = lines;
@@ -353,9 +375,11 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       syslog.configure(next);
       webhooks.configure(next);
       reports.configure();
+      complaints.configure();
     },
     async close() {
       for (const timer of timers) clearInterval(timer);
+      await complaints.close();
       life.abort();
       // What workers have said already is heard to its end; then it is written.
       await Promise.race([desk.closed, new Promise((resolve) => setTimeout(resolve, CLOSE_TIMEOUT_MS).unref())]);

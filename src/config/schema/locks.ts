@@ -1,6 +1,6 @@
 /** `[locks]` and `[[lock_rule]]` */
 import { list, listOf, optional, table } from '../field.ts';
-import { className } from '../value/mail.ts';
+import { countedClass } from '../value/mail.ts';
 import { prefix } from '../value/net.ts';
 import { choice, integer, text } from '../value/plain.ts';
 import { durationMs } from '../value/quantity.ts';
@@ -26,8 +26,8 @@ export const lockRule = list(
   'An automatic lock: so many attempts of some classes in some time, or findings of these classes whose action is "lock-points". Only what came over an accepted connection counts, and nothing in mode "observe".',
   {
     name: text({ doc: 'Stands in the reason.', example: 'spam-run', pattern: NAME, type: NAME_TYPE }),
-    classes: listOf(className, {
-      doc: 'Of which attempts: "spam" is all of spam.*; "postern classes" lists them.',
+    classes: listOf(countedClass, {
+      doc: 'Of which attempts: "spam" is all of spam.*; "postern classes" lists them. "complaint" is a complaint that has come in ([complaints]).',
       example: ['spam', 'limit.unknown'],
       min: 1,
     }),

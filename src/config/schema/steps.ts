@@ -1,6 +1,6 @@
 /** `[[step_rule]]` */
 import { list, listOf } from '../field.ts';
-import { className } from '../value/mail.ts';
+import { countedClass } from '../value/mail.ts';
 import { choice, integer, text } from '../value/plain.ts';
 import { durationMs } from '../value/quantity.ts';
 import { NAME, NAME_TYPE } from './words.ts';
@@ -9,8 +9,8 @@ export const stepRule = list(
   'An automatic step on the ladder of modes ("postern mode"): when so great a share of what somebody sends is bad, his mode is a stricter one for a while, and then the configuration\'s again. What "observe" would have refused counts too.',
   {
     name: text({ doc: 'Stands in the reason.', example: 'bad-share', pattern: NAME, type: NAME_TYPE }),
-    classes: listOf(className, {
-      doc: 'What is bad: "spam" is all of spam.*; "postern classes" lists them.',
+    classes: listOf(countedClass, {
+      doc: 'What is bad: "spam" is all of spam.*; "postern classes" lists them. "complaint" is a complaint that has come in ([complaints]).',
       example: ['spam', 'virus'],
       min: 1,
     }),

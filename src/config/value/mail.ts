@@ -1,5 +1,6 @@
 /** Addresses of mail, who is behind it, and classes. */
 import { classes } from '../../policy/classes.ts';
+import { COMPLAINT_CLASSES } from '../../policy/feedback.ts';
 import type { SenderPattern } from '../../policy/senders.ts';
 import { type Field, field, type Parsed, type Spec } from '../field.ts';
 import { IDENTITY_TYPE, type IdentityRule, parseIdentityRule } from '../identity-rule.ts';
@@ -47,8 +48,19 @@ export function identityRule(spec: Spec): Field<IdentityRule> {
 
 /** A class of the table, or all of one kind. */
 export function className(spec: Spec): Field<string> {
-  const type = 'a class such as "spam.gtube", or "spam" for all of spam.*; "postern classes" lists them';
-  const names = Object.keys(classes);
-  const isKnown = (text: string): boolean => names.some((name) => name === text || name.startsWith(`${text}.`));
+  return wordOf('a class such as "spam.gtube", or "spam" for all of spam.*; "postern classes" lists them', KNOWN, spec);
+}
+
+/** The same for rules that count, which count complaints as well. */
+export function countedClass(spec: Spec): Field<string> {
+  const type =
+    'a class such as "spam.gtube", or "spam" for all of spam.* ("postern classes" lists them), or "complaint", "complaint.abuse", .fraud, .virus, .other';
+  return wordOf(type, (text) => KNOWN(text) || COMPLAINT_CLASSES.includes(text), spec);
+}
+
+const NAMES = Object.keys(classes);
+const KNOWN = (text: string): boolean => NAMES.some((name) => name === text || name.startsWith(`${text}.`));
+
+function wordOf(type: string, isKnown: (text: string) => boolean, spec: Spec): Field<string> {
   return field(type, (raw) => (typeof raw === 'string' && isKnown(raw) ? { value: raw } : { expected: type }), spec);
 }
