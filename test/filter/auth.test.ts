@@ -14,6 +14,7 @@ import { hear } from '../fuzz/hear.ts';
 import { startGateway, testConfig } from '../kit/gateway.ts';
 import { filtersOf, lookAt, mailOf } from '../kit/mail.ts';
 import { assertRecorded, type Told, told } from '../kit/table.ts';
+import { within } from '../kit/pace.ts';
 
 const rsa = (bits: number): { readonly secret: string; readonly record: string } => {
   const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: bits });
@@ -144,7 +145,7 @@ describe('Shows 3: 34: DKIM', () => {
   test('1,000 signatures with distinct l= over 2.4 MB: under 1 s, none of them is looked at', async () => {
     for (const count of [1000, 900]) {
       const { ms, classes, all } = await facts(`${bomb((i) => ` l=${i * 1000}`, count)}${FROM}${REST}\r\n${body}`);
-      assert.ok(ms < 1000, `${ms} ms`);
+      assert.ok(within(ms, 1000), `${ms} ms`);
       assert.deepEqual(classes, ['auth.unknown']);
       assert.match(all, count === 1000 ? /header that is too long/ : /a part of the body \(l=\)/);
     }
@@ -162,7 +163,7 @@ describe('Shows 3: 34: DKIM', () => {
       ),
     );
     const { ms } = await facts(`${ways.join('')}${FROM}${REST}\r\n${body}`);
-    assert.ok(ms < 1000, `${ms} ms`);
+    assert.ok(within(ms, 1000), `${ms} ms`);
   });
 
   test('keys that are too short, too long, too talkative; answers of 64 kB', async () => {
@@ -207,7 +208,7 @@ describe('Shows 3: 35: SPF', () => {
       const { line, ms } = await facts(PLAIN, { sender: `${'l'.repeat(60)}@${domain}` });
       assert.match(line, new RegExp(`^spf=(?:${result}) `));
       assert.ok(dns.asked.length - before <= 40, `${dns.asked.length - before} questions`);
-      assert.ok(ms < 1000, `${ms} ms`);
+      assert.ok(within(ms, 1000), `${ms} ms`);
     });
   }
 });
@@ -264,7 +265,7 @@ describe('Shows 3: 36: ARC and DMARC', () => {
     for (const sets of [50, 51]) {
       const { line, ms } = await facts(Array.from({ length: sets }, (_, i) => set(sets - i)).join('') + PLAIN);
       assert.match(line, /arc=fail/);
-      assert.ok(ms < 1000, `${ms} ms`);
+      assert.ok(within(ms, 1000), `${ms} ms`);
     }
   });
 
@@ -280,7 +281,7 @@ describe('Shows 3: 36: ARC and DMARC', () => {
     test(`${what}: suspicious, and not "none"`, async () => {
       const { classes, ms } = await facts(`${from}${REST}\r\nhello\r\n`);
       assert.deepEqual(classes, ['auth.author']);
-      assert.ok(ms < 1000, `${ms} ms`);
+      assert.ok(within(ms, 1000), `${ms} ms`);
     });
   }
 

@@ -231,7 +231,7 @@ test('"refuse", with an exception: met with our banner', async () => {
 });
 
 test('time: what lasts too long, and what is silent too long, is ended', async () => {
-  for (const tables of [{ tls: 'opaque_timeout = "1s"' }, { limits: 'data_timeout = "300ms"' }]) {
+  for (const tables of [{ tls: 'opaque_timeout = "2s"' }, { limits: 'data_timeout = "2s"' }]) {
     await start('', tables);
     const host = await Client.connect(port);
     await host.reply();

@@ -55,7 +55,7 @@ test('a new connection that dies on MAIL is a failure of the server: once, and t
 test('RSET that is not answered, or refused, ends the connection', async (t) => {
   for (const how of ['hang', { reply: '500 5.5.1 what?' }] as const) {
     const fake = await fakeFor(t, { misbehave: ({ stage }) => (stage === 'rset' ? how : undefined) });
-    const { relay } = relayFor(t, [fake.endpoint], { replyTimeout: 200 });
+    const { relay } = relayFor(t, [fake.endpoint], { replyTimeout: 2000 });
     const transaction = relay.begin(from(), 'ID');
     await transaction.recipient(to('b'));
     transaction.abandon();
@@ -138,7 +138,7 @@ test('all servers down: refused at once, with the reason of each', async (t) => 
 test('a server that answers no MAIL is avoided by the next message, while another is there', async (t) => {
   const slow = await fakeFor(t, { misbehave: ({ stage }) => (stage === 'mail' ? 'hang' : undefined) });
   const good = await fakeFor(t);
-  const { relay } = relayFor(t, [slow.endpoint, good.endpoint], { replyTimeout: 200 });
+  const { relay } = relayFor(t, [slow.endpoint, good.endpoint], { replyTimeout: 2000 });
   const { recipients } = await deliver(relay);
   assert.match(recipients.map(said).join(), /^upstream\.timeout: /);
   const { final } = await deliver(relay);
@@ -182,7 +182,7 @@ test('never more connections than the share of this worker, and everybody gets a
 
 test('who waits for a connection too long, or is one too many in the line, is told so', async (t) => {
   const fake = await fakeFor(t);
-  const { relay } = relayFor(t, [fake.endpoint], { maxConnections: 1, replyTimeout: 300 });
+  const { relay } = relayFor(t, [fake.endpoint], { maxConnections: 1, replyTimeout: 2000 });
   const holder = relay.begin(from(), 'ID');
   const replies = [await holder.recipient(to('b'))];
   const waiting: RelayTransaction[] = Array.from({ length: 1001 }, () => relay.begin(from(), 'ID'));

@@ -132,11 +132,11 @@ test('after the dot only final_timeout counts', async (t) => {
 
 test('the reply to the message has final_timeout, the others reply_timeout', async (t) => {
   const fake = await fakeFor(t);
-  const { relay } = relayFor(t, [fake.endpoint], { replyTimeout: 300, finalTimeout: 1500 });
-  for (const [stage, atLeastMs, belowMs] of [
-    ['data', 300, 1400],
-    ['dot', 1500, 5000],
+  for (const [stage, atLeastMs, settings] of [
+    ['data', 1000, { replyTimeout: 1000, finalTimeout: 60_000 }],
+    ['dot', 1000, { replyTimeout: 60_000, finalTimeout: 1000 }],
   ] as const) {
+    const { relay } = relayFor(t, [fake.endpoint], settings);
     fake.misbehave = (moment) => (moment.stage === stage ? 'hang' : undefined);
     const transaction = relay.begin(from(), 'ID');
     await transaction.recipient(to('b'));
@@ -144,6 +144,6 @@ test('the reply to the message has final_timeout, the others reply_timeout', asy
     const final = await transaction.send(TRACE, bodyOf(Buffer.from('x\r\n')));
     const tookMs = performance.now() - began;
     assert.match(said(final), /^upstream\.timeout: /);
-    assert.ok(tookMs > atLeastMs - 5 && tookMs < belowMs, `${stage}: ${tookMs}`);
+    assert.ok(tookMs > atLeastMs - 5 && tookMs < 30_000, `${stage}: ${tookMs}`);
   }
 });
