@@ -5,6 +5,7 @@
  * and directories of its own, and waits more than it works. Files named *.alone.test.ts run at the end and one at a time: they
  * measure what the machine can do, or look at what all labs have in common.
  */
+import { spawn } from 'node:child_process';
 import { globSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { delimiter, join, relative } from 'node:path';
@@ -112,6 +113,14 @@ async function* events(): AsyncGenerator<Event> {
   for (const message of lines) yield { type: 'test:diagnostic', data: { nesting: 0, message, level: 'info' } };
 }
 
+// The mail servers of Debian are fetched beside the tests that need none.
+if (options.only === '') {
+  const unpacking = spawn(process.execPath, [join(top, 'test/kit/unpack-main.ts'), 'machines'], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  unpacking.unref();
+  process.once('exit', () => unpacking.kill());
+}
 process.stdout.write(`${files.length} files, seed ${options.seed}${options.long ? ', full numbers' : ''}\n`);
 Readable.from(events())
   .pipe(new spec())

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { PLACES } from '../../src/lab/network.ts';
 import { cacheDir } from '../kit/debian.ts';
 import type { Box } from './box.ts';
-import { machine, OPTIONS, TOOLS } from './machine.ts';
+import { machine, OPTIONS } from './machine.ts';
 import { bytesOf, type Family, type Mail } from './mail.ts';
 import type { Job } from './nodemailer.ts';
 import type { Sender } from './sender.ts';
@@ -20,14 +20,12 @@ async function put(box: Box, messages: readonly Buffer[]): Promise<string[]> {
   return paths;
 }
 
-const PACKAGES = ['swaks', 'python3', 'libio-socket-inet6-perl', ...TOOLS];
-
 export const swaks: Sender = {
   name: 'swaks',
   verbatim: true,
   oneMessageAConnection: true,
   async open(inside) {
-    const box = await machine(inside, 'clients', PACKAGES, '');
+    const box = await machine(inside, 'clients', '');
     return {
       async send(mails, family) {
         // It writes the last line's end itself.
@@ -74,7 +72,7 @@ export const smtplib: Sender = {
   name: "Python's smtplib",
   verbatim: true,
   async open(inside) {
-    const box = await machine(inside, 'clients', PACKAGES, '');
+    const box = await machine(inside, 'clients', '');
     return {
       async send(mails, family) {
         const input = jobOf(mails, await put(box, mails.map(bytesOf)), family);

@@ -43,6 +43,21 @@ export const TOOLS = [
   'util-linux',
 ];
 
+/** What is installed in each machine, by its name. */
+const MACHINES = {
+  clients: ['swaks', 'python3', 'libio-socket-inet6-perl', 'libnet-ssleay-perl', ...TOOLS],
+  postfix: ['postfix', 'mawk', 'hostname', 'diffutils', ...TOOLS],
+  exim: ['exim4-daemon-light', ...TOOLS],
+  opensmtpd: ['opensmtpd', ...TOOLS],
+  sendmail: ['sendmail-bin', 'sendmail-cf', 'm4', ...TOOLS],
+  spf: ['spfquery', ...TOOLS],
+} as const;
+
+/** Fetches them all, so that no test waits for a mirror. Quick when they are there. */
+export async function unpackMachines(): Promise<void> {
+  for (const [name, packages] of Object.entries(MACHINES)) await chrootOf(name, packages);
+}
+
 /** What the scripts of Exim's package would have made, for a machine on the internet. */
 export const EXIM_SET_UP = `
 mkdir -p /var/lib/exim4 /var/log/exim4 /var/spool/exim4
@@ -57,14 +72,9 @@ END
 update-exim4.conf
 `;
 
-/** Opens one with these packages; `setUp` is run in it as a shell script. Whoever opens it closes it. */
-export async function machine(
-  inside: Namespace,
-  name: string,
-  packages: readonly string[],
-  setUp: string,
-): Promise<Box> {
-  const box = await openBox(await chrootOf(name, packages), inside);
+/** Opens one; `setUp` is run in it as a shell script. Whoever opens it closes it. */
+export async function machine(inside: Namespace, name: keyof typeof MACHINES, setUp: string): Promise<Box> {
+  const box = await openBox(await chrootOf(name, MACHINES[name]), inside);
   try {
     await box.write(MACHINE);
     await box.run(['sh', '-ec', BASE + setUp]);

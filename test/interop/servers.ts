@@ -7,7 +7,7 @@
  */
 import type { Box } from './box.ts';
 import { Log, untilDelivered } from './log.ts';
-import { EXIM_SET_UP, machine, NAME, OPTIONS, TOOLS } from './machine.ts';
+import { EXIM_SET_UP, machine, NAME, OPTIONS } from './machine.ts';
 import { bytesOf, type Mail } from './mail.ts';
 import type { Sender } from './sender.ts';
 
@@ -28,7 +28,6 @@ export const postfix: Sender = {
     const box = await machine(
       inside,
       'postfix',
-      ['postfix', 'mawk', 'hostname', 'diffutils', ...TOOLS],
       `
       cp /usr/share/postfix/main.cf.debian /etc/postfix/main.cf
       cp /usr/share/postfix/master.cf.dist /etc/postfix/master.cf
@@ -65,7 +64,7 @@ export const exim: Sender = {
   name: 'Exim',
   verbatim: false,
   async open(inside) {
-    const box = await machine(inside, 'exim', ['exim4-daemon-light', ...TOOLS], EXIM_SET_UP);
+    const box = await machine(inside, 'exim', EXIM_SET_UP);
     return {
       async send(mails) {
         for (const mail of mails) await submit(box, mail, ['sendmail', '-odq']);
@@ -87,7 +86,6 @@ export const openSmtpd: Sender = {
     const box = await machine(
       inside,
       'opensmtpd',
-      ['opensmtpd', ...TOOLS],
       `
       chgrp opensmtpq /usr/sbin/smtpctl
       chmod 2755 /usr/sbin/smtpctl
@@ -121,7 +119,6 @@ export const sendmail: Sender = {
     const box = await machine(
       inside,
       'sendmail',
-      ['sendmail-bin', 'sendmail-cf', 'm4', ...TOOLS],
       `
       cd /etc/mail
       : >m4/dialup.m4; : >m4/provider.m4; : >access

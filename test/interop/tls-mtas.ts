@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Namespace } from '../../src/lab/network.ts';
 import type { Box } from './box.ts';
 import { Log } from './log.ts';
-import { EXIM_SET_UP, machine, NAME, OPTIONS, TOOLS } from './machine.ts';
+import { EXIM_SET_UP, machine, NAME, OPTIONS } from './machine.ts';
 
 export type Tried = { readonly domain: string; readonly isSent: boolean; readonly line: string };
 
@@ -84,7 +84,6 @@ export async function openPostfix(
   const box = await machine(
     inside,
     'postfix',
-    ['postfix', 'mawk', 'hostname', 'diffutils', ...TOOLS],
     `
     cp /usr/share/postfix/main.cf.debian /etc/postfix/main.cf
     cp /usr/share/postfix/master.cf.dist /etc/postfix/master.cf
@@ -171,7 +170,6 @@ export async function openExim(
   const box = await machine(
     inside,
     'exim',
-    ['exim4-daemon-light', ...TOOLS],
     `${EXIM_SET_UP}
     echo 'options trust-ad' >>/etc/resolv.conf
     cat >/tmp/routers <<'END'
@@ -248,7 +246,6 @@ export async function openOpenSmtpd(
   const box = await machine(
     inside,
     'opensmtpd',
-    ['opensmtpd', ...TOOLS],
     `
     chgrp opensmtpq /usr/sbin/smtpctl
     chmod 2755 /usr/sbin/smtpctl`,

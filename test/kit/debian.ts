@@ -43,10 +43,12 @@ type Resolved = { readonly wanted: string; readonly at: number; readonly package
 export async function chrootOf(name: string, packages: readonly string[]): Promise<string> {
   await mkdir(join(cacheDir, 'archives/partial'), { recursive: true });
   await mkdir(join(cacheDir, 'lists/partial'), { recursive: true });
+  // What is there already waits for nobody who fetches something else.
+  const there = await unpackedOf(name, packages);
+  if (there !== undefined) return there;
   await using _lock = await lock(join(cacheDir, 'lock'));
   const { packages: closure } = await resolved(name, packages);
-  const key = createHash('sha256').update(JSON.stringify(closure)).digest('hex').slice(0, 16);
-  const root = join(cacheDir, `${name}-${key}`);
+  const root = rootOf(name, closure);
   if (!(await exists(root))) {
     say(`fetching ${name}: ${closure.length} Debian packages`);
     // What was resolved is fetched, nothing newer: the directory's name says what is in it.
@@ -72,15 +74,37 @@ export async function chrootOf(name: string, packages: readonly string[]): Promi
   return root;
 }
 
+function rootOf(name: string, closure: Resolved['packages']): string {
+  const key = createHash('sha256').update(JSON.stringify(closure)).digest('hex').slice(0, 16);
+  return join(cacheDir, `${name}-${key}`);
+}
+
+/** The directory, if it is there and was asked for recently; its name says that it is whole. */
+async function unpackedOf(name: string, packages: readonly string[]): Promise<string | undefined> {
+  const last = await lastResolved(name, packages);
+  if (last === undefined || Date.now() - last.at >= RESOLVED_FOR_MS) return undefined;
+  const root = rootOf(name, last.packages);
+  return utimes(root, new Date(), new Date()).then(
+    () => root,
+    () => undefined,
+  );
+}
+
+/** The last answer for just these packages on this system. */
+async function lastResolved(name: string, packages: readonly string[]): Promise<Resolved | undefined> {
+  const wanted = `${packages.join(' ')} on ${await suite()}`;
+  // Another run may be writing it just then.
+  const last = await readFile(resolvedPath(name), 'utf8')
+    .then((text) => JSON.parse(text) as Resolved)
+    .catch(() => undefined);
+  return last?.wanted === wanted ? last : undefined;
+}
+
 /** The whole closure with its versions, from the last answer while it is recent, else from the mirror. */
 async function resolved(name: string, packages: readonly string[]): Promise<Resolved> {
   const path = resolvedPath(name);
   const wanted = `${packages.join(' ')} on ${await suite()}`;
-  const last = await readFile(path, 'utf8').then(
-    (text) => JSON.parse(text) as Resolved,
-    () => undefined,
-  );
-  const usable = last?.wanted === wanted ? last : undefined;
+  const usable = await lastResolved(name, packages);
   if (usable && Date.now() - usable.at < RESOLVED_FOR_MS) return usable;
   try {
     if (Date.now() - (await changedAt(join(cacheDir, 'updated'))) > UPDATED_FOR_MS) {

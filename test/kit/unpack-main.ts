@@ -1,7 +1,13 @@
-/** Before a run: fetches what tests start of ClamAV and Rspamd, so that no test waits for a mirror. Quick when it is there. */
+/**
+ * Fetches what tests start of Debian's packages. Quick when it is there.
+ *
+ *     unpack-main.ts            before a run: ClamAV and Rspamd, so that no test waits for a mirror
+ *     unpack-main.ts machines   beside a run: the mail servers and clients, which few tests need, and those not at once
+ */
+import { unpackMachines } from '../interop/machine.ts';
 import { unpackScanners } from './scanners.ts';
 
-await unpackScanners().catch((error: Error) => {
+await (process.argv[2] === 'machines' ? unpackMachines() : unpackScanners()).catch((error: Error) => {
   // The tests that need them say so themselves.
   process.stderr.write(`${error.message}\n`);
 });

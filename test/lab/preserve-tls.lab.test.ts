@@ -14,7 +14,7 @@ import { PLACES } from '../../src/lab/network.ts';
 import type { Attempt } from '../../src/record/events.ts';
 import type { FakeEvent } from '../fake/upstream.ts';
 import type { Box } from '../interop/box.ts';
-import { machine, OPTIONS, TOOLS } from '../interop/machine.ts';
+import { machine, OPTIONS } from '../interop/machine.ts';
 import { needsRoot } from '../kit/tier.ts';
 import { until } from '../kit/wait.ts';
 import { onLines, startWhole, type Whole } from '../kit/whole.ts';
@@ -59,8 +59,7 @@ describe('preserve with TLS', { skip: needsRoot, timeout: 300_000 }, () => {
   before(async () => {
     whole = await startWhole({ tables: TABLES });
     mkdirSync(tlsDir());
-    const packages = ['swaks', 'libio-socket-inet6-perl', 'libnet-ssleay-perl', ...TOOLS];
-    box = await machine(whole.network.inside, 'clients-tls', packages, '');
+    box = await machine(whole.network.inside, 'clients', '');
     const options = ['-i', 'eth0', '-U', '--immediate-mode', '-s', '0', '-w', pcap()];
     const capture = whole.network.internet.spawn('tcpdump', options, { stdio: ['ignore', 'ignore', 'pipe'] });
     await once(createInterface(capture.stderr as NodeJS.ReadableStream), 'line');

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { PLACES } from '../../src/lab/network.ts';
 import type { FakeEvent } from '../fake/upstream.ts';
 import type { Box } from '../interop/box.ts';
-import { machine, TOOLS } from '../interop/machine.ts';
+import { machine } from '../interop/machine.ts';
 import { count, needsRoot } from '../kit/tier.ts';
 import { until } from '../kit/wait.ts';
 import { onLines, startWhole, type Whole, wholeConfig } from '../kit/whole.ts';
@@ -100,7 +100,7 @@ describe('preserve', { skip: needsRoot, timeout: 300_000 }, () => {
     let box: Box | undefined;
     try {
       await new Promise<void>((resolve) => onLines(names, () => resolve()));
-      box = await machine(internet, 'spf', [...TOOLS, 'spfquery'], '');
+      box = await machine(internet, 'spf', '');
       for (const [family, to] of FAMILIES) {
         seen.length = 0;
         await swaks(to, '--from', 'a@spf.example.org');
