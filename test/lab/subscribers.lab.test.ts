@@ -27,6 +27,7 @@ prefixes = ["${APP}"]
 [[lock_rule]]
 name = "spam-run"
 classes = ["spam"]
+networks = ["customers"]
 count = 3
 within = "10m"
 lock = "identity"
@@ -48,13 +49,36 @@ least = 8
 within = "10m"
 mode = "block"
 for = "1h"
+[[subscriber]]
+name = "small"
+prefixes = ["198.51.100.40"]
+limit_connections = ["5/minute"]
+limit_messages = ["30/hour"]
+[[subscriber]]
+name = "shop"
+prefixes = ["198.51.100.41"]
+senders = ["*@shop.example", "*@*.shop.example"]
+[[network]]
+name = "timed"
+prefixes = ["198.51.100.208/28"]
+identity = ["header X-AuthUser"]
+[[lock_rule]]
+name = "for-a-moment"
+classes = ["spam"]
+networks = ["timed"]
+count = 3
+within = "10m"
+lock = "identity"
+for = "2s"
+unlocks = 1
 `;
-const SPAMMER = '198.51.100.130';
+const [SPAMMER, SMALL, SHOP, TIMED] = ['198.51.100.130', '198.51.100.40', '198.51.100.41', '198.51.100.210'] as const;
+const MINUTE_MS = 60_000;
 
 describe('Shows 1: subscribers, limits, identities and locks', { skip: needsRoot }, () => {
   let whole: Whole;
   before(async () => {
-    whole = await startWhole({ tables: { network: NETWORK, more: MORE }, hosts: [SPAMMER] });
+    whole = await startWhole({ tables: { network: NETWORK, more: MORE }, hosts: [SPAMMER, SMALL, SHOP, TIMED] });
   });
   after(() => whole.close());
 
@@ -88,13 +112,34 @@ describe('Shows 1: subscribers, limits, identities and locks', { skip: needsRoot
     assert.match(stdout, /^messages\/day +100 +100 +0 +\d{4}-/m);
   });
 
-  test('limits survive a keeper that is killed', async () => {
-    const keeper = (): number | undefined => whole.processes().get('postern: keeper');
-    const killed = keeper() as number;
-    process.kill(killed, 'SIGKILL');
-    await until(() => ![undefined, killed].includes(keeper()), 'a new keeper', 60_000);
-    await untilReady(whole.gateway, AbortSignal.timeout(120_000));
+  /** How many a limit lets through that is used up at once and comes back evenly: the last is what came back meanwhile. */
+  function assertLimited(counts: Record<string, number>, of: string, limit: number, periodMs: number, tookMs: number) {
+    const { [of]: refused = 0, ...accepted } = counts;
+    const passed = Object.values(accepted).reduce((sum, one) => sum + one, 0);
+    const most = limit + Math.ceil((tookMs * limit) / periodMs);
+    assert.ok(refused > 0 && passed >= limit && passed <= most, `${JSON.stringify(counts)} in ${tookMs} ms`);
+  }
+
+  test('the 6th connection in a minute gets 421 4.7.x, the 31st message in an hour 451; restarted, it is still refused', async () => {
+    let start = performance.now();
+    const [messages] = await told({ kind: 'series', source: SMALL, count: 33 });
+    assertLimited(messages ?? {}, '451 limit.messages', 30, 60 * MINUTE_MS, performance.now() - start);
+    start = performance.now();
+    // The one before has used the first of 5.
+    const [connections] = await told({ kind: 'open', source: SMALL, count: 12 });
+    assertLimited(connections ?? {}, '421 limit.connection-rate', 4, MINUTE_MS, performance.now() - start);
+
+    const roles = [...whole.processes()].filter(([title]) => /^postern: (?:keeper|worker \d|guard)$/.test(title));
+    assert.equal(roles.length, 4);
+    const before = new Map(roles);
+    for (const pid of before.values()) process.kill(pid, 'SIGKILL');
+    const isAnother = (title: string): boolean =>
+      ![undefined, before.get(title)].includes(whole.processes().get(title));
+    await until(() => [...before.keys()].every(isAnother), 'all of them anew', 60_000);
+    await untilReady(whole.gateway, AbortSignal.timeout(120_000), 120_000);
     assert.deepEqual(await told(mail(FIRST, { count: 4, atOnce: 2 })), [{ '451 limit.messages': 4 }]);
+    const { stdout } = await whole.gateway.postern('limits', SMALL);
+    assert.match(stdout, /^messages\/hour +30 +(?:30|2\d) /m);
   });
 
   test('an allow-listed host opens 50 connections while others get 421', async () => {
@@ -110,7 +155,7 @@ describe('Shows 1: subscribers, limits, identities and locks', { skip: needsRoot
     while (!(await locks()).includes('bob at @app'));
     await untilTold(mail(APP, { user: 'bob' }), { '550 locked.identity': 1 });
     assert.deepEqual(await told(mail(APP, { user: 'alice' }), mail(APP)), [{ 250: 1 }, { 250: 1 }]);
-    const { stdout: top } = await whole.gateway.postern('top', '--by', 'identity', '--class', 'spam', '--csv');
+    const { stdout: top } = await whole.gateway.postern('top', '--by', 'identity', '--class', 'spam', '--since', '2h', '--csv');
     assert.match(top, /^bob,3,0,0,3,3,/m);
     assert.equal((await whole.gateway.postern('unlock', '@app', '--identity', 'bob')).stderr, '');
     await untilTold(mail(APP, { user: 'bob' }), { 250: 1 });
@@ -119,6 +164,53 @@ describe('Shows 1: subscribers, limits, identities and locks', { skip: needsRoot
       history,
       /unlocked +bob at @app .*\n.* locked +bob at @app +reject +rule spam-run +3 of spam in 10 min/,
     );
+  });
+
+  async function eventually(isSo: () => Promise<boolean>, what: string): Promise<void> {
+    for (const deadline = performance.now() + 60_000; !(await isSo()); )
+      assert.ok(performance.now() < deadline, `not within a minute: ${what}`);
+  }
+
+  /** The HTTP API, as a program asks it. */
+  async function api(token: string, method: string, path: string): Promise<{ status: number; text: string }> {
+    const script = `const { status, text } = await fetch('http://127.0.0.1:8025${path}', { method: '${method}', headers: {
+      authorization: 'Bearer ${token}' } }).then(async (r) => ({ status: r.status, text: await r.text() }));
+      console.log(JSON.stringify({ status, text }))`;
+    const { network } = whole;
+    const args = ['--input-type=module', '-e', script];
+    const { stdout, stderr } = await network.gateway.run(process.execPath, args, { deadlineMs: 60_000 });
+    assert.equal(stderr, '');
+    return JSON.parse(stdout) as { status: number; text: string };
+  }
+
+  test('a lock ends by itself as often as its rule says, here once: the second needs the API, which names levels as well', async () => {
+    const { stdout } = await whole.gateway.postern('user', 'token', 'console', '--role', 'operate');
+    const token = stdout.trim();
+    const spam = mail(TIMED, { count: 3, user: 'dave', spam: true });
+    const isExpired = async (): Promise<boolean> =>
+      / expired +dave at 198\.51\.100\.210\S* /.test((await whole.gateway.postern('locks', '--history')).stdout);
+    assert.deepEqual(await told(spam), [{ '550 spam.gtube': 3 }]);
+    await eventually(isExpired, 'the first lock has ended by itself');
+    await untilTold(mail(TIMED, { user: 'dave' }), { 250: 1 });
+    assert.deepEqual(await told(spam), [{ '550 spam.gtube': 3 }]);
+    const locked = async (): Promise<object | undefined> =>
+      (JSON.parse((await api(token, 'GET', '/api/locks')).text) as { identity?: string }[]).find(
+        ({ identity }) => identity === 'dave',
+      );
+    await eventually(async () => (await locked()) !== undefined, 'the second lock');
+    assert.equal('until' in ((await locked()) ?? {}), false, 'it has no end');
+    await untilTold(mail(TIMED, { user: 'dave' }), { '550 locked.identity': 1 });
+    const path = `/api/locks?subject=${TIMED}&identity=dave`;
+    assert.equal((await api(token, 'DELETE', path)).status, 200);
+    await untilTold(mail(TIMED, { user: 'dave' }), { 250: 1 });
+
+    const { text } = await api(token, 'GET', `/api/senders/${SMALL}`);
+    assert.match(text, /"limit_messages":\{"value":\["30\/hour"\],"level":"subscriber"/);
+  });
+
+  test('a sender outside the list of a subscriber is refused, one in it and one of a sub-domain are not', async () => {
+    const from = ['a@shop.example', 'a@news.shop.example', 'a@other.example'].map((one) => mail(SHOP, { from: one }));
+    assert.deepEqual(await told(...from), [{ 250: 1 }, { 250: 1 }, { '550 sender.not-permitted': 1 }]);
   });
 
   test('findings that lead to lock-points refuse nothing, and then lock who made them', async () => {
