@@ -3,10 +3,10 @@ import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../config/load.ts';
+import { begin, bootId, confirm, goBack, goBackIfOver, trialOf } from '../config/trial.ts';
 import { parseDurationMs } from '../config/value/quantity.ts';
 import { CommandError, runCommand } from '../kit/command.ts';
 import { newId } from '../kit/ids.ts';
-import { begin, confirm, goBack, trialOf } from './apply/trial.ts';
 import { type Command, DEFAULT_CONFIG, type Io, UsageError } from './command.ts';
 import { time } from './show.ts';
 
@@ -21,14 +21,17 @@ export const command: Command = {
   help: `Usage: postern apply NEW --confirm TIME [--config FILE] [--reload COMMAND]
        postern apply --confirmed [--config FILE]
        postern apply --back [--config FILE] [--reload COMMAND]
+       postern apply --if-over [--config FILE]
 
 Checks NEW as "postern check" does, puts it in the place of the configuration and has the gateway reload it. Unless that is
 confirmed in time, the configuration before is put back and loaded: also when this connection is lost meanwhile, by a
-process of its own. A machine that restarts in that time comes back with NEW; "postern apply --back" is then yours to say.
+process of its own. A machine that restarts in that time comes up with the configuration before. Where only the gateway
+restarts, the trial goes on.
 
   --confirm TIME  how long to wait, for example 5m; from 1s to 1d
   --confirmed     it stays
   --back          back at once
+  --if-over       back, without loading it, where nobody waits for the end any more: what the gateway does as it starts
   --config FILE   what is replaced (default ${DEFAULT_CONFIG}); FILE.before and FILE.trial stand beside it meanwhile
   --reload COMMAND
                   default "${RELOAD}"; from a checkout: "kill -HUP PID" of "postern run"
@@ -48,20 +51,26 @@ Examples: postern apply /etc/postern/new.toml --confirm 5m
         confirm: { type: 'string' },
         confirmed: { type: 'boolean', default: false },
         back: { type: 'boolean', default: false },
+        'if-over': { type: 'boolean', default: false },
         // said by ourselves to the process that waits
         'wait-for': { type: 'string' },
       },
     });
     const { config: file } = values;
     const [next, ...more] = positionals;
-    if (more.length > 0 || Number(values.confirmed) + Number(values.back) + Number(next !== undefined) !== 1) {
+    const orders = [values.confirmed, values.back, values['if-over'], next !== undefined].filter(Boolean);
+    if (more.length > 0 || orders.length !== 1) {
       if (values['wait-for'] === undefined)
-        throw new UsageError('name one new configuration, or say --confirmed or --back');
+        throw new UsageError('name one new configuration, or say --confirmed, --back or --if-over');
       return wait(file, values['wait-for'], values.reload);
     }
     if (values.confirmed) {
       if (!confirm(file)) return say(io, 1, `nothing is on trial in the place of ${file}`);
       return say(io, 0, `${file} stays`);
+    }
+    if (values['if-over']) {
+      if (goBackIfOver(file)) io.out(`${file} is as it was before: nobody waits for the end of the trial any more`);
+      return 0;
     }
     if (values.back) {
       if (!goBack(file)) return say(io, 1, `nothing is on trial in the place of ${file}`);
@@ -86,16 +95,9 @@ async function tryOut(file: string, next: string, confirmMs: number, how: string
       path === next ? 'nothing was changed' : `${file} is wrong as it is: there is nothing to go back to`,
     );
   }
-  const trial = { until: Date.now() + confirmMs, id: newId(Date.now()) };
+  const trial = { until: Date.now() + confirmMs, id: newId(Date.now()), boot: bootId() };
   begin(file, next, trial);
-  // Who waits outlives this command, the terminal and the connection.
-  const waiter = [...process.execArgv, process.argv[1] ?? '', 'apply'];
-  const child = spawn(process.execPath, [...waiter, '--wait-for', trial.id, '--config', file, '--reload', how], {
-    detached: true,
-    stdio: 'ignore',
-    cwd: '/',
-  });
-  child.unref();
+  await leaveWaiter(trial.id, file, how);
   const failed = await reload(how);
   if (failed !== undefined) {
     goBack(file);
@@ -104,6 +106,21 @@ async function tryOut(file: string, next: string, confirmMs: number, how: string
   }
   const where = file === DEFAULT_CONFIG ? '' : ` --config ${file}`;
   return say(io, 0, `${next} is in effect until ${time(trial.until)}; to keep it: postern apply --confirmed${where}`);
+}
+
+/** Who waits outlives this command, the terminal and the connection: under systemd as a unit, else by itself. */
+async function leaveWaiter(id: string, file: string, how: string): Promise<void> {
+  const program = [...process.execArgv, process.argv[1] ?? '', 'apply'];
+  const command = [...program, '--wait-for', id, '--config', file, '--reload', how];
+  if (how === RELOAD) {
+    // Not "postern-": that is the name of what is in the roles' sandbox, which may not write here.
+    const unit = ['--quiet', '--collect', `--unit=apply-postern-${id}`];
+    const ran = await runCommand('systemd-run', [...unit, process.execPath, ...command], {
+      deadlineMs: RELOAD_TIMEOUT_MS,
+    }).catch(() => undefined);
+    if (ran?.code === 0) return;
+  }
+  spawn(process.execPath, command, { detached: true, stdio: 'ignore', cwd: '/' }).unref();
 }
 
 /** In a process of its own: at the end of the time, back, unless it was decided before. */

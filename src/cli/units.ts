@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { keepsSource } from '../config/egress.ts';
 import { loadConfig } from '../config/load.ts';
+import { inEffect } from '../config/trial.ts';
 import type { Config } from '../config/schema.ts';
 import { type Command, DEFAULT_CONFIG } from './command.ts';
 
@@ -86,8 +87,8 @@ Example: postern units --config ./postern.toml
         subscribers: { type: 'boolean' },
       },
     });
-    // The text alone: at boot there is no network yet, and no name resolves.
-    const loaded = await loadConfig(values.config, {});
+    // The text alone: at boot there is no network yet, no name resolves, and nothing may be written yet.
+    const loaded = await loadConfig(inEffect(values.config), {});
     const errors = loaded.ok ? unitErrors(loaded.config) : loaded.errors.map(({ message }) => message);
     if (!loaded.ok || errors.length > 0) {
       for (const error of errors) io.err(error);

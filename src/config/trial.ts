@@ -1,6 +1,7 @@
 /**
  * A configuration that is in effect on trial: the one before lies beside it, `FILE.before`, and `FILE.trial` says until when.
- * Whoever takes that file away decides: confirmed, or back.
+ * Whoever takes that file away decides: confirmed, or back. Where nobody can be left to wait for its end, since the machine
+ * has restarted or the time is over, whatever starts next goes back.
  */
 import {
   chmodSync,
@@ -13,14 +14,19 @@ import {
   statSync,
   unlinkSync,
 } from 'node:fs';
-import { writeAtomically } from '../../kit/files.ts';
+import { writeAtomically } from '../kit/files.ts';
 
 export type Trial = {
   /** milliseconds since 1970 */
   readonly until: number;
   /** which trial: a later one is not ended by the end of an earlier */
   readonly id: string;
+  /** the kernel's boot_id */
+  readonly boot: string;
 };
+
+/** Beyond the end of a trial, for whoever waits to go back. */
+const LATE_MS = 60_000;
 
 const before = (file: string): string => `${file}.before`;
 const note = (file: string): string => `${file}.trial`;
@@ -55,6 +61,25 @@ export function goBack(file: string): boolean {
   if (!take(file)) return false;
   renameSync(before(file), file);
   return true;
+}
+
+/** Goes back from a trial that nobody waits for any more; true when there was one. */
+export function goBackIfOver(file: string): boolean {
+  return isOver(file) && goBack(file);
+}
+
+/** The file that holds what is to be in effect: the one before, where nobody waits for the end of a trial any more. */
+export function inEffect(file: string): string {
+  return isOver(file) ? before(file) : file;
+}
+
+export function bootId(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+}
+
+function isOver(file: string): boolean {
+  const trial = trialOf(file);
+  return trial !== undefined && (trial.boot !== bootId() || trial.until + LATE_MS < Date.now());
 }
 
 function take(file: string): boolean {

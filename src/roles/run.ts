@@ -13,6 +13,7 @@ import { egressNeedsRestart, keepsSource } from '../config/egress.ts';
 import { loadConfig } from '../config/load.ts';
 import { system } from '../config/outside.ts';
 import type { Config } from '../config/schema.ts';
+import { goBackIfOver } from '../config/trial.ts';
 import { openWorkerListeners, portIsTaken, type WorkerListeners } from '../guard/listeners.ts';
 import { type Fields, type Level, logLine } from '../kit/log.ts';
 import { type LineSink, lineSink } from '../kit/output.ts';
@@ -44,6 +45,8 @@ export async function supervise(options: SuperviseOptions): Promise<number> {
   });
   const say = (text: string): void => sinks.err.line(`postern run: ${text}`);
   try {
+    if (goBackIfOver(options.configPath))
+      say(`${options.configPath} is as it was before: nobody waits for the end of its trial any more`);
     // A start must not depend on whether names resolve just now; a reload may wait until they do.
     const loaded = await loadConfig(options.configPath, { file: system.file, keyPair: system.keyPair });
     if (!loaded.ok) {

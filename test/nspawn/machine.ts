@@ -68,6 +68,8 @@ export type Machine = {
   readonly ask: (command: string, ...args: string[]) => Promise<string>;
   /** a file's path as seen from outside */
   readonly path: (inside: string) => string;
+  /** Power it off and boot it again; resolves when systemd has started what it was to start. */
+  readonly restart: () => Promise<void>;
   /** Power it off and remove it. */
   readonly stop: () => Promise<void>;
 };
@@ -96,8 +98,12 @@ export async function bootMachine(options: MachineOptions): Promise<Machine> {
     for (const unit of options.enable) enable(root, unit);
     // As a package's installation script does it, before the first boot.
     execFileSync('systemd-sysusers', [`--root=${root}`], { timeout: 120_000, stdio: 'ignore' });
-    nspawn = start(root, options.netns, join(top, 'console'));
-    const pid = await initOf(nspawn);
+    let pid = 0;
+    const boot = async (): Promise<void> => {
+      nspawn = start(root, options.netns, join(top, 'console'));
+      pid = await initOf(nspawn);
+    };
+    await boot();
     const run: Machine['run'] = (command, ...args) =>
       runHere('nsenter', ['-t', String(pid), '-m', '-u', '-i', '-n', '-p', command, ...args], { deadlineMs: 60_000 });
     const ask: Machine['ask'] = async (command, ...args) => {
@@ -106,7 +112,12 @@ export async function bootMachine(options: MachineOptions): Promise<Machine> {
       return stdout.trim();
     };
     await booted(run, join(top, 'console'));
-    return { run, ask, stop, path: (inside) => join(root, inside) };
+    const restart = async (): Promise<void> => {
+      if (nspawn) await powerOff(nspawn);
+      await boot();
+      await booted(run, join(top, 'console'));
+    };
+    return { run, ask, restart, stop, path: (inside) => join(root, inside) };
   } catch (error) {
     await stop();
     throw error;

@@ -331,6 +331,44 @@ describe('systemd', { skip }, () => {
     );
   });
 
+  test('a configuration on trial stays when it is confirmed, and goes back by itself; after a restart the one before is in effect', async () => {
+    const path = machine.path('/etc/postern/postern.toml');
+    const first = readFileSync(path, 'utf8');
+    const second = first.replace('workers = 3', 'workers = 2');
+    const write = (text: string): void => writeFileSync(machine.path('/etc/postern/new.toml'), text);
+    const apply = (...args: string[]): Promise<string> => machine.ask('postern', 'apply', ...args);
+    const waiting = (): Promise<string> =>
+      machine.ask('systemctl', 'list-units', '--plain', '--no-legend', 'apply-postern-*');
+    /** how often the keeper has taken a configuration */
+    const taken = async (): Promise<number> =>
+      (await machine.ask('journalctl', '-o', 'cat', '-u', 'postern-keeper')).split('"config.reloaded"').length;
+
+    const before = await taken();
+    write(second);
+    await apply('/etc/postern/new.toml', '--confirm', '1h');
+    assert.match(await waiting(), /^apply-postern-\S+\.service +loaded +active +running/);
+    await until('it is taken', async () => (await taken()) === before + 1, 60_000);
+    await apply('--confirmed');
+    assert.equal(readFileSync(path, 'utf8'), second);
+    await until('nobody waits any more', async () => (await waiting()) === '', 60_000);
+
+    write(first);
+    await apply('/etc/postern/new.toml', '--confirm', '2s');
+    await until('taken, and the one before again', async () => (await taken()) === before + 3, 60_000);
+    assert.equal(readFileSync(path, 'utf8'), second);
+
+    await apply('/etc/postern/new.toml', '--confirm', '1h');
+    assert.equal(readFileSync(path, 'utf8'), first);
+    await machine.restart();
+    assert.equal(readFileSync(path, 'utf8'), second);
+    await until(
+      'the workers of the one before',
+      async () => /Workers: 2 of 2/.test((await machine.run('postern', 'status')).stdout),
+      60_000,
+    );
+    assert.notEqual((await machine.run('postern', 'apply', '--confirmed')).code, 0, 'nothing is on trial');
+  });
+
   test('stopped, the rules stand: hosts are refused, and nobody reaches the internet past us', async () => {
     await machine.ask('systemctl', 'stop', 'postern.target');
     const state = async (unit: string): Promise<string> =>

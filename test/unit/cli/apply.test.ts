@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { inEffect } from '../../../src/config/trial.ts';
 import { runCommand } from '../../../src/kit/command.ts';
 import { until } from '../../kit/wait.ts';
 import { goodToml } from '../config/outside.fake.ts';
@@ -82,4 +83,21 @@ test('what is wrong changes nothing; where the gateway does not reload, it went 
   assert.match(refused.stderr, /ended with 3: it will not; .* is as it was before/);
   assert.equal(readFileSync(p.file, 'utf8'), OLD);
   assert.equal((await p.apply([p.next])).code, 2);
+});
+
+test('after a restart of the machine, and where nobody waited, the one before is in effect', async () => {
+  const p = await ready();
+  for (const change of [{ boot: 'another' }, { until: Date.now() - 3_600_000 }, {}]) {
+    assert.equal((await p.apply([p.next, '--confirm', '1h'])).code, 0);
+    const note = `${p.file}.trial`;
+    writeFileSync(
+      note,
+      JSON.stringify({ ...(JSON.parse(readFileSync(note, 'utf8')) as object), ...change, id: 'another' }),
+    );
+    const isOver = Object.keys(change).length > 0;
+    assert.equal(inEffect(p.file), isOver ? `${p.file}.before` : p.file);
+    assert.equal((await p.apply(['--if-over'])).code, 0);
+    assert.deepEqual([readFileSync(p.file, 'utf8'), existsSync(note)], isOver ? [OLD, false] : [NEW, true]);
+  }
+  assert.equal((await p.apply(['--back'])).code, 0);
 });
