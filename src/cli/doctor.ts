@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { keepsSource } from '../config/egress.ts';
 import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
+import { withoutEnded } from '../guard/exempt.ts';
 import { withSteps } from '../guard/stepped.ts';
 import { canonical } from '../kit/address.ts';
 import { safeJson } from '../kit/log.ts';
@@ -87,7 +88,7 @@ async function examine(config: Config, configPath: string, servers: readonly str
     ['interface', async () => checkInterfaces(names, await readLinks())],
     ['mtu', async () => checkMtu(names, await readLinks())],
     ['families', () => checkFamilies(config)],
-    ['rules', () => checkRules(withSteps(config, steps, Date.now()), configPath)],
+    ['rules', () => checkRules(withSteps(withoutEnded(config, Date.now()), steps, Date.now()), configPath)],
     ['foreign', () => checkForeignRules(config, names)],
     ['forwarding', () => checkForwarding(names)],
     ['rp_filter', () => checkReversePath(names)],

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../config/load.ts';
+import { withoutEnded } from '../guard/exempt.ts';
 import { changes } from '../guard/changes.ts';
 import { plan } from '../guard/plan.ts';
 import { readKernel } from '../guard/read.ts';
@@ -78,7 +79,7 @@ Examples: postern rules --config ./postern.toml
       for (const { message } of loaded.errors) io.err(message);
       return 1;
     }
-    const desired = plan(loaded.config, { workerUid: userOf('worker').uid });
+    const desired = plan(withoutEnded(loaded.config, Date.now()), { workerUid: userOf('worker').uid });
     if (!values.verify) {
       io.out(renderAll(desired));
       return 0;

@@ -88,8 +88,9 @@ function waysRound(
       ({ name, prefixes }) => `network ${name} is exempt, not intercepted: ${prefixes.join(' ')}`,
     ),
     ...ways.exemptTo.map(
-      ({ prefix, packets }) =>
-        `destination ${prefix} is never intercepted${packets === undefined ? '' : ` (${counted(packets, 'packet', 'packets')} so far)`}`,
+      ({ prefix, packets, until, reason }) =>
+        `destination ${prefix} is ${until === undefined ? 'never intercepted' : `not intercepted until ${time(until)}`}` +
+        `${reason === undefined ? '' : `: ${reason}`}${packets === undefined ? '' : ` (${counted(packets, 'packet', 'packets')} so far)`}`,
     ),
     ...ways.failOpen.map((name) => `network ${name} passes untouched when no worker answers (fail = "open")`),
     ...(ways.unread > 0

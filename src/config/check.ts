@@ -115,33 +115,43 @@ export const rules: readonly Rule[] = [
     },
   },
   {
-    doc: 'Nothing stands twice in `intercept.inside`, `intercept.exempt_to` or `smarthost.servers`.',
-    check({ intercept, smarthost }, { refuse, other }) {
-      const lists: [string, readonly (string | undefined)[]][] = [
-        ['intercept.inside', intercept.inside ?? []],
-        ['intercept.exempt_to', (intercept.exemptTo ?? []).map((prefix) => prefix?.text)],
-        ['smarthost.servers', (smarthost.servers ?? []).map((server) => server?.text)],
+    doc: 'Nothing stands twice in `intercept.inside`, `smarthost.servers` or the `prefixes` of all `exempt_to`.',
+    check({ intercept, smarthost, exemptTo }, { refuse, other }) {
+      const keysOf = (list: string, values: readonly (string | undefined)[] = []): [string, string | undefined][] =>
+        values.map((value, i) => [`${list}[${i}]`, value]);
+      const lists = [
+        keysOf('intercept.inside', intercept.inside),
+        keysOf(
+          'smarthost.servers',
+          smarthost.servers?.map((server) => server?.text),
+        ),
+        exemptTo.flatMap(({ prefixes }, i) =>
+          keysOf(
+            `exempt_to[${i}].prefixes`,
+            prefixes?.map((prefix) => prefix?.text),
+          ),
+        ),
       ];
-      for (const [list, values] of lists) {
+      for (const list of lists) {
         const keys = new Map<string, string>();
-        for (const [i, value] of values.entries()) {
+        for (const [key, value] of list) {
           const first = value === undefined ? undefined : keys.get(value);
-          if (first !== undefined) refuse(`${list}[${i}]`, `each once, unlike ${other(first)}`);
-          else if (value !== undefined) keys.set(value, `${list}[${i}]`);
+          if (first !== undefined) refuse(key, `each once, unlike ${other(first)}`);
+          else if (value !== undefined) keys.set(value, key);
         }
       }
     },
   },
   {
-    doc: '`intercept.exempt_to` does not hold all destinations (`/0`). To exempt hosts there is `mode = "exempt"`.',
-    check({ intercept }, { refuse }) {
-      for (const [i, prefix] of (intercept.exemptTo ?? []).entries()) {
-        if (prefix?.length !== 0) continue;
-        refuse(
-          `intercept.exempt_to[${i}]`,
-          'less than all destinations; to exempt hosts use a network with mode = "exempt"',
-        );
-      }
+    doc: 'An `exempt_to` does not hold all destinations (`/0`). To exempt hosts there is `mode = "exempt"`.',
+    check({ exemptTo }, { refuse }) {
+      for (const [i, { prefixes }] of exemptTo.entries())
+        for (const [j, prefix] of (prefixes ?? []).entries())
+          if (prefix?.length === 0)
+            refuse(
+              `exempt_to[${i}].prefixes[${j}]`,
+              'less than all destinations; to exempt hosts use a network with mode = "exempt"',
+            );
     },
   },
   {

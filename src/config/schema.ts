@@ -9,7 +9,7 @@ import { complaints } from './schema/complaints.ts';
 import { exception } from './schema/exceptions.ts';
 import { filters } from './schema/filters.ts';
 import { gateway } from './schema/gateway.ts';
-import { intercept } from './schema/intercept.ts';
+import { exemptTo, intercept } from './schema/intercept.ts';
 import { journal } from './schema/journal.ts';
 import { limits } from './schema/limits.ts';
 import { lockRule, locks } from './schema/locks.ts';
@@ -43,6 +43,7 @@ export const schema = table('Postern, the gate through which mail leaves a netwo
   tenant,
   rule,
   exception,
+  exempt_to: exemptTo,
   locks,
   lock_rule: lockRule,
   step_rule: stepRule,

@@ -8,6 +8,7 @@ import { keepsSource } from '../config/egress.ts';
 import type { Config, Network } from '../config/schema.ts';
 import type { Family } from '../kit/address.ts';
 import { type Chain, setMembers, type Table } from './desired.ts';
+import { exemptPrefixes } from './exempt.ts';
 import { type Group, groupsOf } from './groups.ts';
 import { CHAIN_PREFIX, MARK, networkChain, refusalComment, SETS } from './names.ts';
 
@@ -150,7 +151,7 @@ function networkRules(config: Config, { id, network: name, mode, fail, refuse }:
   const refuseAs = (reason: string, match = ''): string => `${match}${counted(name, reason)} -g ${refused}`;
   const locked = refuseAs('locked', `-m set --match-set ${SETS.locked(family)} src `);
   const exemptTo =
-    setMembers(config.intercept.exemptTo, family).length === 0
+    setMembers(exemptPrefixes(config), family).length === 0
       ? []
       : [`-m set --match-set ${SETS.exemptTo(family)} dst ${passed(name, 'exempt-to')} -g ${CHAIN.letThrough}`];
   const intercept = [

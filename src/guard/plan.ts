@@ -15,6 +15,7 @@ import type { Family, Prefix } from '../kit/address.ts';
 import { filterTable, mangleTable } from './chains.ts';
 import { canPass, groupsOf } from './groups.ts';
 import { type DesiredState, type FamilyState, type IpSet, setMembers } from './desired.ts';
+import { exemptPrefixes } from './exempt.ts';
 import { FAMILIES, MARK, PREFERENCE, ROUTE_TABLE, SETS } from './names.ts';
 
 export type PlanOptions = {
@@ -53,7 +54,7 @@ const REFUSED_TIMEOUT_S = 3600;
 function setsOf(config: Config, family: Family): IpSet[] {
   const inet = family === 4 ? 'inet' : 'inet6';
   const prefixes = `hash:net family ${inet} maxelem ${MAX_ELEMENTS}`;
-  const exemptTo = setMembers(config.intercept.exemptTo, family);
+  const exemptTo = setMembers(exemptPrefixes(config), family);
   return [
     { name: SETS.locked(family), type: `${prefixes} timeout 0`, members: undefined },
     {
@@ -102,14 +103,13 @@ function routingRules(config: Config, family: Family, workerUid: number): string
  * connection that was let through before its network was closed, and a server's that connects from its own port 25.)
  */
 function openInRouting(config: Config): string[] {
-  const { intercept } = config;
   const prefixes = (list: readonly Prefix[]): string[] => setMembers(list, 4);
   const open = [
     ...groupsOf(config)
       .filter(canPass)
       .flatMap((each) => prefixes(each.prefixes))
       .map((prefix) => `from ${prefix}`),
-    ...prefixes(intercept.exemptTo).map((prefix) => `to ${prefix}`),
+    ...prefixes(exemptPrefixes(config)).map((prefix) => `to ${prefix}`),
   ];
   if (open.length === 0) return [];
   const end = `goto ${PREFERENCE.end}`;

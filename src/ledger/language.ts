@@ -351,7 +351,12 @@ export type Status = {
     /** of intercept.inside, those that do not exist */
     readonly missingInterfaces: readonly string[];
     readonly exemptNetworks: readonly { readonly name: string; readonly prefixes: readonly string[] }[];
-    readonly exemptTo: readonly { readonly prefix: string; readonly packets: number | undefined }[];
+    readonly exemptTo: readonly {
+      readonly prefix: string;
+      readonly packets: number | undefined;
+      readonly until?: number | undefined;
+      readonly reason?: string;
+    }[];
     readonly failOpen: readonly string[];
     /** hosts that verify, each with the server to which it is carried unread */
     readonly unread: number;

@@ -9,6 +9,7 @@ import { createReloader } from '../config/reload.ts';
 import { prefixesOfName } from '../config/effective.ts';
 import type { Config } from '../config/schema.ts';
 import { applyOnce } from '../guard/apply.ts';
+import { withoutEnded } from '../guard/exempt.ts';
 import { Guard, refreshAlive } from '../guard/guard.ts';
 import { Inside } from '../guard/inside.ts';
 import { plan } from '../guard/plan.ts';
@@ -36,7 +37,7 @@ import { loadAtStart } from './start-config.ts';
 const REPORT_EVERY_MS = 1_000;
 
 const planOf = (config: Config, steps: readonly Step[] = []) =>
-  plan(withSteps(config, steps, Date.now()), { workerUid: userOf('worker').uid });
+  plan(withSteps(withoutEnded(config, Date.now()), steps, Date.now()), { workerUid: userOf('worker').uid });
 
 /** Puts the rules into the kernel and ends: for the unit that runs before the network comes up. */
 export async function applyRules(configPath: string): Promise<number> {
@@ -75,9 +76,12 @@ export async function guard(configPath: string): Promise<number> {
     if (locks) kernel.lock(locks.flatMap((lock) => inPrefixes(lock, current)));
   };
   let steps: readonly Step[] = [];
-  /** Ends of steps are seen here too, whether the keeper is there to say so or not. */
+  let exempt = withoutEnded(config, Date.now()).exemptTo.length;
+  /** Ends of steps are seen here too, whether the keeper is there to say so or not, and those of exempt destinations. */
   const follow = (next: readonly Step[]): void => {
-    if (next === steps && steps.every((step) => holds(step, Date.now()))) return;
+    const left = withoutEnded(current, Date.now()).exemptTo.length;
+    if (next === steps && left === exempt && steps.every((step) => holds(step, Date.now()))) return;
+    exempt = left;
     steps = next.filter((step) => holds(step, Date.now()));
     kernel
       .replace(planOf(current, steps))

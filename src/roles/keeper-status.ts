@@ -1,5 +1,6 @@
 /** What `postern status` shows, from what the keeper holds: pure, so that every trouble can be shown in a test. */
 import type { Config } from '../config/schema.ts';
+import { withoutEnded } from '../guard/exempt.ts';
 import { canPass, type Group, groupsOf } from '../guard/groups.ts';
 import type { Worker } from '../ledger/desk.ts';
 import { withSteps } from '../guard/stepped.ts';
@@ -76,7 +77,9 @@ export function statusOf(facts: StatusFacts): Status {
       exemptNetworks: groups
         .filter(({ mode }) => mode === 'exempt')
         .map((group) => ({ name: nameOf(group), prefixes: group.prefixes.map(({ text }) => text) })),
-      exemptTo: config.intercept.exemptTo.map(({ text }) => ({ prefix: text, packets: packetsTo.get(text) })),
+      exemptTo: withoutEnded(config, facts.nowMs).exemptTo.flatMap(({ prefixes, until, reason }) =>
+        prefixes.map(({ text }) => ({ prefix: text, packets: packetsTo.get(text), until, reason })),
+      ),
       failOpen: groups.filter((group) => canPass(group) && group.mode !== 'exempt').map(nameOf),
       unread: [...config.network, ...config.subscriber].some(({ verifying }) => verifying === 'pass')
         ? facts.verifying

@@ -66,13 +66,19 @@ run_dir = "${runDir}"
 workers = 2
 [intercept]
 inside = ["lan0"]
-exempt_to = ["192.0.2.10/32"]
 [smarthost]
 servers = ["192.0.2.25:587"]
 [journal]
 ${journal}
 [metrics]
 listen = "127.0.0.1:${metricsPort}"
+[[exempt_to]]
+prefixes = ["192.0.2.10/32"]
+reason = "our own MX"
+[[exempt_to]]
+prefixes = ["192.0.2.11/32"]
+until = "2026-01-01"
+reason = "over"
 ${networks}`,
       ),
     remove: () => rmSync(dir, { recursive: true, force: true }),

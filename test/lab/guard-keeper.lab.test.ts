@@ -7,7 +7,7 @@ import { listenChannel, type Peer } from '../../src/kit/channel.ts';
 import { runPaths } from '../../src/kit/run-dir.ts';
 import { type KernelReport, type Lock, type ToKeeper, VERSION } from '../../src/ledger/language.ts';
 import { checkToKeeper } from '../../src/ledger/language-check.ts';
-import { everyMode, GuardLab, type GuardProcess, SERVER, SOURCES, VERSIONS } from '../kit/guard-lab.ts';
+import { EXEMPT_SERVER, everyMode, GuardLab, type GuardProcess, SERVER, SOURCES, VERSIONS } from '../kit/guard-lab.ts';
 import { needsRoot } from '../kit/tier.ts';
 import { type Inbox, inbox } from '../kit/wait.ts';
 
@@ -157,6 +157,25 @@ suite('the guard and its keeper', { skip: needsRoot }, () => {
     assert.deepEqual(await heard.next(), { kind: 'hello', v: VERSION, role: 'guard' });
     peer.send({ kind: 'locks', locks: [] });
     await untilSeen('customers', 'v4', 'gateway');
+  });
+
+  test('an exempt destination is not intercepted until its end, which needs no reload', async () => {
+    const { v4 } = EXEMPT_SERVER;
+    const exempt = async (until: string): Promise<void> => {
+      guard.lines.forget();
+      const table = `[[exempt_to]]\nprefixes = ["${v4}"]\nreason = "test"\nuntil = "${until}"\n`;
+      lab.configure(everyMode + table, FAST);
+      guard.child.kill('SIGHUP');
+      await guard.logged('config.reloaded');
+    };
+    await exempt('2100-01-01');
+    assert.equal(await lab.inside.connect(v4, 25, { from: SOURCES.customers.v4 }), 'internet');
+    await exempt(`${new Date(Date.now() + 3_000).toISOString().slice(0, 19)}Z`);
+    for (const end = performance.now() + 60_000; ; await sleep(50)) {
+      if ((await lab.inside.connect(v4, 25, { from: SOURCES.customers.v4 })) === 'gateway') break;
+      assert.ok(performance.now() < end, 'it is intercepted again');
+    }
+    lab.configure(everyMode, FAST);
   });
 
   test('a configuration that is refused changes nothing and is counted, by us or by the supervisor', async () => {

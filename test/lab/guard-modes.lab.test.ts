@@ -8,12 +8,13 @@ import { EXEMPT_SERVER, everyMode, GuardLab, must, SERVER, SOURCES, type Source,
 import { needsRoot } from '../kit/tier.ts';
 
 const REFUSED = 'ECONNREFUSED';
+const EXEMPT = '[[exempt_to]]\nprefixes = ["203.0.113.99/32", "2001:db8:2::99/128"]\nreason = "test"\n';
 
 suite('the kernel decides', { skip: needsRoot }, () => {
   let lab: GuardLab;
   before(async () => {
     lab = await GuardLab.create();
-    lab.configure(everyMode, 'exempt_to = ["203.0.113.99/32", "2001:db8:2::99/128"]');
+    lab.configure(everyMode + EXEMPT);
     await lab.applyRules();
   });
   after(() => lab.destroy());
@@ -109,8 +110,7 @@ suite('the kernel decides', { skip: needsRoot }, () => {
       one('printer', '"198.51.100.50", "2001:db8:1:50::/64"', 'mode = "observe"\nrefuse = "reset"'),
       one('trial-host', '"198.51.100.20"', 'max_connections = 3'),
     ];
-    const exempt = 'exempt_to = ["203.0.113.99/32", "2001:db8:2::99/128"]';
-    lab.configure(everyMode + subscribers.join(''), exempt);
+    lab.configure(everyMode + subscribers.join('') + EXEMPT);
     await lab.applyRules();
     assert.equal((await lab.postern('rules', '--verify')).stdout, 'The kernel is as planned.\n');
     assert.deepEqual(await seen(SERVER), {
@@ -119,10 +119,10 @@ suite('the kernel decides', { skip: needsRoot }, () => {
       'customers v6': REFUSED,
     });
     // What was an exception is a member, and the other way round.
-    lab.configure(everyMode + subscribers.slice(1).join(''), exempt);
+    lab.configure(everyMode + subscribers.slice(1).join('') + EXEMPT);
     await lab.applyRules();
     assert.equal((await lab.postern('rules', '--verify')).stdout, 'The kernel is as planned.\n');
-    lab.configure(everyMode, exempt);
+    lab.configure(everyMode + EXEMPT);
     await lab.applyRules();
     assert.deepEqual(await seen(SERVER), bothVersions({ customers: 'gateway', trial: 'gateway', ...alike }));
     await lab.refused();

@@ -155,7 +155,16 @@ describe('Shows 1: subscribers, limits, identities and locks', { skip: needsRoot
     while (!(await locks()).includes('bob at @app'));
     await untilTold(mail(APP, { user: 'bob' }), { '550 locked.identity': 1 });
     assert.deepEqual(await told(mail(APP, { user: 'alice' }), mail(APP)), [{ 250: 1 }, { 250: 1 }]);
-    const { stdout: top } = await whole.gateway.postern('top', '--by', 'identity', '--class', 'spam', '--since', '2h', '--csv');
+    const { stdout: top } = await whole.gateway.postern(
+      'top',
+      '--by',
+      'identity',
+      '--class',
+      'spam',
+      '--since',
+      '2h',
+      '--csv',
+    );
     assert.match(top, /^bob,3,0,0,3,3,/m);
     assert.equal((await whole.gateway.postern('unlock', '@app', '--identity', 'bob')).stderr, '');
     await untilTold(mail(APP, { user: 'bob' }), { 250: 1 });

@@ -1,23 +1,9 @@
 /** `[[exception]]` */
-import { field, list, listOf, optional, type Spec } from '../field.ts';
+import { list, listOf, optional } from '../field.ts';
 import { className } from '../value/mail.ts';
 import { prefix } from '../value/net.ts';
 import { text } from '../value/plain.ts';
-
-/** A day, which ends with it, or a time; both in UTC. */
-function endMs(spec: Spec) {
-  const type = 'a day such as "2027-01-31", to its end, or a time such as "2027-01-31T18:00Z"';
-  return field<number>(
-    type,
-    (raw) => {
-      const day = typeof raw === 'string' && /^\d{4}-\d{2}-\d{2}$/.test(raw);
-      const isTime = typeof raw === 'string' && /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?Z$/.test(raw);
-      const at = day || isTime ? Date.parse(raw) : Number.NaN;
-      return Number.isNaN(at) ? { expected: type } : { value: day ? at + 86_400_000 : at };
-    },
-    spec,
-  );
-}
+import { endMs } from '../value/end.ts';
 
 export const exception = list(
   'Somebody who is not refused for something, for a reason and until a time: of `sources`, `destinations` and `identities` each that is not empty must fit. What is counted is counted. It holds for what is carried unread, too. A host that is to skip all of it has mode "exempt" ("postern mode" gives it an end).',

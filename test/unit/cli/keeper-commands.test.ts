@@ -393,7 +393,7 @@ test('status: exit 1 while the guard is silent, 0 when it says all is well', asy
   const before = await run(status);
   assert.equal(before.status, 1);
   assert.match(before.out, /^Intercepting: NO: the guard has not reported yet/m);
-  assert.match(before.out, /^ {2}! destination 192\.0\.2\.10\/32 is never intercepted$/m);
+  assert.match(before.out, /^ {2}! destination 192\.0\.2\.10\/32 is never intercepted: our own MX$/m);
   const guard = await s.speaker({ kind: 'hello', v: 6, role: 'guard' });
   guard.peer.send({ kind: 'kernel', report: kernelReport() });
   let now = await run(status, '--json');

@@ -89,7 +89,7 @@ test('every way round is named, and so is every trouble', () => {
         missingInterfaces: ['lna0'],
         exemptNetworks: [{ name: 'vip', prefixes: ['203.0.113.0/24'] }],
         exemptTo: [
-          { prefix: '192.0.2.10/32', packets: 12 },
+          { prefix: '192.0.2.10/32', packets: 12, until: Date.parse('2027-01-31T00:00Z'), reason: 'ticket 4711' },
           { prefix: '192.0.2.11/32', packets: undefined },
         ],
         failOpen: ['customers'],
@@ -133,7 +133,7 @@ test('every way round is named, and so is every trouble', () => {
     'Intercepting: NO: no worker answers',
     '  ! interface lna0 does not exist: what comes in elsewhere is neither intercepted nor refused',
     '  ! network vip is exempt, not intercepted: 203.0.113.0/24',
-    '  ! destination 192.0.2.10/32 is never intercepted (12 packets so far)',
+    '  ! destination 192.0.2.10/32 is not intercepted until 2027-01-31 00:00:00Z: ticket 4711 (12 packets so far)',
     '  ! destination 192.0.2.11/32 is never intercepted',
     '  ! network customers passes untouched when no worker answers (fail = "open")',
     '  ! 2 hosts that verify are carried unread, within limits ("postern verifying")',

@@ -30,7 +30,7 @@ test('the least configuration is filled with every default, in the units of code
   assert.equal(config.gateway.drain, 30_000);
   assert.equal(config.intercept.port, 2525);
   assert.equal(config.intercept.connectionRate, 50);
-  assert.deepEqual(config.intercept.exemptTo, []);
+  assert.deepEqual(config.exemptTo, []);
   assert.equal(config.smarthost.tls, 'verify');
   assert.equal(config.smarthost.username, undefined);
   assert.deepEqual(config.smarthost.servers, [
@@ -185,7 +185,7 @@ test('every default and every example in the schema is taken by its own field', 
 /** The good configuration with one key set to something else. */
 function withKey(path: string, isList: boolean, key: string, value: string): string {
   const lines =
-    `${goodToml}[[subscriber]]\nname = "web-1"\nprefixes = ["198.51.100.7"]\n[[rule]]\nname = "r"\nsender = "a"\n[[lock_rule]]\nname = "l"\nclasses = ["spam"]\ncount = 3\nwithin = "10m"\n[[step_rule]]\nname = "s"\nclasses = ["spam"]\nshare = 9\nmode = "block"\n[[exception]]\nreason = "r"\nclasses = ["spam"]\nsources = ["198.51.100.9"]\n[[webhook]]\nname = "w"\nurl = "https://w.example/"\nsecret_file = "/etc/w"\n[[tenant]]\nname = "t"\n`.split(
+    `${goodToml}[[subscriber]]\nname = "web-1"\nprefixes = ["198.51.100.7"]\n[[rule]]\nname = "r"\nsender = "a"\n[[lock_rule]]\nname = "l"\nclasses = ["spam"]\ncount = 3\nwithin = "10m"\n[[step_rule]]\nname = "s"\nclasses = ["spam"]\nshare = 9\nmode = "block"\n[[exception]]\nreason = "r"\nclasses = ["spam"]\nsources = ["198.51.100.9"]\n[[exempt_to]]\nreason = "r"\nprefixes = ["192.0.2.9"]\n[[webhook]]\nname = "w"\nurl = "https://w.example/"\nsecret_file = "/etc/w"\n[[tenant]]\nname = "t"\n`.split(
       '\n',
     );
   const header = isList ? `[[${path}]]` : `[${path}]`;

@@ -4,8 +4,7 @@ import { Counters } from '../../../src/guard/counters.ts';
 import { emptyKernel, kernelWith, oneNetwork, planOf, withSets } from './kernel.fake.ts';
 
 const desired = await planOf(
-  oneNetwork('customers', ['198.51.100.0/24', '2001:db8:1::/48']),
-  'exempt_to = ["192.0.2.10"]',
+  `${oneNetwork('customers', ['198.51.100.0/24', '2001:db8:1::/48'])}[[exempt_to]]\nprefixes = ["192.0.2.10"]\nreason = "x"`,
 );
 const at = (packets: number) => kernelWith(desired, packets);
 const dead = (counters: Counters, kernel = at(0)): number | undefined =>

@@ -234,7 +234,7 @@ test('intercepting: only while the guard says so, and has said so in the last fi
   let now = await status();
   while (now.kernel === undefined) now = await status();
   assert.deepEqual([now.intercepting, now.problem], [true, undefined]);
-  assert.deepEqual(now.waysRound.exemptTo, [{ prefix: '192.0.2.10/32', packets: 3 }]);
+  assert.deepEqual(now.waysRound.exemptTo, [{ prefix: '192.0.2.10/32', packets: 3, reason: 'our own MX' }]);
   assert.match(await s.metrics(), /^postern_intercept_alive 1$/m);
   assert.match(await s.metrics(), /^postern_refused_connections_total\{network="unrouted",reason="unrouted"\} 7$/m);
 
