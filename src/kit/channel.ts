@@ -12,7 +12,7 @@ import { createConnection, createServer, type Socket } from 'node:net';
 export const MAX_LINE_BYTES = 4 * 1024 * 1024;
 const MAX_OUTGOING_BYTES = 8 * 1024 * 1024;
 const CONNECT_TIMEOUT_MS = 2_000;
-const FLUSH_TIMEOUT_MS = 1_000;
+const FLUSH_TIMEOUT_MS = 4_000;
 const BACKOFF_FIRST_MS = 50;
 const BACKOFF_LAST_MS = 2_000;
 /** sun_path is 108 octets with its NUL; the listener is bound under a longer, temporary name first */
@@ -33,7 +33,7 @@ export type Peer = {
   readonly send: Send;
   /** The same for a message that is JSON already. */
   readonly sendText: (json: string) => boolean;
-  /** Ends the connection when what was sent has gone out, after at most a second. Resolves when it has ended. */
+  /** Ends the connection when what was sent has gone out, after at most 4 s. Resolves when it has ended. */
   readonly close: () => Promise<void>;
 };
 
