@@ -11,6 +11,7 @@ import type { Filter, FilterSet } from './filters.ts';
 import { identityOf } from '../../identity/extract.ts';
 import { identitySubject, type Limits } from '../../identity/limits.ts';
 import { type Sender, type Senders, sendersOf, subjectOf } from '../../identity/senders.ts';
+import { contains, parseAddress } from '../../kit/address.ts';
 import { shortHash } from '../../kit/ids.ts';
 import { silentLog } from '../../kit/log.ts';
 import { Counters, type Need } from '../../ledger/counters.ts';
@@ -38,6 +39,7 @@ const MAX_SESSIONS = 50_000;
 export class Replay {
   readonly #senders: Senders;
   readonly #exceptions: readonly Exception[];
+  readonly #exemptTo: Config['exemptTo'];
   readonly #filters: FilterSet;
   readonly #counters = new Counters();
   readonly #quotas = new Quotas(undefined, silentLog);
@@ -49,6 +51,7 @@ export class Replay {
 
   constructor(config: Config, filters: FilterSet) {
     this.#exceptions = config.exception;
+    this.#exemptTo = config.exemptTo;
     this.#senders = sendersOf(config);
     this.#filters = filters;
     this.#rungs = new Rungs(config);
@@ -93,12 +96,25 @@ export class Replay {
   /** The class that refuses it; undefined when nothing does. */
   #way(one: Judgement): Class | undefined | 'gone' {
     const { fact, network } = one;
-    if (network.mode === 'exempt') return undefined;
+    if (network.mode === 'exempt' || this.#isExempt(one)) return undefined;
     const connection = this.#connection(one);
     if (connection !== undefined) return connection;
     // Refused before it could say anything: by something else than what is judged here, or nothing is known of it.
     if (fact.sender === undefined) return isJudged(fact, fact.class) ? undefined : asItWas(fact);
     return this.#transaction(one) ?? (isJudged(fact, fact.class) ? undefined : asItWas(fact));
+  }
+
+  /** Its server's connections are not intercepted; modes that refuse win. */
+  #isExempt({ fact, network }: Judgement): boolean {
+    if (this.#exemptTo.length === 0 || network.mode === 'block' || network.mode === 'smarthost-only') return false;
+    const address = parseAddress(fact.destination);
+    return (
+      address !== undefined &&
+      this.#exemptTo.some(
+        ({ prefixes, until }) =>
+          (until === undefined || fact.at < until) && prefixes.some((prefix) => contains(prefix, address)),
+      )
+    );
   }
 
   #connection(one: Judgement): Class | undefined | 'gone' {

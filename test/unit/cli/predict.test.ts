@@ -297,6 +297,18 @@ for = "1m"
   ]);
 });
 
+test('what goes to an exempt destination is not intercepted, until its end', async () => {
+  const journal = journalWith([spam(0), spam(1, { destination: '203.0.113.26' })]);
+  const exempt = (to: string, more = ''): string => `[[exempt_to]]\nprefixes = ["${to}"]\nreason = "r"\n${more}`;
+  const networks = BEFORE.replace('mode = "observe"', '');
+  const predicted = await predict(
+    journal,
+    0,
+    await parsed(networks + exempt('203.0.113.25') + exempt('203.0.113.26', 'until = "2026-01-01"\n')),
+  );
+  assert.deepEqual(willBe(predicted), [['spam.gtube', '198.51.100.7', 1, 0]]);
+});
+
 test('as a person sees it', async () => {
   const journal = journalWith([0, 1, 2].map((n) => spam(n)));
   const observed = await runCommand(command, ['--journal', journal]);
