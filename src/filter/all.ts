@@ -43,7 +43,8 @@ export function filterThreads({ filters }: Config): Threads {
 }
 
 export function makeFilters(config: Config, deps: FilterDeps, all: readonly MakeFilter[] = allFilters): FilterSet {
-  const made = all.map((make) => make(config, deps)).filter((filter) => filter !== undefined);
+  const on = all.map((make) => make(config, deps)).filter((filter) => filter !== undefined);
+  const made = on.filter(({ speaksOf }) => speaksOf === undefined || on.some(({ needs }) => needs === speaksOf));
   return {
     connect: made.filter((filter) => filter.stage === 'connect'),
     envelope: made.filter((filter) => filter.stage === 'envelope'),

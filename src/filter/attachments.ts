@@ -26,6 +26,7 @@ export const attachments = ((config, deps): Filter<'body'> | undefined => {
   return {
     name: 'attachments',
     stage: 'body',
+    needs: 'content',
     look: (mail) =>
       withContent(read, mail, (content) => (content.attachments.length === 0 ? NOTHING : all(content.attachments))),
     actionOf: (class_) => own[class_.slice('attachment.'.length) as Sub],

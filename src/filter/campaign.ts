@@ -36,6 +36,7 @@ export const campaign = ((config, deps): Filter<'body'> | undefined => {
   return {
     name: 'campaign',
     stage: 'body',
+    needs: 'content',
     look(mail) {
       const content = read(mail);
       return content instanceof Promise ? content.then((one) => judge(mail, one)) : judge(mail, content);

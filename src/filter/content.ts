@@ -9,7 +9,6 @@ import { type Content, inspect, TOO_MUCH } from './inspect.ts';
 import type { Message } from './message.ts';
 import type { Fault, Limits } from './mime.ts';
 import { copyOf, unstuffed } from './octets.ts';
-import { rulesUseContent } from './rule-places.ts';
 
 /** What the loop can spare: a message of this size costs it a millisecond or two, whatever is in it. */
 const QUICK_BYTES = 64 * 1024;
@@ -67,20 +66,13 @@ const CLASSES: Readonly<Record<Fault, Class>> = {
   ambiguous: 'content.ambiguous',
 };
 
-/** Whether any filter asks for what is in a message. */
-export function usesContent(config: Config): boolean {
-  const { attachments, campaign, urls, urlDns } = config.filters;
-  const asksUrls = urls.files.length > 0 || urlDns.lists.length > 0;
-  return attachments.enabled || campaign.enabled || asksUrls || rulesUseContent(config);
-}
-
-export const content = ((config, deps): Filter<'body'> | undefined => {
-  if (!usesContent(config)) return undefined;
+export const content = ((config, deps): Filter<'body'> => {
   const actions = config.filters.content;
   const read = contentReader(config, deps);
   return {
     name: 'content',
     stage: 'body',
+    speaksOf: 'content',
     look: (mail) =>
       withContent(read, mail, ({ faults, types }) => {
         if (faults.length === 0 && !types.includes('message/partial')) return NOTHING;

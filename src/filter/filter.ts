@@ -48,6 +48,10 @@ export type Stage = keyof Subjects;
 export interface Filter<S extends Stage = Stage> {
   readonly name: string;
   readonly stage: S;
+  /** What it asks for besides what its stage has: the message taken apart (`contentReader`). */
+  readonly needs?: 'content';
+  /** It has something to say only where another filter needs this. */
+  readonly speaksOf?: 'content';
   /** Its own deadline; `filters.deadline` holds as well. A filter that answers at once has none. */
   readonly deadlineMs?: number;
   /** Bounds how many looks run at once; the others wait, within the deadline. */

@@ -6,6 +6,6 @@ export const PLACES = ['sender', 'recipient', 'helo', 'header', ...CONTENT] as c
 export type RulePlace = (typeof PLACES)[number];
 
 /** Whether any rule asks for what is in a message, beyond its header. */
-export function rulesUseContent({ rule }: Config): boolean {
+export function usesContent({ rule }: Config): boolean {
   return rule.some((one) => CONTENT.some((place) => one[place] !== undefined));
 }

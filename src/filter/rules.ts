@@ -9,7 +9,7 @@ import type { Config } from '../config/schema.ts';
 import { contentReader } from './content.ts';
 import type { Filter, Mail, MakeFilter, Seen } from './filter.ts';
 import type { Attachment, Content } from './inspect.ts';
-import { PLACES, type RulePlace, rulesUseContent } from './rule-places.ts';
+import { PLACES, type RulePlace, usesContent } from './rule-places.ts';
 
 type Condition = { readonly place: RulePlace; readonly pattern: Pattern };
 type Rule = Config['rule'][number] & { readonly conditions: readonly Condition[] };
@@ -28,7 +28,7 @@ export const rules = ((config, deps): Filter<'body'> | undefined => {
   if (config.rule.length === 0) return undefined;
   const all = config.rule.map(compiled);
   const byName = new Map(all.map((rule) => [rule.name, rule]));
-  const read = rulesUseContent(config) ? contentReader(config, deps) : undefined;
+  const read = usesContent(config) ? contentReader(config, deps) : undefined;
   const { failure, deadline } = config.filters.rules;
 
   const judge = (mail: Mail, content: Content | undefined, signal: () => AbortSignal) => {
@@ -65,6 +65,7 @@ export const rules = ((config, deps): Filter<'body'> | undefined => {
   return {
     name: 'rules',
     stage: 'body',
+    ...(read && { needs: 'content' as const }),
     deadlineMs: deadline,
     look(mail, call) {
       const signal = (): AbortSignal => call.signal;

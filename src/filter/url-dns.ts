@@ -44,6 +44,7 @@ export const urlDns = ((config, deps): Filter<'body'> | undefined => {
   return {
     name: 'url_dns',
     stage: 'body',
+    needs: 'content',
     deadlineMs: own.deadline,
     look: async (mail) => judge(await read(mail)),
     actionOf: () => own.listed,

@@ -27,6 +27,7 @@ export const urls = ((config, deps): Filter<'body'> | undefined => {
   return {
     name: 'urls',
     stage: 'body',
+    needs: 'content',
     look(mail) {
       const content = read(mail);
       if (isReady && !(content instanceof Promise)) return judge(content);

@@ -98,6 +98,39 @@ describe('a file that runs', () => {
   });
 });
 
+describe('a program in an archive of each kind, to three levels', () => {
+  const KINDS: Readonly<Record<string, Buffer>> = {
+    'a.zip': zip('setup.exe', 'x'),
+    'a.7z': SEVEN_ZIPS.packedHeader,
+    'a.rar': rarOf(5, 'setup.exe'),
+    'a.tar': tarOf([{ name: 'setup.exe', content: 'x' }]),
+    'a.tar.gz': gzipSync(tarOf([{ name: 'setup.exe', content: 'x' }])),
+    'a.tar.bz2': BUNZIPS.tar,
+    'a.exe.gz': gzipSync(EXE),
+    'a.exe.bz2': BUNZIPS.program,
+  };
+  const OUTER: Readonly<Record<string, (name: string, content: Buffer) => Buffer>> = {
+    zip,
+    tar: (name, content) => tarOf([{ name, content }]),
+    gz: (_name, content) => gzipSync(content),
+  };
+  for (const [name, archive] of Object.entries(KINDS)) {
+    test(name, async () => {
+      assert.deepEqual(await classesOf(named(name, archive)), ['attachment.executable']);
+      for (const [kind, put] of Object.entries(OUTER)) {
+        // A tar in a gz is one with it, and has a row of its own.
+        if (kind === 'gz' && name === 'a.tar') continue;
+        const second = put(name, archive);
+        const third = put(`b.${kind}`, second);
+        const fourth = put(`c.${kind}`, third);
+        assert.deepEqual(await classesOf(named(`b.${kind}`, second)), ['attachment.executable'], `level 2 in ${kind}`);
+        assert.deepEqual(await classesOf(named(`c.${kind}`, third)), ['attachment.executable'], `level 3 in ${kind}`);
+        assert.ok((await classesOf(named(`d.${kind}`, fourth))).includes('attachment.limits'), `level 4 in ${kind}`);
+      }
+    });
+  }
+});
+
 describe('other things that are said of a file', () => {
   const cases: readonly [string, string, string[]][] = [
     ['a program called a picture', named('holiday.jpg', EXE), ['attachment.disguised', 'attachment.executable']],

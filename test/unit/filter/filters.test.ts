@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { globSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { filterThreads } from '../../../src/filter/all.ts';
 import { Call } from '../../../src/filter/call.ts';
@@ -16,6 +18,7 @@ import { testConfig } from '../../kit/gateway.ts';
 import { filtersOf, mailOf, messageOf } from '../../kit/mail.ts';
 
 const GTUBE = ['XJS*C4JDBQADN1.NSBN3*2IDNEN*', 'GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X'].join('');
+const top = join(import.meta.dirname, '../../..');
 const config = await testConfig(['127.0.0.1:2'], {});
 const deps: FilterDeps = {
   log: silentLog,
@@ -285,4 +288,24 @@ test('what is in the file is looked at like what is in memory', async () => {
   body.append(Buffer.from(GTUBE));
   assert.equal((await gtube(config).look({ ...mailOf(''), message: new Message(body) }, call)).length, 1);
   body.release();
+});
+
+test('what was past a limit is told where a filter needs what is in a message, and only there', async () => {
+  const names = async (lines: string): Promise<string[]> => (await filtersOf(lines)).body.map(({ name }) => name);
+  assert.ok(!(await names('')).includes('content'));
+  const list = import.meta.filename;
+  for (const lines of [
+    'attachments.enabled = true',
+    'campaign.enabled = true',
+    `urls.files = ["${list}"]`,
+    'url_dns.lists = ["uri.example.org"]',
+    '[[rule]]\nname = "a"\nbody = "x"',
+  ])
+    assert.ok((await names(lines)).includes('content'), lines);
+  assert.ok(!(await names('[[rule]]\nname = "a"\nheader = "x"')).includes('content'));
+  for (const file of globSync('src/filter/*.ts', { cwd: top })) {
+    const text = readFileSync(join(top, file), 'utf8');
+    if (!text.includes('contentReader(') || file.endsWith('/content.ts')) continue;
+    assert.ok(text.includes("needs: 'content'"), `${file} asks what is in a message, and does not say so`);
+  }
 });

@@ -142,7 +142,7 @@ describe('a list in DNS', () => {
 
   test('that is silent is not waited for by every message, and asked again after a while', async () => {
     const dns = await new FakeDns(well).start();
-    const lines = `url_dns.lists = ["${zone}"]\nresolver = ["${dns.address}"]\nurl_dns.timeout = "200ms"`;
+    const lines = `url_dns.lists = ["${zone}"]\nresolver = ["${dns.address}"]\nurl_dns.timeout = "2s"`;
     const config = await testConfig(['127.0.0.1:2'], { filters: lines });
     const clock = testClock();
     const filters = makeFilters(config, { ...testDeps(config), clock });
