@@ -62,7 +62,7 @@ const SETTINGS = {
   passwordFile: '/none',
   readPassword: () => 'secret',
 } as const;
-const FAKE: FakeOptions = { tls, auth: { username: 'gw1', password: 'secret' }, dripMs: 200 };
+const FAKE: FakeOptions = { tls, auth: { username: 'gw1', password: 'secret' }, dripMs: 600 };
 
 // Larger than all socket buffers on the way, so that a fault mid-body happens while the body is being sent.
 const LARGE = Buffer.alloc(12_000_000, `${'x'.repeat(998)}\r\n`);
