@@ -23,6 +23,10 @@ export const commands: Readonly<Record<string, Entry>> = {
   limits: { summary: 'show how much of its limits an address has used', load: () => import('./limits.ts') },
   status: { summary: 'show what runs, what is open, and every way round', load: () => import('./status.ts') },
   doctor: { summary: 'find what keeps the gateway from working, and what mends it', load: () => import('./doctor.ts') },
+  probe: {
+    summary: 'find at which hop somebody answers on port 25, compared with port 587',
+    load: () => import('./probe.ts'),
+  },
   lock: { summary: 'stop an address or a prefix from sending', load: () => import('./lock.ts') },
   unlock: { summary: 'let it send again', load: () => import('./unlock.ts') },
   locks: { summary: 'list what is locked, by whom and why', load: () => import('./locks.ts') },
@@ -59,6 +63,10 @@ export const commands: Readonly<Record<string, Entry>> = {
   explain: {
     summary: 'say what a class, a reply code or an id means, or what holds for an address',
     load: () => import('./explain.ts'),
+  },
+  router: {
+    summary: 'print what a router elsewhere is told, so that it sends port 25 here',
+    load: () => import('./router.ts'),
   },
   lab: { summary: 'send real mail through the gateway in a network of namespaces', load: () => import('./lab.ts') },
   units: {

@@ -11,8 +11,8 @@ export const command: Command = {
   summary: 'show what runs, what is open, and every way round',
   help: `Usage: postern status [--json] [--config FILE | --run-dir DIR]
 
-Shows whether connections are being intercepted, every way round the gateway, networks, workers, servers, what the
-kernel refused, locks and the journal.
+Shows whether connections are being intercepted, every way round the gateway, networks, when each of their prefixes was
+last seen intercepted, workers, servers, what the kernel refused, locks and the journal.
 
   --json          the same for programs
 ${askHelp}
@@ -54,6 +54,7 @@ export function statusText(status: Status, colours: boolean): string {
         one.prefixes.join(' '),
       ]),
     ),
+    seen(status, loud),
     status.subscribers > 0 ? `Subscribers configured: ${status.subscribers}\n` : '',
     status.steps.length > 0
       ? `In another mode than the configuration says ("postern mode"):\n${stepsTable(status.steps)}`
@@ -68,6 +69,34 @@ export function statusText(status: Status, colours: boolean): string {
         : ''),
   ];
   return parts.filter((part) => part !== '').join('\n');
+}
+
+/** more are in --json */
+const MOST_PREFIXES = 20;
+
+/** Those that were never seen first, then those that have been silent for longest. */
+function seen({ prefixes }: Status, loud: (text: string) => string): string {
+  if (prefixes.length === 0) return '';
+  const sorted = [...prefixes].sort((a, b) => (a.lastSeenAt ?? 0) - (b.lastSeenAt ?? 0));
+  const never = prefixes.filter(({ lastSeenAt }) => lastSeenAt === undefined).length;
+  return (
+    (never > 0
+      ? `${loud(`Never seen intercepted: ${counted(never, 'prefix', 'prefixes')}`)}; silent hosts, or packets that do not come here\n`
+      : '') +
+    table(
+      ['PREFIX', 'NETWORK', 'LAST INTERCEPTED'],
+      sorted
+        .slice(0, MOST_PREFIXES)
+        .map(({ prefix, network, lastSeenAt }) => [
+          prefix,
+          network,
+          lastSeenAt === undefined ? 'never' : time(lastSeenAt),
+        ]),
+    ) +
+    (prefixes.length > MOST_PREFIXES
+      ? `and ${prefixes.length - MOST_PREFIXES} more, seen later ("--json" has all)\n`
+      : '')
+  );
 }
 
 /** Other modes hand nothing to a worker: what a dead one would mean, and how many connections it takes, is not asked. */

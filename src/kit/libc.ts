@@ -23,6 +23,7 @@ export const libc = {
   read: library.func('long read(int, void *, size_t)'),
   send: library.func('long send(int, const void *, size_t, int)'),
   sendto: library.func('long sendto(int, const void *, size_t, int, const void *, uint32_t)'),
+  recvfrom: library.func('long recvfrom(int, void *, size_t, int, void *, void *)'),
   setfsuid: library.func('int setfsuid(uint32_t)'),
   fcntl: library.func('int fcntl(int, int, int)'),
   adjtimex: library.func('int adjtimex(void *)'),

@@ -316,6 +316,12 @@ export type Status = {
     readonly prefixes: readonly string[];
     readonly maxConnections: number;
   }[];
+  /** of networks that are intercepted: when a host of it last tried to send, undefined for never */
+  readonly prefixes: readonly {
+    readonly prefix: string;
+    readonly network: string;
+    readonly lastSeenAt: number | undefined;
+  }[];
   /** undefined while no guard has reported */
   readonly kernel: KernelReport | undefined;
   readonly kernelAgeMs: number | undefined;

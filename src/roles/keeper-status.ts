@@ -27,6 +27,8 @@ export type StatusFacts = {
   readonly locks: number;
   /** hosts that verify, each with a server */
   readonly verifying: number;
+  /** when a host of this prefix was last intercepted */
+  readonly lastSeenAt: (prefix: string) => number | undefined;
   readonly steps: readonly Step[];
   readonly journal: JournalState;
   readonly configErrors: number;
@@ -54,6 +56,11 @@ export function statusOf(facts: StatusFacts): Status {
       prefixes: network.prefixes.map(({ text }) => text),
       maxConnections: network.maxConnections,
     })),
+    prefixes: config.network.flatMap(({ name, mode, prefixes }) =>
+      mode === 'enforce' || mode === 'observe'
+        ? prefixes.map(({ text }) => ({ prefix: text, network: name, lastSeenAt: facts.lastSeenAt(text) }))
+        : [],
+    ),
     kernel: kernel?.report,
     kernelAgeMs: facts.kernelAgeMs,
     workers: {

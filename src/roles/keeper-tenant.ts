@@ -121,6 +121,7 @@ function statusFor(
     problem: status.intercepting ? undefined : 'the gateway does not intercept; whoever runs it knows why',
     subscribers: subscriber.filter((one) => owns(`@${one.name}`)).length,
     networks: status.networks.filter(({ name }) => names.has(name)),
+    prefixes: status.prefixes.filter(({ network: of }) => names.has(of)),
     kernel: kernel && {
       ...{ alive: kernel.alive, aliveSince: kernel.aliveSince, repaired: 0, configErrors: 0 },
       ...{ inside: [], exemptTo: [], workers: [] },

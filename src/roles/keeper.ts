@@ -11,7 +11,7 @@ import type { Config } from '../config/schema.ts';
 import { effectiveFor } from '../identity/effective.ts';
 import { sendersOf } from '../identity/senders.ts';
 import { type Clock, systemClock } from '../kit/clock.ts';
-import { parsePrefix } from '../kit/address.ts';
+import { parsePrefix, type Prefix } from '../kit/address.ts';
 import { PrefixMap } from '../kit/prefix-map.ts';
 import { type Log, stdoutLog } from '../kit/log.ts';
 import { runPaths } from '../kit/run-dir.ts';
@@ -25,6 +25,7 @@ import { CounterFile } from '../ledger/counterfile.ts';
 import { OverNotices } from '../ledger/notices.ts';
 import { Quotas } from '../ledger/quotas.ts';
 import { Secured } from '../ledger/secured.ts';
+import { Sightings } from '../ledger/sightings.ts';
 import { Verifying } from '../ledger/verifying.ts';
 import type { Attempt, WorkerEvent } from '../record/events.ts';
 import { type Exporter, startExporter } from '../record/exporter.ts';
@@ -147,6 +148,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
   const notices = new OverNotices(log, (reached) => webhooks.tell('limit', reached));
   const secured = new Secured(clock, (told) => desk.tellSecured(told));
   const verifying = new Verifying(join(stateDir, 'verifying.json'), clock, log, (told) => desk.tellVerifying(told));
+  const sightings = new Sightings(join(stateDir, 'sightings.json'), log, prefixesOf(config));
   const privacy = new Privacy(join(stateDir, 'privacy.key'), log);
   const authority = new Authority({
     path: join(stateDir, 'ca.pem'),
@@ -202,6 +204,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
         continue;
       }
       metrics.attempt(event);
+      sightings.saw(event.source, event.at);
       if (config.filters.behaviour.enabled)
         behaviours.attempt(subjectOfAttempt(event, config), event, clock.monotonicMs());
       if (lockKeeping.seen(event)) desk.tellLocks();
@@ -252,6 +255,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       held,
       locks: locks.list().length,
       verifying: verifying.size,
+      lastSeenAt: (prefix) => sightings.lastAt(prefix),
       steps: steps.list(),
       journal: journal.state(),
       configErrors: options.configErrors() + (seen?.report.configErrors ?? 0),
@@ -355,7 +359,10 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       verifying.tidy();
       reports.tend();
     }, TIDY_MS),
-    setInterval(() => authority.tend(), TEND_MS),
+    setInterval(() => {
+      authority.tend();
+      sightings.write();
+    }, TEND_MS),
   ];
 
   return {
@@ -371,6 +378,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       lockKeeping.configure();
       stepKeeping.configure();
       metrics.configure(...labelsOf(next));
+      sightings.configure(prefixesOf(next));
       journal.keep(retentionOf(next));
       syslog.configure(next);
       webhooks.configure(next);
@@ -386,6 +394,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       quotas.write();
       limits.close();
       verifying.write();
+      sightings.write();
       await journal.close();
       await exporter.close();
       await panel.close();
@@ -400,6 +409,10 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
 function isAbout(subject: string, address: string, own: string): boolean {
   const prefix = parsePrefix(subject);
   return prefix ? new PrefixMap([[prefix, true]]).find(address) === true : subject === own;
+}
+
+function prefixesOf({ network }: Config): Prefix[] {
+  return network.flatMap(({ prefixes }) => prefixes);
 }
 
 function retentionOf({ journal }: Config): { readonly keepMs: number; readonly maxSizeBytes: number } {

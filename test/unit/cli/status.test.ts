@@ -25,6 +25,10 @@ function status(change: Partial<Status> = {}): Status {
         maxConnections: 200,
       },
     ],
+    prefixes: [
+      { prefix: '198.51.100.0/24', network: 'customers', lastSeenAt: 1_700_000_000_000 },
+      { prefix: '2001:db8:1::/48', network: 'customers', lastSeenAt: 1_699_999_999_000 },
+    ],
     kernel: kernelReport(),
     kernelAgeMs: 300,
     workers: { configured: 2, connected: [{ worker: 1, sinceMs: 60_000, open: 3 }] },
@@ -64,6 +68,10 @@ Ways round: none
 
 NETWORK    MODE     FAIL    REFUSE  EGRESS     MAX  PREFIXES
 customers  enforce  closed  reset   smarthost  200  198.51.100.0/24 2001:db8:1::/48
+
+PREFIX           NETWORK    LAST INTERCEPTED
+2001:db8:1::/48  customers  2023-11-14 22:13:19Z
+198.51.100.0/24  customers  2023-11-14 22:13:20Z
 
 Workers: 1 of 2: 1 (3 open, connected 1m)
 Sessions open: 3; counted connections: 3 from 2 sources
@@ -206,4 +214,17 @@ test('a terminal gets colour, a pipe none; nothing hostile reaches either', () =
     );
     assert.doesNotMatch(page, RAW_CONTROL);
   }
+});
+
+test('a prefix that was never seen intercepted stands first, and is counted; of very many the rest is only counted', () => {
+  const prefixes = Array.from({ length: 30 }, (_, i) => ({
+    prefix: `198.51.100.${i}/32`,
+    network: 'customers',
+    lastSeenAt: i === 29 ? undefined : 1_700_000_000_000 + i * 1000,
+  }));
+  const text = statusText(status({ prefixes }), false);
+  assert.match(text, /\nNever seen intercepted: 1 prefix; silent hosts, or packets that do not come here\n/);
+  assert.match(text, /LAST INTERCEPTED\n198\.51\.100\.29\/32  customers  never\n198\.51\.100\.0\/32 .* 22:13:20Z\n/);
+  assert.match(text, /\nand 10 more, seen later \("--json" has all\)\n/);
+  assert.doesNotMatch(statusText(status({ prefixes: [] }), false), /INTERCEPTED|\n\n\n/);
 });

@@ -7,7 +7,7 @@ import { kernelReport } from '../ledger/sample.ts';
 
 const MODES = ['enforce', 'observe', 'exempt', 'block', 'smarthost-only'];
 
-test('fail = "open" is a way round only where something is intercepted', async () => {
+test('fail = "open" is a way round, and a prefix may have been seen, only where something is intercepted', async () => {
   const networks = MODES.map(
     (mode, i) => `[[network]]\nname = "${mode}"\nprefixes = ["198.51.100.${i}/32"]\nmode = "${mode}"\nfail = "open"\n`,
   );
@@ -26,6 +26,7 @@ test('fail = "open" is a way round only where something is intercepted', async (
       workers: [],
       locks: 0,
       verifying: 0,
+      lastSeenAt: (prefix: string) => (prefix === '198.51.100.0/32' ? 7 : undefined),
       steps: [],
       configErrors: 0,
     },
@@ -47,4 +48,8 @@ test('fail = "open" is a way round only where something is intercepted', async (
   assert.deepEqual(status.waysRound.failOpen, ['enforce', 'observe']);
   assert.deepEqual(status.waysRound.missingInterfaces, []);
   assert.equal(status.problem, undefined);
+  assert.deepEqual(status.prefixes, [
+    { prefix: '198.51.100.0/32', network: 'enforce', lastSeenAt: 7 },
+    { prefix: '198.51.100.1/32', network: 'observe', lastSeenAt: undefined },
+  ]);
 });
