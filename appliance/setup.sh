@@ -1,7 +1,7 @@
 #!/bin/sh
-# sh appliance/setup.sh run|lab|test|bench
+# sh appliance/setup.sh run|lab|test|bench|deb
 #
-# Makes a bare Debian 12 ready to be a gateway (`run`), for `npm run lab`, `npm test` or `npm run bench`: installs the Debian packages whose
+# Makes a bare Debian 12 ready to be a gateway (`run`), for `npm run lab`, `npm test`, `npm run bench` or `npm run deb`: installs the Debian packages whose
 # programs are missing and the npm packages of package-lock.json. Says what it installs and why; says nothing when nothing is missing.
 # Starts no service, and builds nothing: the npm packages need no install script.
 set -eu
@@ -39,6 +39,7 @@ for_test() {
   cat <<'END'
 tcpdump tcpdump captures that show what leaves the gateway
 python3 python3 Python's smtplib as a sender
+strip binutils taking the debug information out of the Node of the package
 mmdebstrap mmdebstrap a root file system to try the units in
 systemd-nspawn systemd-container booting it
 chromium chromium looking at the panel
@@ -49,6 +50,15 @@ for_bench() {
   cat <<'END'
 gcc gcc the load generator and the sink
 /usr/include/stdio.h libc6-dev the load generator and the sink
+END
+}
+
+for_deb() {
+  for_run
+  cat <<'END'
+dpkg-deb dpkg building the package
+strip binutils taking the debug information out of Node
+lintian lintian looking for mistakes in it
 END
 }
 
@@ -143,6 +153,7 @@ case ${1:-} in
   lab) install_debian lab ;;
   test) install_debian test; unpack_promtool ;;
   bench) install_debian bench ;;
-  *) echo 'usage: sh appliance/setup.sh run|lab|test|bench' >&2; exit 2 ;;
+  deb) install_debian deb ;;
+  *) echo 'usage: sh appliance/setup.sh run|lab|test|bench|deb' >&2; exit 2 ;;
 esac
 install_npm

@@ -52,6 +52,7 @@ export function installUnits(root: string): void {
   put(join(here, 'postern-generator'), join(root, 'usr/lib/systemd/system-generators/postern-generator'), 0o755);
   put(join(here, 'postern.sysusers'), join(root, 'usr/lib/sysusers.d/postern.conf'), 0o644);
   put(join(here, 'postern.tmpfiles'), join(root, 'usr/lib/tmpfiles.d/postern.conf'), 0o644);
+  put(join(here, 'postern.sysctl'), join(root, 'usr/lib/sysctl.d/50-postern.conf'), 0o644);
 }
 
 type Locked = {
@@ -61,8 +62,8 @@ type Locked = {
   readonly os?: string | readonly string[];
 };
 
-/** The packages that the product needs on this kind of machine; Node itself has been put elsewhere. */
-function productionPackages(): string[] {
+/** The packages that the product needs on this kind of machine, Node's own left out, which goes elsewhere. */
+export function productionPackages(): string[] {
   const { packages } = JSON.parse(readFileSync(join(top, 'package-lock.json'), 'utf8')) as {
     packages: Readonly<Record<string, Locked>>;
   };

@@ -1,6 +1,9 @@
 /**
  * The journal's tables. `user_version` counts the migrations that a file has had; each is applied once, in order, in
  * one transaction. A migration that has been released is never changed: add one.
+ *
+ * An update that does not prove itself is taken back, and the release before goes on with the file that the later one has
+ * migrated: so a migration only adds, and nothing that a row must have. The later release finds it migrated already.
  */
 import type { DatabaseSync } from 'node:sqlite';
 
@@ -102,16 +105,16 @@ export const SLICE_SHIFT = 11;
 /** The class that is in no index. */
 export const USUAL_CLASS = 'accepted.clean';
 
-/** A journal made by a later release: its tables are not known here. */
+/** A journal that is more than one migration ahead: its tables are not known here. */
 export class NewerSchemaError extends Error {
   override readonly name = 'NewerSchemaError';
 }
 
-/** Brings the file to the last version. Throws NewerSchemaError when it is beyond it already. */
+/** Brings the file to the last version, or leaves it one beyond. Throws NewerSchemaError when it is further than that. */
 export function migrate(database: DatabaseSync, steps: readonly string[] = migrations): void {
   const { user_version: version } = database.prepare('PRAGMA user_version').get() as { user_version: number };
-  if (version > steps.length) {
-    throw new NewerSchemaError(`the journal has version ${version}, this release knows up to ${steps.length}`);
+  if (version > steps.length + 1) {
+    throw new NewerSchemaError(`the journal has version ${version}, this release takes up to ${steps.length + 1}`);
   }
   for (let at = version; at < steps.length; at++) {
     database.exec('BEGIN IMMEDIATE');

@@ -15,6 +15,7 @@ import { Inside } from '../guard/inside.ts';
 import { plan } from '../guard/plan.ts';
 import { withSteps } from '../guard/stepped.ts';
 import { Switch } from '../guard/switch.ts';
+import { applyUnset } from '../guard/unset.ts';
 import { connectChannel } from '../kit/channel.ts';
 import { machineMs, systemClock } from '../kit/clock.ts';
 import { type Log, stdoutLog } from '../kit/log.ts';
@@ -32,20 +33,28 @@ import { checkFromKeeper } from '../ledger/language-check.ts';
 import { holds } from '../ledger/register.ts';
 import { eachLine } from './lines.ts';
 import { notify } from './notify.ts';
-import { loadAtStart } from './start-config.ts';
+import { loadAtStart, saysNothing } from './start-config.ts';
 
 const REPORT_EVERY_MS = 1_000;
 
 const planOf = (config: Config, steps: readonly Step[] = []) =>
   plan(withSteps(withoutEnded(config, Date.now()), steps, Date.now()), { workerUid: userOf('worker').uid });
 
-/** Puts the rules into the kernel and ends: for the unit that runs before the network comes up. */
+/**
+ * Puts the rules into the kernel and ends: for the unit that runs before the network comes up. Without a configuration
+ * that is right, nobody is forwarded to port 25; a file with nothing but comments is one that is still to be written.
+ */
 export async function applyRules(configPath: string): Promise<number> {
   const log = stdoutLog('guard');
   const loaded = await loadAtStart(configPath, log);
-  if (!loaded.ok) return refuse(loaded.errors);
-  const steps = await applyOnce(planOf(loaded.config));
-  log.write('info', 'rules.applied', { changes: steps.flatMap(({ because }) => because).length });
+  if (loaded.ok) {
+    const steps = await applyOnce(planOf(loaded.config));
+    log.write('info', 'rules.applied', { changes: steps.flatMap(({ because }) => because).length });
+    return 0;
+  }
+  await applyUnset();
+  if (!saysNothing(configPath)) return refuse(loaded.errors);
+  log.write('info', 'rules.unset');
   return 0;
 }
 

@@ -2,6 +2,7 @@
  * The configuration a role starts with. A role may have to start at any moment, also while the file is being edited or
  * is wrong, and then goes on with the one that was last found to be right: what runs must not depend on when it crashes.
  */
+import { readFileSync } from 'node:fs';
 import { type LoadResult, loadConfig } from '../config/load.ts';
 import type { Outside } from '../config/outside.ts';
 import type { Log } from '../kit/log.ts';
@@ -26,4 +27,13 @@ export async function loadAtStart(
   for (const { message } of loaded.errors) log.write('error', 'config.invalid', { message });
   log.write('error', 'config.last-valid', { file: lastValidPath, errors: loaded.errors.length });
   return last;
+}
+
+/** A file with nothing but comments, as the package brings it: the units are not started with one either. */
+export function saysNothing(path: string): boolean {
+  try {
+    return !/^[ \t]*[^# \t\r\n]/m.test(readFileSync(path, 'utf8'));
+  } catch {
+    return false;
+  }
 }

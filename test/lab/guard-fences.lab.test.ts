@@ -3,10 +3,11 @@
  * or of a stranger gets to port 25. And the tests of that see a leak when there is one.
  */
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { after, before, beforeEach, suite, test } from 'node:test';
 import { userOf } from '../../src/kit/users.ts';
 import { Agent } from '../kit/agent.ts';
-import { type Capture, everyMode, GuardLab, SERVER, SOURCES, VERSIONS } from '../kit/guard-lab.ts';
+import { type Capture, everyMode, GuardLab, must, SERVER, SOURCES, VERSIONS } from '../kit/guard-lab.ts';
 import { needsRoot } from '../kit/tier.ts';
 
 const BOTH = (rest: string): string => `iptables ${rest}; ip6tables ${rest}`;
@@ -109,6 +110,47 @@ suite('nothing gets past', { skip: needsRoot }, () => {
       assert.deepEqual(await forge(SOURCES.customers.v4), []);
     }
     assert.ok((await forge(SOURCES.own.v4)).length >= 7, 'an exempt host may, and so they are seen');
+  });
+
+  test('without a configuration port 25 is refused, and all else is forwarded; then one takes over', async () => {
+    const nothingSaid = async (): Promise<void> => {
+      await lab.sh(FLUSH_ALL);
+      must(await lab.postern('rules', '--remove'));
+      await lab.sh('sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0');
+      writeFileSync(lab.configPath, '# still to be written\n');
+      await lab.applyRules();
+    };
+    for (const damage of [FLUSH_ALL, 'ip rule flush protocol 25; ip -6 rule flush protocol 25']) {
+      await nothingSaid();
+      await lab.sh(damage);
+      const before = (await capture.packets()).length;
+      for (const v of VERSIONS) {
+        for (const source of ['customers', 'own', 'unrouted'] as const)
+          assert.notEqual(await lab.inside.connect(SERVER[v], 25, { from: SOURCES[source][v] }), 'internet');
+        assert.equal(await lab.inside.connect(SERVER[v], 587), 'internet');
+      }
+      assert.deepEqual((await capture.packets()).slice(before), []);
+    }
+    await nothingSaid();
+    for (const v of VERSIONS) {
+      // mangle/PREROUTING decides nothing; the routing fence answers with an ICMP message, FORWARD with a reset.
+      const from = SOURCES.customers[v];
+      assert.notEqual(await lab.inside.connect(SERVER[v], 25, { from }), 'timeout', 'hosts are told at once');
+    }
+    const wrong = 'nonsense = 1\n';
+    writeFileSync(lab.configPath, wrong);
+    const refused = await lab.postern('guard', '--rules-only');
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /nonsense/);
+
+    lab.configure(everyMode);
+    await lab.applyRules();
+    assert.equal(must(await lab.postern('rules', '--verify')).stdout.trim(), 'The kernel is as planned.');
+    await lab.setAlive(true);
+    for (const v of VERSIONS) {
+      assert.equal(await lab.inside.connect(SERVER[v], 25, { from: SOURCES.customers[v] }), 'gateway');
+      assert.equal(await lab.inside.connect(SERVER[v], 25, { from: SOURCES.own[v] }), 'internet');
+    }
   });
 });
 

@@ -9,29 +9,33 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import {
   closeSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
   rmSync,
-  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { buildDeb, type Built } from '../../appliance/deb.ts';
 import { type Ran, runHere } from '../../src/lab/namespace.ts';
-import { install } from '../../systemd/install.ts';
 
 const cacheDir = join(import.meta.dirname, '../../.cache/nspawn');
+/** Any time: 2026-11-02. */
+export const EPOCH_S = 1_793_620_800;
 const FETCH_TIMEOUT_MS = 600_000;
 const BOOT_TIMEOUT_MS = 60_000;
 const POWER_OFF_MS = 20_000;
+/** dpkg writes 170 MB */
+const COMMAND_TIMEOUT_MS = 240_000;
 
 const MMDEBSTRAP = [
   ...['--format=tar', '--variant=minbase', '--aptopt=Acquire::Languages "none"'],
-  // What a Postern package would depend on, and systemd.
+  // What the package depends on.
   '--include=systemd-sysv,iproute2,iptables,ipset,libatomic1,libstdc++6,procps',
   ...['man', 'doc', 'locale', 'info', 'zoneinfo'].map((name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`),
   'bookworm',
@@ -55,13 +59,15 @@ async function baseSystem(): Promise<string> {
 export type MachineOptions = {
   /** the namespace it lives in; its interfaces are the machine's */
   readonly netns: string;
-  /** texts by absolute path, besides the installation */
+  /** texts by absolute path, written when the package has been installed */
   readonly files: Readonly<Record<string, string>>;
-  /** units that multi-user.target wants */
-  readonly enable: readonly string[];
 };
 
 export type Machine = {
+  /** the package that is installed, and lies in / */
+  readonly built: Built;
+  /** what there was in /etc and /usr, and of packages in /var/lib/dpkg, before that */
+  readonly pathsBefore: readonly string[];
   /** Run a command inside, as root. */
   readonly run: (command: string, ...args: string[]) => Promise<Ran>;
   /** The same, and its standard output; throws with what it said when it fails. */
@@ -77,7 +83,7 @@ export type Machine = {
 /** Boots it; resolves when systemd has started what it was to start. `remove` its files with `stop`. */
 export async function bootMachine(options: MachineOptions): Promise<Machine> {
   const tar = await baseSystem();
-  const top = mkdtempSync(join(tmpdir(), 'postern-machine-'));
+  const top = mkdtempSync(join(tmpdir(), `postern-machine.${process.pid}-`));
   const root = join(top, 'root');
   let nspawn: ChildProcess | undefined;
   const lastResort = (): void => {
@@ -93,11 +99,15 @@ export async function bootMachine(options: MachineOptions): Promise<Machine> {
   try {
     mkdirSync(root);
     execFileSync('tar', ['-C', root, '-xpf', tar, '--numeric-owner'], { timeout: 300_000 });
-    install(root);
+    const pathsBefore = await pathsIn(root);
+    const built = await buildDeb({ out: root, quick: true, epochS: EPOCH_S });
+    // Before the first boot, as who makes an image does it.
+    const installed = await runHere('chroot', [root, 'dpkg', '--force-unsafe-io', '-i', `/${basename(built.path)}`], {
+      deadlineMs: COMMAND_TIMEOUT_MS,
+    });
+    if (installed.code !== 0)
+      throw new Error(`the package cannot be installed: ${installed.stdout}${installed.stderr}`);
     for (const [path, text] of Object.entries(options.files)) writeInside(root, path, text);
-    for (const unit of options.enable) enable(root, unit);
-    // As a package's installation script does it, before the first boot.
-    execFileSync('systemd-sysusers', [`--root=${root}`], { timeout: 120_000, stdio: 'ignore' });
     let pid = 0;
     const boot = async (): Promise<void> => {
       nspawn = start(root, options.netns, join(top, 'console'));
@@ -105,7 +115,9 @@ export async function bootMachine(options: MachineOptions): Promise<Machine> {
     };
     await boot();
     const run: Machine['run'] = (command, ...args) =>
-      runHere('nsenter', ['-t', String(pid), '-m', '-u', '-i', '-n', '-p', command, ...args], { deadlineMs: 60_000 });
+      runHere('nsenter', ['-t', String(pid), '-m', '-u', '-i', '-n', '-p', command, ...args], {
+        deadlineMs: COMMAND_TIMEOUT_MS,
+      });
     const ask: Machine['ask'] = async (command, ...args) => {
       const { code, stdout, stderr } = await run(command, ...args);
       if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code}: ${stdout}${stderr}`);
@@ -117,7 +129,7 @@ export async function bootMachine(options: MachineOptions): Promise<Machine> {
       await boot();
       await booted(run, join(top, 'console'));
     };
-    return { run, ask, restart, stop, path: (inside) => join(root, inside) };
+    return { built, pathsBefore, run, ask, restart, stop, path: (inside) => join(root, inside) };
   } catch (error) {
     await stop();
     throw error;
@@ -129,10 +141,12 @@ function writeInside(root: string, path: string, text: string): void {
   writeFileSync(join(root, path), text);
 }
 
-function enable(root: string, unit: string): void {
-  const wants = join(root, 'etc/systemd/system/multi-user.target.wants');
-  mkdirSync(wants, { recursive: true });
-  symlinkSync(`/usr/lib/systemd/system/${unit}`, join(wants, unit));
+/** Paths below a root as they are inside: of configuration, of programs, of what dpkg knows. */
+export async function pathsIn(root: string): Promise<string[]> {
+  const args = ['-C', root, 'find', 'etc', 'usr', 'opt', 'srv', 'home', 'root', 'var/cache', 'var/lib', '-xdev'];
+  const { code, stdout, stderr } = await runHere('env', args, { deadlineMs: 60_000 });
+  if (code !== 0) throw new Error(stderr);
+  return stdout.trim().split('\n').sort();
 }
 
 function start(root: string, netns: string, consolePath: string): ChildProcess {
@@ -186,22 +200,11 @@ async function powerOff(nspawn: ChildProcess): Promise<void> {
   clearTimeout(timer);
 }
 
-/** Machines of runs that were killed: their directories, when nothing runs in them. */
+/** Machines of runs that were killed: their directories, each named after the process that made it. */
 export function sweepMachines(): void {
-  const inUse = readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map((pid) => commandLine(pid))
-    .filter((line) => line.includes('systemd-nspawn'));
-  for (const name of readdirSync(tmpdir()).filter((entry) => entry.startsWith('postern-machine-'))) {
-    const path = join(tmpdir(), name);
-    if (!inUse.some((line) => line.includes(path))) rmSync(path, { recursive: true, force: true });
-  }
-}
-
-function commandLine(pid: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-  } catch {
-    return '';
+  for (const name of readdirSync(tmpdir())) {
+    const pid = /^postern-machine\.(\d+)-/.exec(name)?.[1];
+    if (pid !== undefined && !existsSync(`/proc/${pid}`))
+      rmSync(join(tmpdir(), name), { recursive: true, force: true });
   }
 }

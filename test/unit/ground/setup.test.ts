@@ -81,7 +81,7 @@ class Machine {
 
   has(): string {
     const commands =
-      'ip iptables ipset conntrack sysctl setpriv openssl swaks curl tcpdump python3 mmdebstrap systemd-nspawn chromium';
+      'ip iptables ipset conntrack sysctl setpriv openssl swaks curl tcpdump python3 strip mmdebstrap systemd-nspawn chromium';
     return `for c in ${commands}; do echo >${this.bin}/$c; chmod 755 ${this.bin}/$c; done
       for f in usr/lib/x/libatomic.so.1 usr/lib/x/libstdc++.so.6 etc/ssl/certs/ca-certificates.crt usr/share/perl5/IO/Socket/INET6.pm; do
         mkdir -p "$(dirname ${this.root}/$f)"; touch ${this.root}/$f; done`;
@@ -134,7 +134,7 @@ test('Shows 1: tests need a few packages more, and promtool without its server',
   const machine = new Machine();
   const { status, said, calls } = machine.setup('test');
   assert.equal(status, 0, said);
-  assert.match(calls[1] ?? '', / tcpdump python3 mmdebstrap systemd-container chromium$/);
+  assert.match(calls[1] ?? '', / tcpdump python3 binutils mmdebstrap systemd-container chromium$/);
   assert.deepEqual(
     calls.filter((call) => /prometheus|dpkg-deb/.test(call)),
     [

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import type { Log } from '../../../src/kit/log.ts';
-import { loadAtStart } from '../../../src/roles/start-config.ts';
+import { loadAtStart, saysNothing } from '../../../src/roles/start-config.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'postern-start-'));
 after(() => rmSync(directory, { recursive: true }));
@@ -56,4 +56,15 @@ test('none that is valid: refused, with the errors of the file that was asked fo
     assert.ok(!loaded.ok && loaded.errors[0]?.file === wrong);
     assert.deepEqual(events, []);
   }
+});
+
+test('a file with nothing but comments says nothing; any other one, or none, is no such file', () => {
+  const says = (text: string): boolean => {
+    const path = join(directory, 'says.toml');
+    writeFileSync(path, text);
+    return !saysNothing(path);
+  };
+  for (const text of ['', '\n', '# Not set up.\n  # [gateway]\r\n\t\n#']) assert.equal(says(text), false, text);
+  for (const text of ['[gateway]', '# Not set up.\n  workers = 2 # two\n', 'x']) assert.equal(says(text), true, text);
+  assert.equal(saysNothing(join(directory, 'missing.toml')), false);
 });
