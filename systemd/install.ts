@@ -17,6 +17,8 @@ const UNITS = [
   'postern-keeper.service',
   'postern-worker@.socket',
   'postern-worker@.service',
+  'postern-apply.path',
+  'postern-apply.service',
   'postern.target',
   'postern-.service.d/10-sandbox.conf',
 ] as const;

@@ -1,5 +1,6 @@
 /** `postern apply` */
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../config/load.ts';
@@ -7,6 +8,8 @@ import { begin, bootId, confirm, goBack, goBackIfOver, trialOf } from '../config
 import { parseDurationMs } from '../config/value/quantity.ts';
 import { CommandError, runCommand } from '../kit/command.ts';
 import { newId } from '../kit/ids.ts';
+import { runPaths } from '../kit/run-dir.ts';
+import { carryOut } from './apply/wish.ts';
 import { type Command, DEFAULT_CONFIG, type Io, UsageError } from './command.ts';
 import { time } from './show.ts';
 
@@ -22,6 +25,7 @@ export const command: Command = {
        postern apply --confirmed [--config FILE]
        postern apply --back [--config FILE] [--reload COMMAND]
        postern apply --if-over [--config FILE]
+       postern apply --wish [--config FILE] [--reload COMMAND]
 
 Checks NEW as "postern check" does, puts it in the place of the configuration and has the gateway reload it. Unless that is
 confirmed in time, the configuration before is put back and loaded: also when this connection is lost meanwhile, by a
@@ -32,6 +36,8 @@ restarts, the trial goes on.
   --confirmed     it stays
   --back          back at once
   --if-over       back, without loading it, where nobody waits for the end any more: what the gateway does as it starts
+  --wish          do what somebody has asked for in the panel, if panel.apply allows it: started by systemd
+                  (postern-apply.path) and by "postern run" when there is a wish
   --config FILE   what is replaced (default ${DEFAULT_CONFIG}); FILE.before and FILE.trial stand beside it meanwhile
   --reload COMMAND
                   default "${RELOAD}"; from a checkout: "kill -HUP PID" of "postern run"
@@ -52,12 +58,17 @@ Examples: postern apply /etc/postern/new.toml --confirm 5m
         confirmed: { type: 'boolean', default: false },
         back: { type: 'boolean', default: false },
         'if-over': { type: 'boolean', default: false },
+        wish: { type: 'boolean', default: false },
         // said by ourselves to the process that waits
         'wait-for': { type: 'string' },
       },
     });
     const { config: file } = values;
     const [next, ...more] = positionals;
+    if (values.wish) {
+      const place = ['--config', file, '--reload', values.reload];
+      return carryOut(file, (wished, heard) => command.run([...wished, ...place], heard), io);
+    }
     const orders = [values.confirmed, values.back, values['if-over'], next !== undefined].filter(Boolean);
     if (more.length > 0 || orders.length !== 1) {
       if (values['wait-for'] === undefined)
@@ -85,9 +96,14 @@ Examples: postern apply /etc/postern/new.toml --confirm 5m
 };
 
 async function tryOut(file: string, next: string, confirmMs: number, how: string, io: Io): Promise<number> {
+  let told: string | undefined;
   for (const path of [next, file]) {
     const loaded = await loadConfig(path);
-    if (loaded.ok) continue;
+    if (loaded.ok) {
+      const { runDir } = loaded.config.gateway;
+      told = existsSync(runDir) ? runPaths(runDir).trial : undefined;
+      continue;
+    }
     for (const { message } of loaded.errors) io.err(message);
     return say(
       io,
@@ -95,7 +111,7 @@ async function tryOut(file: string, next: string, confirmMs: number, how: string
       path === next ? 'nothing was changed' : `${file} is wrong as it is: there is nothing to go back to`,
     );
   }
-  const trial = { until: Date.now() + confirmMs, id: newId(Date.now()), boot: bootId() };
+  const trial = { until: Date.now() + confirmMs, id: newId(Date.now()), boot: bootId(), told };
   begin(file, next, trial);
   await leaveWaiter(trial.id, file, how);
   const failed = await reload(how);

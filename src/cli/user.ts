@@ -32,7 +32,7 @@ remove  at once: who is logged in is logged out
 
   --role ROLE    read      look at everything (default)
                  operate   lock and unlock, too
-                 admin     see who looked at what, too
+                 admin     see who looked at what, see and change the configuration, too
   --admin        the same as --role admin
   --for TIME     how long a token holds, such as 30d; without it until it is removed
   --tenant NAME  shows nothing but what the hosts of this tenant sent, and their locks; with the role read alone

@@ -15,6 +15,7 @@ import {
   unlinkSync,
 } from 'node:fs';
 import { writeAtomically } from '../kit/files.ts';
+import { sharedGroup } from '../kit/users.ts';
 
 export type Trial = {
   /** milliseconds since 1970 */
@@ -23,6 +24,8 @@ export type Trial = {
   readonly id: string;
   /** the kernel's boot_id */
   readonly boot: string;
+  /** where the keeper reads of it, who may not look beside the file */
+  readonly told: string | undefined;
 };
 
 /** Beyond the end of a trial, for whoever waits to go back. */
@@ -45,6 +48,7 @@ export function begin(file: string, next: string, trial: Trial): void {
   // A trial in a trial goes back to where the first began.
   if (!existsSync(before(file))) copyAs(file, before(file), file);
   writeAtomically(note(file), JSON.stringify(trial));
+  if (trial.told !== undefined) tellRoles(trial.told, { until: trial.until });
   copyAs(next, `${file}.new`, file);
   renameSync(`${file}.new`, file);
 }
@@ -83,8 +87,10 @@ function isOver(file: string): boolean {
 }
 
 function take(file: string): boolean {
+  const told = trialOf(file)?.told;
   try {
     unlinkSync(note(file));
+    if (told !== undefined) rmSync(told, { force: true });
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
@@ -97,4 +103,13 @@ function copyAs(from: string, to: string, like: string): void {
   const { uid, gid, mode } = statSync(like);
   chownSync(to, uid, gid);
   chmodSync(to, mode);
+}
+
+/** For the roles to read, and nobody's but root's to write. */
+export function tellRoles(path: string, what: object): void {
+  writeAtomically(path, JSON.stringify(what));
+  // Who is not root tries it out, and has no roles.
+  if (process.getuid?.() !== 0) return;
+  chownSync(path, 0, sharedGroup().gid);
+  chmodSync(path, 0o640);
 }

@@ -22,6 +22,9 @@ export type RunPaths = {
   readonly probe: (worker: number) => string;
   /** the configuration that the supervisor has checked; the roles under it read this copy */
   readonly config: string;
+  /** root's to write, the roles' to read: what came of the panel's last wish, and the configuration that is on trial */
+  readonly wishAnswer: string;
+  readonly trial: string;
   /** where each role under the supervisor sees the code, in a mount namespace of its own */
   readonly code: string;
 };
@@ -36,6 +39,8 @@ export function runPaths(runDir: string): RunPaths {
     spoolDir: join(runDir, 'spool'),
     probe: (worker) => join(runDir, `worker-${worker}.probe`),
     config: join(runDir, 'postern.toml'),
+    wishAnswer: join(runDir, 'wish-answer.json'),
+    trial: join(runDir, 'trial.json'),
     code: join(runDir, 'code'),
   };
 }

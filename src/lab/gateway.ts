@@ -55,7 +55,7 @@ export function labConfig(directory: string, smarthost: { servers: readonly stri
     `[smarthost]\nservers = ${list(smarthost.servers)}\ntls = "verify"\nca_file = "${smarthost.caFile}"\n`,
     ...networks,
     `[metrics]\nlisten = "${METRICS}"\n`,
-    `[panel]\nlisten = "${PANEL}"\n`,
+    `[panel]\nlisten = "${PANEL}"\napply = true\n`,
   ].join('\n');
 }
 

@@ -1,7 +1,7 @@
 /** What a class means, for whoever was refused: plain HTML without any script. */
 import { type Class, classes, enhancedCode, entryOf, isClass } from '../policy/classes.ts';
 
-const escaped = (text: string): string => text.replace(/[&<>"']/g, (each) => `&#${each.charCodeAt(0)};`);
+export const escaped = (text: string): string => text.replace(/[&<>"']/g, (each) => `&#${each.charCodeAt(0)};`);
 
 const RETRY: Readonly<Record<number, string>> = {
   2: 'Nothing is to be done.',
@@ -10,7 +10,7 @@ const RETRY: Readonly<Record<number, string>> = {
 };
 
 /** Undefined when there is no such class. */
-export function classPage(name: string): string | undefined {
+export function classPage(name: string, more = ''): string | undefined {
   if (!isClass(name)) return undefined;
   const { code, text, doc } = entryOf(name);
   return pageOf(
@@ -18,6 +18,7 @@ export function classPage(name: string): string | undefined {
     `<p class="reply">${code} ${enhancedCode(code, entryOf(name))} ${escaped(text)}</p>
 <p>${escaped(doc)}</p>
 <p>${RETRY[Math.floor(code / 100)] ?? ''} Whoever runs the network finds all of it by the id in the reply.</p>
+${more}
 <p><a href="./">All classes</a></p>`,
   );
 }
@@ -30,7 +31,7 @@ export function classesPage(): string {
   return pageOf('What the gateway answers', `<table><tbody>${rows.join('\n')}</tbody></table>`);
 }
 
-function pageOf(title: string, body: string): string {
+export function pageOf(title: string, body: string): string {
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${title}</title><link rel="stylesheet" href="/assets/style.css"></head>

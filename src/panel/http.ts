@@ -4,6 +4,7 @@
  * strings, which every router and validator that compiles does.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { canonical } from '../kit/address.ts';
 import type { Log } from '../kit/log.ts';
 import { Refusal } from './refusal.ts';
 
@@ -27,6 +28,10 @@ export type Answer = {
 export type Row = {
   readonly method: string;
   readonly path: string;
+  /** what may be sent at most, where that is more than usual */
+  readonly maxBodyBytes?: number;
+  /** what is sent is the form of a page of ours, and no JSON */
+  readonly isForm?: boolean;
   readonly answer: (asked: Asked) => Answer | Promise<Answer>;
 };
 
@@ -38,6 +43,8 @@ export type HttpOptions<R extends Row> = {
   readonly admit: (row: R, message: IncomingMessage, from: string) => void;
   /** of every answer */
   readonly headers: Readonly<Record<string, string>>;
+  /** web servers in front, which say whom they speak for */
+  readonly isProxy: (address: string) => boolean;
   readonly log: Log;
 };
 
@@ -115,7 +122,7 @@ export class Http<R extends Row> {
   async #answer(message: IncomingMessage): Promise<Answer> {
     const url = URL.parse(message.url ?? '', 'http://gateway');
     if (!url) throw new Refusal(400, 'this is no path');
-    const from = message.socket.remoteAddress?.replace(/^::ffff:/, '') ?? '';
+    const from = this.#fromOf(message);
     let isOther = false;
     for (const [row, pattern] of this.#rows) {
       const match = pattern.exec(url.pathname);
@@ -125,13 +132,21 @@ export class Http<R extends Row> {
         continue;
       }
       this.#options.admit(row, message, from);
-      const body = row.method === 'GET' ? undefined : await bodyOf(message);
+      const body = row.method === 'GET' ? undefined : await bodyOf(message, row);
       const asked = { message, from, params: paramsOf(match), query: Object.fromEntries(url.searchParams), body };
       return row.answer(asked);
     }
     throw isOther
       ? new Refusal(405, `${message.method} is not for this path`)
       : new Refusal(404, 'there is nothing here');
+  }
+
+  #fromOf({ socket, headers }: IncomingMessage): string {
+    const peer = socket.remoteAddress?.replace(/^::ffff:/, '') ?? '';
+    if (!this.#options.isProxy(peer)) return peer;
+    const forwarded = headers['x-forwarded-for'];
+    const last = (Array.isArray(forwarded) ? forwarded.at(-1) : forwarded)?.split(',').at(-1)?.trim();
+    return (last === undefined ? undefined : canonical(last)) ?? peer;
   }
 
   #refuse(response: ServerResponse, error: unknown): void {
@@ -166,16 +181,20 @@ function paramsOf({ groups = {} }: RegExpExecArray): Readonly<Record<string, str
   }
 }
 
-async function bodyOf(message: IncomingMessage): Promise<unknown> {
+async function bodyOf(
+  message: IncomingMessage,
+  { maxBodyBytes: maxBytes = MAX_BODY_BYTES, isForm }: Row,
+): Promise<unknown> {
   const chunks: Buffer[] = [];
   let sizeBytes = 0;
   for await (const chunk of message as AsyncIterable<Buffer>) {
     sizeBytes += chunk.length;
-    if (sizeBytes <= MAX_BODY_BYTES) chunks.push(chunk);
-    else if (sizeBytes > MAX_DROPPED_BYTES) break;
+    if (sizeBytes <= maxBytes) chunks.push(chunk);
+    else if (sizeBytes > maxBytes + MAX_DROPPED_BYTES) break;
   }
-  if (sizeBytes > MAX_BODY_BYTES) throw new Refusal(413, `more than ${MAX_BODY_BYTES} octets`);
+  if (sizeBytes > maxBytes) throw new Refusal(413, `more than ${maxBytes} octets`);
   if (sizeBytes === 0) return undefined;
+  if (isForm) return Object.fromEntries(new URLSearchParams(Buffer.concat(chunks).toString()));
   // A form of another site's page cannot send this type without being asked for it first.
   if (!/^application\/json(?:;|$)/i.test(message.headers['content-type'] ?? ''))
     throw new Refusal(415, 'what is sent is application/json');

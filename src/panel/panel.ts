@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { sourceOf } from '../kit/address.ts';
+import { isClass } from '../policy/classes.ts';
 import type { Clock } from '../kit/clock.ts';
 import type { Log } from '../kit/log.ts';
 import type { Role } from '../ledger/language.ts';
@@ -11,7 +12,8 @@ import type { Attempt } from '../record/events.ts';
 import { askerOf, COOKIE, type Gate, loggedIn, refuseForeign, refuseIfTooMany, sessionKey } from './access.ts';
 import { type Asset, type Assets, loadAssets } from './assets.ts';
 import type { Audit, AuditLine } from './audit.ts';
-import { classPage, classesPage } from './class-page.ts';
+import { classPage, classesPage, pageOf } from './class-page.ts';
+import { isComplete, lockedLine, unlockedPage } from './unlock-page.ts';
 import { type Answer, type Asked, Http, type Row } from './http.ts';
 import { openApi } from './openapi.ts';
 import { MAX_PASSWORD, type People } from './people.ts';
@@ -28,6 +30,8 @@ export type PanelOptions = {
   readonly rooms: Rooms;
   /** the same as somebody may see it who is bound to a tenant */
   readonly roomsOf: (tenant: string) => Rooms;
+  /** whether an address is one of panel.proxies */
+  readonly isProxy: (address: string) => boolean;
   readonly people: People;
   readonly audit: Audit;
   readonly clock: Clock;
@@ -42,6 +46,13 @@ export type Panel = {
   readonly close: () => Promise<void>;
 };
 
+/** of one line, in a quarter of an hour: each reads the journal */
+const MOST_LOOKS = 40;
+/** The one page with a form that a browser sends by itself. */
+const FORM_POLICY = {
+  'content-security-policy':
+    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+};
 const HTML = { 'content-type': 'text/html; charset=utf-8' };
 
 /** `needs`: the role that it takes; undefined: it is for everybody, whoever that is. */
@@ -54,7 +65,7 @@ export async function startPanel(options: PanelOptions): Promise<Panel> {
   const failures = new Failures(clock);
   const gate = { people, failures, sessions: new Sessions(clock), logIns: new LogIns(failures) };
   const http = new Http({
-    ...{ host, port, log },
+    ...{ host, port, log, isProxy: options.isProxy },
     rows: rowsOf(assets, stream, gate, options),
     admit({ path, needs }, message, from) {
       if (path.startsWith('/api/')) refuseForeign(message);
@@ -89,7 +100,7 @@ export function rowsOf(assets: Assets, stream: Stream, gate: Gate, options: Pane
         answer: (asked) => assetFor(asked, asset),
       }),
     ),
-    ...classRows(),
+    ...classRows(gate, options),
     ...logInRows(gate, options.audit),
     ...routes.map((route) => rowOf(route, gate, options)),
     {
@@ -105,11 +116,9 @@ export function rowsOf(assets: Assets, stream: Stream, gate: Gate, options: Pane
 
 /** One route of the API: who asks, is it written down, then the answer. */
 function rowOf(route: Route, gate: Gate, options: PanelOptions): PanelRow {
-  const { method, path, role, params = {}, query = {}, body } = route;
+  const { method, path, role, params = {}, query = {}, body, maxBodyBytes } = route;
   return {
-    method,
-    path,
-    needs: role,
+    ...{ method, path, needs: role, ...(maxBodyBytes !== undefined && { maxBodyBytes }) },
     async answer(asked) {
       const asker = askerOf(asked.message, asked.from, role, gate);
       const given = {
@@ -212,22 +221,50 @@ function assetFor({ message }: Asked, { type, body, tag }: Asset): Answer {
   return { headers: { ...headers, 'content-type': type }, body };
 }
 
-/** Where the URL in a refusal leads: for everybody, without anything that the journal knows. */
-function classRows(): readonly PanelRow[] {
+/**
+ * Where the URL in a refusal leads: for everybody, without anything that the journal knows; and for the line that is locked
+ * and asks, why, and how to end it.
+ */
+function classRows({ failures }: Gate, { rooms, audit }: PanelOptions): readonly PanelRow[] {
+  const refuseIfOften = (from: string): void => {
+    const key = `line ${sourceOf(from)}`;
+    refuseIfTooMany(failures.waitMs(key, MOST_LOOKS));
+    failures.failed(key);
+  };
+  const html = (page: string | undefined): Answer => ({
+    status: page === undefined ? 404 : 200,
+    headers: HTML,
+    body: Buffer.from(page ?? classesPage()),
+  });
+  const isLock = (name: string): boolean => name.startsWith('locked.');
   return [
-    {
-      method: 'GET',
-      path: '/classes/',
-      needs: undefined,
-      answer: () => ({ headers: HTML, body: Buffer.from(classesPage()) }),
-    },
+    { method: 'GET', path: '/classes/', needs: undefined, answer: () => html(classesPage()) },
     {
       method: 'GET',
       path: '/classes/:class',
       needs: undefined,
-      answer({ params }) {
-        const page = classPage(params['class'] ?? '');
-        return { status: page === undefined ? 404 : 200, headers: HTML, body: Buffer.from(page ?? classesPage()) };
+      async answer({ params, from }) {
+        const { class: name = '' } = params;
+        if (!isLock(name) || !isClass(name)) return html(classPage(name));
+        refuseIfOften(from);
+        const locks = await rooms.line.look(from);
+        if (!locks) return html(classPage(name));
+        noted(audit, { who: 'the line', from, what: 'GET /classes/:class', about: name });
+        return { ...html(classPage(name, lockedLine(from, locks, name))), headers: { ...HTML, ...FORM_POLICY } };
+      },
+    },
+    {
+      ...{ method: 'POST', path: '/classes/:class', needs: undefined, isForm: true },
+      async answer({ message, params, from, body }) {
+        refuseForeign(message);
+        refuseIfOften(from);
+        const { class: name = '' } = params;
+        const form = (body ?? {}) as Readonly<Record<string, string>>;
+        if (!isLock(name)) throw new Refusal(404, 'there is nothing here');
+        if (!isComplete(form)) throw new Refusal(400, 'all of the list is to be done first');
+        noted(audit, { who: 'the line', from, what: 'POST /classes/:class', about: name });
+        await rooms.line.unlock(from, form['word'] ?? '');
+        return html(pageOf('Unlocked', unlockedPage(from)));
       },
     },
   ];

@@ -2,6 +2,7 @@
 import { parseDurationMs } from '../config/value/quantity.ts';
 import { canonical, parsePrefix } from '../kit/address.ts';
 import type { Question, Role } from '../ledger/language.ts';
+import { MAX_WISH_TEXT } from '../kit/wish.ts';
 import { LockError, lockSubject } from '../ledger/locks.ts';
 import { classes, isClass } from '../policy/classes.ts';
 import { LADDER, type Mode } from '../policy/ladder.ts';
@@ -9,6 +10,8 @@ import type { LogFilter } from '../record/query.ts';
 import { type HistoryQuestion, MAX_LOG_ROWS, TOP_BY } from '../record/query.ts';
 import type { Asker } from './access.ts';
 import type { AuditLine } from './audit.ts';
+import type { ConfigRoom } from './config-room.ts';
+import type { LineRoom } from './line-room.ts';
 import { Refusal } from './refusal.ts';
 import type { Schema, Schemas, Values } from './schema.ts';
 
@@ -25,6 +28,8 @@ export type Rooms = {
   readonly history: (question: HistoryQuestion) => Promise<unknown>;
   /** who sends from this address, with its settings and what was counted; undefined when it is in no network */
   readonly sender: (address: string) => Promise<object | undefined>;
+  readonly config: ConfigRoom;
+  readonly line: LineRoom;
   readonly audited: (limit: number) => readonly AuditLine[];
   readonly nowMs: () => number;
 };
@@ -37,6 +42,8 @@ export type Route = {
   readonly params?: Schemas;
   readonly query?: Schemas;
   readonly body?: { readonly required: readonly string[]; readonly properties: Schemas };
+  /** what may be sent at most, where that is more than usual */
+  readonly maxBodyBytes?: number;
   /** written down before it is answered: a look at messages, or a change; what it is about */
   readonly audit?: (given: Given) => string;
   readonly run: (rooms: Rooms, given: Given) => Promise<unknown>;
@@ -97,6 +104,9 @@ const stepBody = {
   reason: word('why', 200),
   for: lockBody.for,
 } as const;
+
+const MAX_CONFIG_BYTES = 2 * MAX_WISH_TEXT;
+const configText: Schema = { type: 'string', maxLength: MAX_WISH_TEXT, description: 'the whole file' };
 
 export const routes: readonly Route[] = [
   {
@@ -325,6 +335,58 @@ export const routes: readonly Route[] = [
     role: 'read',
     summary: 'Every class of reply, and what it means.',
     run: () => Promise.resolve(classes),
+  },
+  {
+    method: 'GET',
+    path: '/api/config',
+    role: 'admin',
+    summary:
+      'The configuration: its file, every setting in effect with where it comes from, and whether it is on trial.',
+    run: ({ config }) => Promise.resolve(config.shown()),
+  },
+  {
+    method: 'POST',
+    path: '/api/config/check',
+    role: 'admin',
+    summary:
+      'What is wrong with a configuration; or what it would change: settings, kernel rules, and how the last day would have ended.',
+    body: { required: ['text'], properties: { text: configText } },
+    maxBodyBytes: MAX_CONFIG_BYTES,
+    run: ({ config }, { body }) => config.check(body['text'] as string),
+  },
+  {
+    method: 'POST',
+    path: '/api/config/apply',
+    role: 'admin',
+    summary: 'Puts a configuration into effect that goes back by itself unless it is confirmed in time.',
+    body: {
+      required: ['text', 'for'],
+      properties: { text: configText, for: word('how long it is on trial: from 1s to 1d, such as 5m', 20) },
+    },
+    maxBodyBytes: MAX_CONFIG_BYTES,
+    audit: ({ body }) => `${(body['text'] as string).length} characters, for ${body['for']}`,
+    run: ({ config, nowMs }, { body }) => {
+      const now = nowMs();
+      const confirmMs = (untilOf(body, now) ?? now) - now;
+      if (confirmMs < 1_000 || confirmMs > DAY_MS) throw new Refusal(400, '"for" is from 1s to 1d', { field: 'for' });
+      return config.apply(body['text'] as string, confirmMs);
+    },
+  },
+  {
+    method: 'POST',
+    path: '/api/config/confirm',
+    role: 'admin',
+    summary: 'The configuration on trial stays.',
+    audit: () => '',
+    run: ({ config }) => config.confirm(),
+  },
+  {
+    method: 'POST',
+    path: '/api/config/back',
+    role: 'admin',
+    summary: 'The configuration before is put back at once.',
+    audit: () => '',
+    run: ({ config }) => config.back(),
   },
   {
     method: 'GET',

@@ -25,6 +25,10 @@ export function tenantRooms(rooms: Rooms, configNow: () => Config): (tenant: str
   };
 }
 
+function shut(): never {
+  throw new Refusal(403, 'whoever is bound to a tenant does not see this');
+}
+
 type Owns = (subject: string) => boolean;
 
 function roomsFor(tenant: string, rooms: Rooms, config: Config, owns: Owns): Rooms {
@@ -72,12 +76,20 @@ function roomsFor(tenant: string, rooms: Rooms, config: Config, owns: Owns): Roo
       case 'whose':
         break;
     }
-    throw new Refusal(403, 'whoever is bound to a tenant does not see this');
+    return shut();
   };
   return {
     ask,
     history: (question) => rooms.history({ ...question, tenant }),
     sender: async (address) => (owns(address) ? rooms.sender(address) : undefined),
+    config: {
+      shown: shut,
+      check: shut,
+      apply: shut,
+      confirm: shut,
+      back: shut,
+    },
+    line: { look: shut, unlock: shut },
     audited: () => [],
     nowMs: () => rooms.nowMs(),
   };

@@ -48,6 +48,8 @@ import { whoWas } from './keeper-who.ts';
 import { answerTo, searchOf } from './keeper-answers.ts';
 import { keeperSyslog } from './keeper-syslog.ts';
 import { keeperWebhooks } from './keeper-webhooks.ts';
+import { keeperConfig } from './keeper-config.ts';
+import { keeperLine } from './keeper-line.ts';
 import { tenantRooms } from './keeper-tenant.ts';
 import { notify } from './notify.ts';
 import { loadAtStart } from './start-config.ts';
@@ -337,13 +339,23 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
     metric: (type, isFound) => metrics.complaint(type, isFound),
   });
   const { host, port } = config.panel.listen;
+  const proxies = (): PrefixMap<true> => new PrefixMap(config.panel.proxies.map((prefix) => [prefix, true]));
   const rooms = {
     ...{ ask: answerOf('panel'), sender, history: (question: HistoryQuestion) => journal.history(question) },
-    ...{ audited: (limit: number) => audit.last(limit), nowMs: () => clock.nowMs() },
+    ...{
+      audited: (limit: number) => audit.last(limit),
+      line: keeperLine({
+        ...{ config: () => config, clock, locks, history, steps: stepKeeping, journal },
+        tell: () => desk.tellLocks(),
+      }),
+      config: keeperConfig({ config: () => config, origins: () => origins, file, clock }),
+      nowMs: () => clock.nowMs(),
+    },
   };
   try {
     panel = await startPanel({
       ...{ host, port, version: VERSION, rooms, people, audit, clock, log },
+      isProxy: (address) => proxies().find(address) === true,
       roomsOf: tenantRooms(rooms, () => config),
     });
   } catch (error) {

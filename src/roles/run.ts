@@ -23,6 +23,7 @@ import { makeDirectories, refuseUnreadableCode, writeCheckedConfig } from './dir
 import { Kept } from './kept.ts';
 import { type Launch, launchOf, type Program } from './launch.ts';
 import { eachBlock, eachLine } from './lines.ts';
+import { watchWishes } from './wishes.ts';
 
 const RULES_TIMEOUT_MS = 30_000;
 const PORT_TIMEOUT_MS = 3_000;
@@ -110,6 +111,12 @@ class Supervisor {
       if (!stop.aborted) await this.#once(['guard', '--rules-only'], 'the rules could not be put into the kernel');
       if (!stop.aborted) {
         this.#startRoles();
+        watchWishes({
+          ...this.#options,
+          config: () => this.#config,
+          log: (...said) => this.#log(...said),
+          signal: stop,
+        });
         this.#log('info', 'run.started', { workers, config: this.#options.configPath });
         await new Promise((resolve) => stop.addEventListener('abort', resolve, { once: true }));
       }

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseConfig } from '../../src/config/load.ts';
+import type { Origins } from '../../src/config/read.ts';
 import type { Config } from '../../src/config/schema.ts';
 import { dialChannel, type Peer } from '../../src/kit/channel.ts';
 import { type Clock, systemClock } from '../../src/kit/clock.ts';
@@ -88,16 +89,21 @@ ${networks}`,
 }
 
 export async function configIn(place: Place): Promise<Config> {
+  return (await loadedIn(place)).config;
+}
+
+async function loadedIn(place: Place): Promise<{ readonly config: Config; readonly origins: Origins }> {
   const { readFileSync } = await import('node:fs');
   const loaded = await parseConfig(readFileSync(place.configPath, 'utf8'), place.configPath);
   if (!loaded.ok) throw new Error(loaded.errors.map(({ message }) => message).join('\n'));
   // Any free port: several of these run at once.
   const { metrics, panel } = loaded.config;
-  return {
+  const config = {
     ...loaded.config,
     metrics: { listen: { ...metrics.listen, port: 0 } },
-    panel: { listen: { ...panel.listen, port: 0 } },
+    panel: { ...panel, listen: { ...panel.listen, port: 0 } },
   };
+  return { config, origins: loaded.origins };
 }
 
 export type Stage = {
@@ -115,8 +121,11 @@ export type Speaker = { readonly peer: Peer; readonly got: Inbox<FromKeeper>; re
 
 export async function stageKeeper(clock: Clock = systemClock, place = makePlace()): Promise<Stage> {
   const log = logbook();
-  const config = await configIn(place);
-  const keeper = await startKeeper(config, { log, clock, configErrors: () => 0 });
+  const { config, origins } = await loadedIn(place);
+  const keeper = await startKeeper(config, {
+    ...{ log, clock, configErrors: () => 0 },
+    origins: { lines: origins, file: place.configPath },
+  });
   const life = new AbortController();
   const path = runPaths(place.runDir).keeperSocket;
   return {

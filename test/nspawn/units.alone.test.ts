@@ -91,6 +91,8 @@ describe('systemd', { skip }, () => {
       'postern-rules.service',
       'postern-guard.service',
       'postern-keeper.service',
+      'postern-apply.path',
+      'postern-apply.service',
       'postern-worker@1.socket',
       'postern-worker@1.service',
     ];
@@ -102,9 +104,12 @@ describe('systemd', { skip }, () => {
   test('Shows 8: everything is up: rules, guard, keeper, as many workers as configured, and nothing has failed', async () => {
     const list = await machine.ask('systemctl', 'list-units', '--all', '--plain', '--no-legend', 'postern*');
     const states = Object.fromEntries(list.split('\n').map((line) => [line.split(/\s+/)[0], line.split(/\s+/)[2]]));
-    const names = ['postern.target', 'postern-rules.service', 'postern-guard.service', 'postern-keeper.service'];
+    const roles = ['postern-rules.service', 'postern-guard.service', 'postern-keeper.service'];
+    const names = ['postern.target', 'postern-apply.path', ...roles];
     for (const worker of [1, 2]) names.push(`postern-worker@${worker}.socket`, `postern-worker@${worker}.service`);
-    assert.deepEqual(states, Object.fromEntries(names.map((name) => [name, 'active'])));
+    const { 'postern-apply.service': waiting, ...others } = states;
+    assert.equal(waiting, 'inactive');
+    assert.deepEqual(others, Object.fromEntries(names.map((name) => [name, 'active'])));
     assert.equal(await machine.ask('systemctl', 'is-system-running'), 'running');
     for (const name of names.filter((unit) => unit.endsWith('.service')))
       assert.equal(await machine.ask('systemctl', 'show', '-P', 'NRestarts', name), '0', `${name} was started once`);
@@ -252,6 +257,46 @@ describe('systemd', { skip }, () => {
     await until('taken by all', async () => (await reloads('config.reloaded')).join() === everybody.join(), 60_000);
     assert.match(await machine.ask('postern', 'status'), /customers .* 7 /);
     configure();
+  });
+
+  test('what is asked for in the panel is put on trial by systemd, if the configuration lets it, and goes back by itself', {
+    timeout: 300_000,
+  }, async () => {
+    const panel = async (method: string, path: string, body?: object): Promise<{ ok?: boolean; text?: string }> => {
+      const send = {
+        method,
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      };
+      const program = `fetch('http://127.0.0.1:8025${path}', ${JSON.stringify(send)}).then(async (r) => console.log(await r.text()))`;
+      return JSON.parse(await machine.ask('/usr/lib/postern/node', '-e', program)) as { ok?: boolean; text?: string };
+    };
+    const token = (await machine.ask('postern', 'user', 'token', 'changes', '--admin')).split('\n')[0] ?? '';
+    const text = `${configText(smarthost.servers)}[panel]\napply = true\n`;
+    const refused = (await panel('POST', '/api/config/apply', { text, for: '5m' })) as { error?: string };
+    assert.match(refused.error ?? '', /panel\.apply is not set/);
+    configure((given) => `${given}[panel]\napply = true\n`);
+    await machine.ask('systemctl', 'reload', 'postern-guard');
+    await until(
+      'it may',
+      async () => ((await panel('GET', '/api/config')) as { mayApply?: boolean }).mayApply === true,
+      60_000,
+    );
+    const changed = text.replace('[panel]', 'max_connections = 9\n[panel]');
+    const answer = await panel('POST', '/api/config/apply', { text: changed, for: '1h' });
+    assert.deepEqual([answer.ok, /is in effect until/.test(answer.text ?? '')], [true, true], JSON.stringify(answer));
+    await until('in effect', async () => /customers .* 9 /.test(await machine.ask('postern', 'status')), 60_000);
+    assert.equal((await panel('POST', '/api/config/back')).ok, true);
+    await until('back', async () => !/customers .* 9 /.test(await machine.ask('postern', 'status')), 60_000);
+    // Who waits outlives the service.
+    assert.equal((await panel('POST', '/api/config/apply', { text: changed, for: '2s' })).ok, true);
+    await until(
+      'back by itself',
+      async () => readFileSync(machine.path('/etc/postern/postern.toml'), 'utf8') === text,
+      60_000,
+    );
+    configure();
+    await machine.ask('systemctl', 'reload', 'postern-guard');
   });
 
   test('the first egress = "preserve" is refused at a reload, and whoever reloads is told; with a restart it is there', async () => {

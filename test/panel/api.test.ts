@@ -15,7 +15,9 @@ import { test } from 'node:test';
 import type { Role } from '../../src/ledger/language.ts';
 import { loadAssets } from '../../src/panel/assets.ts';
 import { type PanelRow, rowsOf } from '../../src/panel/panel.ts';
+import type { Checked } from '../../src/panel/config-room.ts';
 import { routes } from '../../src/panel/routes.ts';
+import type { LogAnswer } from '../../src/record/query.ts';
 import { Failures, LogIns } from '../../src/panel/sessions.ts';
 import { Audit, type AuditLine } from '../../src/panel/audit.ts';
 import { attempt } from '../unit/ledger/sample.ts';
@@ -33,6 +35,8 @@ const RIGHT: Readonly<Record<string, readonly [path: string, body?: unknown]>> =
   'POST /api/locks': ['/api/locks', { subject: '198.51.100.9', reason: 'x' }],
   'DELETE /api/locks': ['/api/locks?subject=198.51.100.9'],
   'POST /api/steps': ['/api/steps', { subject: '198.51.100.9', mode: 'block', reason: 'x' }],
+  'POST /api/config/check': ['/api/config/check', { text: '' }],
+  'POST /api/config/apply': ['/api/config/apply', { text: '', for: '5m' }],
   'DELETE /api/steps': ['/api/steps?subject=198.51.100.9'],
 };
 
@@ -42,8 +46,9 @@ async function allRows(): Promise<readonly PanelRow[]> {
   return rowsOf(await loadAssets(), nothing, nothing, nothing);
 }
 
-/** What needs nobody to be logged in: the page, its files, what a class means, and the way in. */
-const FOR_EVERYBODY = /^(?:GET \/|GET \/assets\/.*|GET \/classes\/(?::class)?|POST \/api\/login|GET \/api\/me)$/;
+/** What needs nobody to be logged in: the page, its files, what a class means, the unlock of one's own line, and the way in. */
+const FOR_EVERYBODY =
+  /^(?:GET \/|GET \/assets\/.*|GET \/classes\/(?::class)?|POST \/classes\/:class|POST \/api\/login|GET \/api\/me)$/;
 
 test('Shows 2: role × route, complete: who may not is refused, and nobody without a token gets anything', async (t) => {
   const p = await startPanel(t);
@@ -497,4 +502,51 @@ test('a file of people that is damaged lets nobody in, is kept, and is complaine
   assert.deepEqual(await stage.ask({ of: 'people' }), []);
   assert.ok(stage.log.entries.some(({ event }) => event === 'people.damaged'));
   assert.ok(readdirSync(place.stateDir).some((name) => name.startsWith('people.json.damaged-')));
+});
+
+test('a configuration is looked at: each mistake with its line, or what would be otherwise; applied only where it may be', async (t) => {
+  const p = await startPanel(t);
+  const token = bearer(await p.addToken('ops', 'admin'));
+  const text = readFileSync(p.place.configPath, 'utf8');
+  const worker = p.worker(1);
+  await worker.ready;
+  for (let i = 0; i < 3; i++)
+    worker.record(attempt({ id: `01HZX3V9Q00000A${i}`, at: Date.now() - 1000 + i, helo: 'host.example' }));
+  await worker.close();
+  const check = async (to: string) =>
+    (await p.send('POST', '/api/config/check', token, { text: to })).json() as Checked;
+  const wrong = await check(`${text}nonsense = 1\n`);
+  assert.ok(!wrong.ok);
+  assert.deepEqual(
+    wrong.errors.map(({ line, key }) => [line, key]),
+    [[text.split('\n').length, 'subscriber[0].nonsense']],
+  );
+  assert.ok(wrong.errors[0]?.expected);
+  // A search has them written first.
+  assert.equal(((await p.ask({ of: 'log', filter: { limit: 9 } })) as LogAnswer).rows.length, 3);
+  const right = await check(
+    text.replace('max_connections = 3', 'limit_messages = ["1/hour"]\nmode = "smarthost-only"'),
+  );
+  assert.ok(right.ok);
+  assert.ok(
+    right.settings.some((line) => /^\+ limit_messages += \["1\/hour"\]/.test(line)),
+    right.settings.join('\n'),
+  );
+  assert.ok(
+    right.rules.some((line) => /^[+-] /.test(line)),
+    right.rules.join('\n'),
+  );
+  assert.deepEqual('sums' in right.predicted && right.predicted.sums, { attempts: 3, gone: 2, withoutAddresses: 0 });
+  const same = await check(`# said differently\n${text}`);
+  assert.deepEqual(same.ok && [same.settings, same.rules], [[], []]);
+  const refused = await p.send('POST', '/api/config/apply', token, { text, for: '5m' });
+  assert.equal(refused.status, 409);
+  assert.match(refused.text, /panel\.apply is not set/);
+  assert.equal((await p.send('POST', '/api/config/apply', token, { text, for: '2d' })).status, 400);
+  const shown = (await p.send('GET', '/api/config', token)).json();
+  assert.match(String(shown['effective']), /max_connections += 3/);
+  assert.deepEqual(
+    readdirSync(p.place.stateDir).filter((name) => /candidate|wish/.test(name)),
+    [],
+  );
 });

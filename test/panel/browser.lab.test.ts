@@ -153,6 +153,51 @@ describe('the panel in a browser', { skip: needsRoot, timeout: 300_000 }, () => 
     await picture('now');
   });
 
+  test('Shows 1: a limit is changed: looked at, applied, seen in the next mail, and back; unconfirmed it goes back by itself', async () => {
+    const file = page.locator('textarea.file');
+    const change = async (to: string): Promise<void> => {
+      const text = await file.inputValue();
+      const [network = ''] = /\[\[network\]\]\nname = "customers"\n/.exec(text) ?? [];
+      assert.notEqual(network, '');
+      await file.fill(text.replace(network, `${network}${to}\n`));
+      await page.click('button:has-text("Check")');
+    };
+    const tryFor = async (length: string): Promise<void> => {
+      await page.fill('input[name=for]', length);
+      await page.click('button:has-text("Apply")');
+      await page.waitForSelector('text=is in effect until', { timeout: 60_000 });
+    };
+    const seen = async (pattern: RegExp): Promise<void> => {
+      while (!pattern.test((await send()).reply)) await pause(100);
+    };
+    await page.goto(`${address()}#/config`);
+    await file.waitFor();
+    await change('limit_messages = ["many/hour"]');
+    await page.waitForSelector('table.errors td:has-text("limit_messages")');
+    assert.ok(await page.locator('button:has-text("Apply")').isDisabled());
+    await file.fill((await file.inputValue()).replace('limit_messages = ["many/hour"]\n', ''));
+    await change('limit_messages = ["1/hour"]');
+    await page.waitForSelector('pre.lines .come:has-text("limit_messages")', { timeout: 60_000 });
+    await page.waitForSelector('table.predicted td:has-text("limit.messages")');
+    await picture('config');
+    await tryFor('1h');
+    await seen(/^451 .*limit\.messages/);
+    await page.click('button:has-text("Back now")');
+    await page.waitForSelector('.trial', { state: 'detached', timeout: 60_000 });
+    await seen(/^250 /);
+    await change('limit_messages = ["1000/hour"]');
+    await page.waitForSelector('pre.lines .come:has-text("limit_messages")', { timeout: 60_000 });
+    await tryFor('1s');
+    await page.waitForSelector('.trial', { state: 'detached', timeout: 60_000 });
+    await page.waitForSelector('pre.effective:not(:has-text("1000/hour"))', { timeout: 60_000 });
+    await change('limit_messages = ["1000/hour"]');
+    await page.waitForSelector('pre.lines .come:has-text("limit_messages")', { timeout: 60_000 });
+    await tryFor('1h');
+    await page.click('button:has-text("Keep")');
+    await page.waitForSelector('.trial', { state: 'detached', timeout: 60_000 });
+    assert.match(await page.innerText('pre.effective'), /limit_messages += +\["1000\/hour"\]/);
+  });
+
   test('what strangers type is text: no dialog, no request to anybody else, no node of theirs', async () => {
     for (const [i, mark] of ['<img src=//evil.example/x onerror=alert(1)>', '"><script>alert(2)</script>'].entries())
       await (i === 0
@@ -197,13 +242,16 @@ describe('the panel in a browser', { skip: needsRoot, timeout: 300_000 }, () => 
     for (const path of [
       'log',
       'now',
+      'config',
       'locks',
       'people',
       `senders/${STRANGER}`,
       ...SESSIONS.map((id) => `message/${id}`),
     ]) {
       await page.goto(`${address()}#/${path}`);
-      await page.waitForSelector(path.startsWith('message') ? '.story:nth-of-type(100)' : 'table tbody tr');
+      await page.waitForSelector(
+        path.startsWith('message') ? '.story:nth-of-type(100)' : path === 'config' ? 'textarea' : 'table tbody tr',
+      );
       assert.deepEqual(await strangeNodes(page), [], path);
       said += await page.evaluate<string>('document.body.textContent');
     }
@@ -230,10 +278,10 @@ describe('the panel in a browser', { skip: needsRoot, timeout: 300_000 }, () => 
       colorScheme: 'dark',
       storageState: await page.context().storageState(),
     });
-    for (const path of ['#/now', '#/log', '#/locks', `#/senders/${HOST}`]) {
+    for (const path of ['#/now', '#/log', '#/locks', '#/config', `#/senders/${HOST}`]) {
       await phone.goto(`${address()}${path}`);
       await phone.waitForSelector('h1');
-      await phone.waitForSelector('table');
+      await phone.waitForSelector(path === '#/config' ? 'textarea' : 'table');
       const wide = await phone.evaluate<number>('document.documentElement.scrollWidth - innerWidth');
       assert.ok(wide <= 0, `${path} is ${wide} pixels too wide`);
     }
@@ -279,7 +327,7 @@ function attemptOf(text: string, i: number): Attempt {
 }
 
 const KNOWN =
-  'html head meta title link script noscript body header nav main section article div span a p h1 h2 h3 ol ul li dl dt dd table thead tbody tr th td ' +
+  'textarea pre html head meta title link script noscript body header nav main section article div span a p h1 h2 h3 ol ul li dl dt dd table thead tbody tr th td ' +
   'form label input select option button meter details summary strong q code canvas';
 
 /** Elements that our pages do not make, attributes that are code, and addresses that lead elsewhere. */

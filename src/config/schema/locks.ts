@@ -20,6 +20,13 @@ export const locks = table('Who may not send at present ("postern lock"), and wh
       type: 'a text of 5 to 120 characters of ASCII without "[" and "]"',
     }),
   ),
+  self_unlocks: integer({
+    doc: 'How often in self_unlock_period a line ends a lock of a rule itself, at the page where the URL in the refusal leads; 0: never. What was locked by hand, or stays until "postern unlock", it cannot end.',
+    default: 0,
+    min: 0,
+    max: 100,
+  }),
+  self_unlock_period: durationMs({ doc: 'See self_unlocks.', default: '7d', min: '1m', max: '365d' }),
 });
 
 export const lockRule = list(

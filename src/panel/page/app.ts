@@ -3,6 +3,7 @@ import { html } from 'htm/preact';
 import { render, type VNode } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { change, logIn, type Me, whenLoggedOut, whoAmI } from './api.ts';
+import { Config } from './config.ts';
 import { Locks } from './locks.ts';
 import { Log } from './log.ts';
 import { Message } from './message.ts';
@@ -11,7 +12,15 @@ import { wordsOf, Wrong } from './parts.ts';
 import { People } from './people.ts';
 import { Senders } from './senders.ts';
 
-const PAGES = { now: Now, log: Log, senders: Senders, locks: Locks, message: Message, people: People } as const;
+const PAGES = {
+  now: Now,
+  log: Log,
+  senders: Senders,
+  locks: Locks,
+  message: Message,
+  people: People,
+  config: Config,
+} as const;
 const LINKS = [
   ['now', 'Now'],
   ['log', 'Log'],
@@ -59,7 +68,8 @@ function App(): VNode {
     await change('POST', '/api/logout');
     setMe(undefined);
   };
-  const links = me.role === 'admin' ? [...LINKS, ['people', 'People'] as const] : LINKS;
+  const links =
+    me.role === 'admin' ? [...LINKS, ['config', 'Configuration'] as const, ['people', 'People'] as const] : LINKS;
   return html`
     <header><a class="mark" href="#/now">Postern</a>
       <nav>${links.map(([name, label]) => html`<a key=${name} href=${`#/${name}`} aria-current=${place.name === name ? 'page' : undefined}>${label}</a>`)}</nav>

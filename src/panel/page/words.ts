@@ -31,11 +31,12 @@ export function bytes(size: number): string {
 }
 
 /** What a stranger typed may hide or turn around what stands beside it: such characters are spelt out. */
-export function shown(text: string): string {
+/** `but`: what may stand as it is. */
+export function shown(text: string, but = ''): string {
   return text.replace(
     // oxlint-disable-next-line no-control-regex -- these are what it is for
     /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
-    (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    (each) => (but.includes(each) ? each : `\\u${each.charCodeAt(0).toString(16).padStart(4, '0')}`),
   );
 }
 

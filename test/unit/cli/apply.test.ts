@@ -1,12 +1,24 @@
 /** `postern apply`: what is not confirmed goes back by itself, whoever is still there. */
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { inEffect } from '../../../src/config/trial.ts';
 import { runCommand } from '../../../src/kit/command.ts';
+import { runPaths } from '../../../src/kit/run-dir.ts';
+import { hasWish, type WishAnswer, wishAnswerOf, writeWish } from '../../../src/kit/wish.ts';
 import { until } from '../../kit/wait.ts';
 import { goodToml } from '../config/outside.fake.ts';
 
@@ -100,4 +112,43 @@ test('after a restart of the machine, and where nobody waited, the one before is
     assert.deepEqual([readFileSync(p.file, 'utf8'), existsSync(note)], isOver ? [OLD, false] : [NEW, true]);
   }
   assert.equal((await p.apply(['--back'])).code, 0);
+});
+
+test('a wish of the panel is carried out where the configuration lets it; a stale one, a link and nonsense are not', async () => {
+  const p = await ready();
+  const [stateDir, runDir] = [join(p.directory, 'state'), join(p.directory, 'run')];
+  for (const directory of [stateDir, runDir]) mkdirSync(directory);
+  const dirs = `[gateway]\nstate_dir = "${stateDir}"\nrun_dir = "${runDir}"`;
+  const closed = OLD.replace('[gateway]', dirs);
+  const open = `${closed}[panel]\napply = true\n`;
+  const next = `${open}# changed\n`;
+  const wish = async (of: object): Promise<[number, WishAnswer | undefined]> => {
+    writeWish(stateDir, { id: 'W1', at: Date.now(), what: 'apply', text: next, confirmMs: 3_600_000, ...of });
+    const { code } = await p.apply(['--wish']);
+    assert.equal(hasWish(stateDir), false, 'it is taken away, whatever it was');
+    return [code, wishAnswerOf(runPaths(runDir).wishAnswer)];
+  };
+  writeFileSync(p.file, closed);
+  const [, refused] = await wish({ id: 'W0' });
+  assert.deepEqual(refused, { id: 'W0', ok: false, text: 'panel.apply is not set: the panel changes nothing' });
+  writeFileSync(p.file, open);
+  assert.deepEqual((await wish({ at: Date.now() - 120_000 }))[0], 1);
+  assert.deepEqual((await wish({ what: 'all' }))[0], 1);
+  writeFileSync(
+    join(p.directory, 'elsewhere'),
+    JSON.stringify({ id: 'W1', at: Date.now(), what: 'apply', text: next, confirmMs: 9000 }),
+  );
+  symlinkSync(join(p.directory, 'elsewhere'), join(stateDir, 'wish.json'));
+  assert.equal((await p.apply(['--wish'])).code, 1);
+  assert.equal(readFileSync(p.file, 'utf8'), open);
+  const [wrongCode, wrong] = await wish({ text: 'nonsense = 1\n' });
+  assert.equal(wrongCode, 1);
+  assert.match(wrong?.text ?? '', /^the new configuration:1: .*expected/);
+  const [code, answer] = await wish({ id: 'W2' });
+  assert.deepEqual([code, answer?.id, answer?.ok], [0, 'W2', true]);
+  assert.equal(readFileSync(p.file, 'utf8'), next);
+  const { until: ends } = JSON.parse(readFileSync(runPaths(runDir).trial, 'utf8')) as { until: number };
+  assert.ok(ends > Date.now() + 3_000_000);
+  assert.equal((await wish({ what: 'back' }))[0], 0);
+  assert.deepEqual([readFileSync(p.file, 'utf8'), existsSync(runPaths(runDir).trial)], [open, false]);
 });
