@@ -77,6 +77,7 @@ export function privacyText(config: Config): string {
       `${stateFile('verifying.json')}: which hosts did not accept our certificate, for which server; ${age(config.tls.verifyingFor)} each.`,
       `${stateFile('people.json')}: who may use the panel, without passwords; ${stateFile('audit.jsonl')}: who looked at what, at most twice 10 MiB.`,
       `${stateFile('privacy.key')}, ${stateFile('ca.pem')}: keys of this gateway; nobody's data.`,
+      `${stateFile('candidate.toml')}, ${stateFile('wish.json')}: the text of a configuration while it is looked at or applied in the panel.`,
       'Metrics have no address of anybody: networks, classes and servers alone.',
     ]),
     section('Who may look', [

@@ -24,7 +24,7 @@ function sectionsOf(text: string): Map<string, string[]> {
   for (const [i, read] of all.entries()) {
     const next = all[i + 1] ?? '';
     // Of a list of tables each is known by its name.
-    const line = /^\[\[/.test(read) && /^name = /.test(next) ? `${read} ${next}` : read;
+    const line = read.startsWith('[[') && next.startsWith('name = ') ? `${read} ${next}` : read;
     if (line === '') continue;
     if (!/^(?:\[|###|\*)/.test(line)) {
       lines.push(line);

@@ -7,7 +7,7 @@ import { LockError, lockSubject } from '../ledger/locks.ts';
 import { classes, isClass } from '../policy/classes.ts';
 import { LADDER, type Mode } from '../policy/ladder.ts';
 import type { LogFilter } from '../record/query.ts';
-import { type HistoryQuestion, MAX_LOG_ROWS, TOP_BY } from '../record/query.ts';
+import { type HistoryQuestion, type Listing, MAX_LOG_ROWS, type ReceiversQuestion, TOP_BY } from '../record/query.ts';
 import type { Asker } from './access.ts';
 import type { AuditLine } from './audit.ts';
 import type { ConfigRoom } from './config-room.ts';
@@ -26,6 +26,8 @@ export type Given = {
 export type Rooms = {
   readonly ask: (question: Question) => Promise<unknown>;
   readonly history: (question: HistoryQuestion) => Promise<unknown>;
+  readonly receivers: (question: ReceiversQuestion) => Promise<unknown>;
+  readonly listings: () => readonly Listing[];
   /** who sends from this address, with its settings and what was counted; undefined when it is in no network */
   readonly sender: (address: string) => Promise<object | undefined>;
   readonly config: ConfigRoom;
@@ -180,6 +182,18 @@ export const routes: readonly Route[] = [
       if (of !== undefined) knownClass(of);
       return ask({ of: 'top', question: { by, since, limit: most, ...(of !== undefined && { class: of }) } });
     },
+  },
+  {
+    method: 'GET',
+    path: '/api/receivers',
+    role: 'read',
+    summary:
+      'How receivers see us: of what each prefix offered to whom, how much was taken; and block lists that they named.',
+    query: { since: time('from when on; default a day ago'), limit: limit(1000) },
+    run: async ({ receivers, listings, nowMs }, { query }) => ({
+      rows: await receivers({ since: sinceOf(query, nowMs()), limit: query['limit'] as number }),
+      listings: listings(),
+    }),
   },
   {
     method: 'GET',

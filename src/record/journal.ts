@@ -15,6 +15,8 @@ import type {
   HistoryRow,
   JournalState,
   LogAnswer,
+  ReceiverRow,
+  ReceiversQuestion,
   SourceRow,
   SourcesQuestion,
   TopQuestion,
@@ -68,6 +70,7 @@ export interface Journal {
   top(question: TopQuestion): Promise<readonly TopRow[]>;
   sources(question: SourcesQuestion): Promise<readonly SourceRow[]>;
   history(question: HistoryQuestion): Promise<readonly HistoryRow[]>;
+  receivers(question: ReceiversQuestion): Promise<readonly ReceiverRow[]>;
   state(): JournalState;
   keep(retention: Retention): void;
   /** Writes what waits, for at most 5 s; what is left then counts as dropped. */
@@ -273,6 +276,7 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
     top: (question) => asked(() => reader.top(question)),
     sources: (question) => asked(() => reader.sources(question)),
     history: (question) => asked(() => reader.history(question)),
+    receivers: (question) => asked(() => reader.receivers(question)),
     state() {
       const silentMs = performance.now() - heardMs;
       const silent =

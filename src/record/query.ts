@@ -96,6 +96,36 @@ export type SourceRow = {
   readonly wouldBe: number;
 };
 
+/** How receivers see us since a time: of one tenant or of all. */
+export type ReceiversQuestion = { readonly since: number; readonly tenant?: string; readonly limit: number };
+
+export type ReceiverRow = {
+  /** of ours, `198.51.100.0/24` or `2001:db8:1::/48` */
+  readonly prefix: string;
+  /** `receiverOf` */
+  readonly receiver: string;
+  /** recipients that were offered to it, by its replies */
+  readonly accepted: number;
+  readonly deferred: number;
+  readonly rejected: number;
+};
+
+/** A receiver has named a block list for a prefix of ours. */
+export type Listing = {
+  readonly prefix: string;
+  readonly list: string;
+  readonly upstream: string;
+  readonly reply: string;
+  readonly tenant: string | undefined;
+  /** of the last such attempt */
+  readonly id: string;
+  /** when it was told of, and when it was last seen; milliseconds since 1970 */
+  readonly since: number;
+  readonly last: number;
+  /** since the keeper's start */
+  readonly count: number;
+};
+
 export type JournalState = {
   readonly ok: boolean;
   /** what is wrong, when not ok */

@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { FromReader, ReaderData, ToReader } from './reader.ts';
 import { explain, faultOf } from './journalfile.ts';
 import { history } from './history.ts';
+import { receivers } from './receivers.ts';
 import { damageOf, search } from './search.ts';
 import { sources, top } from './top.ts';
 
@@ -22,6 +23,7 @@ port.on('message', (message: ToReader) => {
 
 function answerTo(message: Exclude<ToReader, { kind: 'check' }>): unknown {
   if (message.kind === 'search') return search(path, message.search);
+  if (message.kind === 'receivers') return receivers(path, message.question);
   if (message.kind === 'sources') return sources(path, message.question);
   return message.kind === 'top' ? top(path, message.question) : history(path, message.question);
 }

@@ -5,6 +5,8 @@ import type {
   HistoryQuestion,
   HistoryRow,
   LogAnswer,
+  ReceiverRow,
+  ReceiversQuestion,
   SourceRow,
   SourcesQuestion,
   TopQuestion,
@@ -18,6 +20,7 @@ export type ToReader =
   | { readonly kind: 'search'; readonly number: number; readonly search: Search }
   | { readonly kind: 'top'; readonly number: number; readonly question: TopQuestion }
   | { readonly kind: 'sources'; readonly number: number; readonly question: SourcesQuestion }
+  | { readonly kind: 'receivers'; readonly number: number; readonly question: ReceiversQuestion }
   | { readonly kind: 'history'; readonly number: number; readonly question: HistoryQuestion };
 export type FromReader =
   | { readonly kind: 'found'; readonly number: number; readonly answer: unknown }
@@ -59,6 +62,11 @@ export class Reader {
   /** Rejects with a sentence for people. */
   top(question: TopQuestion): Promise<readonly TopRow[]> {
     return this.#question((number) => ({ kind: 'top', number, question })) as Promise<readonly TopRow[]>;
+  }
+
+  /** Rejects with a sentence for people. */
+  receivers(question: ReceiversQuestion): Promise<readonly ReceiverRow[]> {
+    return this.#question((number) => ({ kind: 'receivers', number, question })) as Promise<readonly ReceiverRow[]>;
   }
 
   /** Rejects with a sentence for people. */

@@ -127,5 +127,5 @@ function redacted({ at, class: of, sender, recipients }: Attempt): Evidence {
 function masked(address: string | undefined): string {
   if (address === undefined || address === '' || address.startsWith('hash:')) return '';
   const at = address.lastIndexOf('@');
-  return at < 1 ? '…' : `${[...address][0] ?? ''}…${address.slice(at)}`;
+  return at < 1 ? '…' : `${String.fromCodePoint(address.codePointAt(0) ?? 0)}…${address.slice(at)}`;
 }

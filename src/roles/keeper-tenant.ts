@@ -80,6 +80,8 @@ function roomsFor(tenant: string, rooms: Rooms, config: Config, owns: Owns): Roo
   };
   return {
     ask,
+    receivers: (question) => rooms.receivers({ ...question, tenant }),
+    listings: () => rooms.listings().filter((one) => one.tenant === tenant),
     history: (question) => rooms.history({ ...question, tenant }),
     sender: async (address) => (owns(address) ? rooms.sender(address) : undefined),
     config: {

@@ -33,7 +33,7 @@ import { type Journal, openJournal } from '../record/journal.ts';
 import { writeLine } from '../record/lines.ts';
 import { Metrics } from '../record/metrics.ts';
 import { type Keeping, Privacy } from '../record/privacy.ts';
-import type { HistoryQuestion } from '../record/query.ts';
+import type { HistoryQuestion, ReceiversQuestion } from '../record/query.ts';
 import { Audit } from '../panel/audit.ts';
 import { type Panel, startPanel } from '../panel/panel.ts';
 import { People } from '../panel/people.ts';
@@ -49,6 +49,7 @@ import { answerTo, searchOf } from './keeper-answers.ts';
 import { keeperSyslog } from './keeper-syslog.ts';
 import { keeperWebhooks } from './keeper-webhooks.ts';
 import { keeperConfig } from './keeper-config.ts';
+import { Listings } from './keeper-listings.ts';
 import { keeperLine } from './keeper-line.ts';
 import { tenantRooms } from './keeper-tenant.ts';
 import { notify } from './notify.ts';
@@ -148,6 +149,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
   const limits = new CounterFile(join(stateDir, 'counters.jsonl'), log, clock.nowMs());
   const quotas = new Quotas(join(stateDir, 'quotas.jsonl'), log);
   const notices = new OverNotices(log, (reached) => webhooks.tell('limit', reached));
+  const listings = new Listings(clock, log, (listing) => webhooks.tell('listing', listing));
   const secured = new Secured(clock, (told) => desk.tellSecured(told));
   const verifying = new Verifying(join(stateDir, 'verifying.json'), clock, log, (told) => desk.tellVerifying(told));
   const sightings = new Sightings(join(stateDir, 'sightings.json'), log, prefixesOf(config));
@@ -219,6 +221,7 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       const attempt = privacy.apply(event, keeping(event));
       reports.seen(event, subjectOfAttempt(event, config), attempt);
       attempts.push(attempt);
+      listings.seen(event, attempt.upstreamReply);
       if (config.journal.lines === 'stdout') writeLine(log, attempt);
     }
     if (attempts.length === 0) return;
@@ -344,6 +347,8 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
     ...{ ask: answerOf('panel'), sender, history: (question: HistoryQuestion) => journal.history(question) },
     ...{
       audited: (limit: number) => audit.last(limit),
+      receivers: (question: ReceiversQuestion) => journal.receivers(question),
+      listings: () => listings.list(),
       line: keeperLine({
         ...{ config: () => config, clock, locks, history, steps: stepKeeping, journal },
         tell: () => desk.tellLocks(),

@@ -17,7 +17,7 @@ import { loadAssets } from '../../src/panel/assets.ts';
 import { type PanelRow, rowsOf } from '../../src/panel/panel.ts';
 import type { Checked } from '../../src/panel/config-room.ts';
 import { routes } from '../../src/panel/routes.ts';
-import type { LogAnswer } from '../../src/record/query.ts';
+import type { Listing, LogAnswer } from '../../src/record/query.ts';
 import { Failures, LogIns } from '../../src/panel/sessions.ts';
 import { Audit, type AuditLine } from '../../src/panel/audit.ts';
 import { attempt } from '../unit/ledger/sample.ts';
@@ -549,4 +549,50 @@ test('a configuration is looked at: each mistake with its line, or what would be
     readdirSync(p.place.stateDir).filter((name) => /candidate|wish/.test(name)),
     [],
   );
+});
+
+test('how receivers see us: what each took of what a prefix offered; a block list that one names is told of once', async (t) => {
+  const p = await startPanel(t);
+  const token = bearer(await p.addToken('graf', 'read'));
+  const worker = p.worker(1);
+  await worker.ready;
+  const listed = {
+    verdict: 'reject',
+    class: 'upstream.reply',
+    upstreamReply: '550 5.7.1 blocked using zen.spamhaus.org',
+  } as const;
+  for (const [i, [source, recipient, change]] of (
+    [
+      ['198.51.100.7', 'bob@gmail.com', {}],
+      ['198.51.100.8', 'bob@googlemail.com', {}],
+      ['198.51.100.8', 'bob@gmail.com', listed],
+      ['198.51.100.9', 'bob@gmail.com', listed],
+      ['198.51.100.9', 'bob@gmail.com', { verdict: 'reject', class: 'spam.gtube' }],
+      [
+        '2001:db8:1::7',
+        'bob@example.org',
+        { verdict: 'defer', class: 'upstream.reply', upstreamReply: '450 4.2.1 later' },
+      ],
+    ] as const
+  ).entries()) {
+    const code = 'verdict' in change ? (change.verdict === 'defer' ? 450 : 550) : 250;
+    const recipients = [
+      { recipient: `<${recipient}>`, code, class: 'class' in change ? change.class : ('accepted.clean' as const) },
+    ];
+    worker.record(attempt({ id: `01HZX3V9Q00000C${i}`, at: Date.now(), source, recipients, ...change }));
+  }
+  await worker.close();
+  const told = (await p.send('GET', '/api/receivers', token)).json() as unknown as {
+    rows: readonly object[];
+    listings: readonly Listing[];
+  };
+  assert.deepEqual(told.rows, [
+    { prefix: '198.51.100.0/24', receiver: 'google', accepted: 2, deferred: 0, rejected: 2 },
+    { prefix: '2001:db8:1::/48', receiver: 'others', accepted: 0, deferred: 1, rejected: 0 },
+  ]);
+  assert.deepEqual(
+    told.listings.map(({ prefix, list, count, id }) => [prefix, list, count, id]),
+    [['198.51.100.0/24', 'spamhaus', 2, '01HZX3V9Q00000C3']],
+  );
+  assert.equal(p.log.entries.filter(({ event }) => event === 'listing.named').length, 1);
 });

@@ -316,7 +316,7 @@ function attemptOf(text: string, i: number): Attempt {
     class: 'spam.gtube',
     reply: text,
     upstream: text,
-    upstreamReply: text,
+    upstreamReply: `550 listed by ${text}`,
     findings: ['subject', 'file name', 'PTR'].map((name) => ({
       filter: text,
       name: text,

@@ -31,7 +31,7 @@ const HOSTS = {
   nobodys: ['192.0.2.5'],
 } as const;
 const MARKS = {
-  crimson: /crimson|198\.51\.100\.(?:7\b|0)|2001:db8:1:/,
+  crimson: /crimson|198\.51\.100\.7\b|2001:db8:1:/,
   azure: /azure|203\.0\.113\.[09]|198\.51\.100\.77/,
   nobodys: /nobodys|192\.0\.2\.5/,
 } as const;
@@ -62,9 +62,20 @@ test('Shows 2: tenants cannot see each other, on whatever route', async (t) => {
         identity: `${name}-script`,
         helo: `${name}.example`,
         reply: `550 ${name}`,
+        upstreamReply: `550 ${name} is listed by us`,
+        upstream: `mx.${name}.example`,
       };
       worker.record(
-        attempt({ id, session: id, at: Date.now(), source, verdict: 'reject', class: 'spam.gtube', ...whose, ...said }),
+        attempt({
+          id,
+          session: id,
+          at: Date.now(),
+          source,
+          verdict: 'reject',
+          class: 'upstream.reply',
+          ...whose,
+          ...said,
+        }),
       );
     }
   await worker.close();
@@ -113,7 +124,8 @@ test('Shows 2: tenants cannot see each other, on whatever route', async (t) => {
       ),
       '/api/log?source=0.0.0.0/0',
       '/api/log?sender=azure@mail.example',
-      '/api/log?class=spam',
+      '/api/log?class=upstream',
+      '/api/receivers',
     ];
     for (const path of asks) {
       const { text } = await p.send('GET', path, token);
@@ -142,6 +154,8 @@ test('Shows 2: tenants cannot see each other, on whatever route', async (t) => {
     assert.deepEqual(new Set((await rows('/api/log')).map((row) => row['source'])), new Set(HOSTS[own]));
     assert.deepEqual(new Set((await rows('/api/top?by=source')).map((row) => row['who'])), new Set(HOSTS[own]));
     assert.equal((await rows('/api/history'))[0]?.['rejected'], HOSTS[own].length);
+    const { listings } = (await p.send('GET', '/api/receivers', token)).json() as unknown as { listings: [] };
+    assert.equal(listings.length, 2);
     assert.equal((await rows('/api/locks')).length, own === 'crimson' ? 1 : 3);
     assert.equal((await rows('/api/steps')).length, 2);
     assert.equal((await rows('/api/locks/history')).length, own === 'crimson' ? 1 : 3);

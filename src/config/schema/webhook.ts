@@ -3,7 +3,7 @@ import { list, listOf } from '../field.ts';
 import { choice, path, text } from '../value/plain.ts';
 import { NAME, NAME_TYPE } from './words.ts';
 
-const KINDS = ['lock', 'step', 'limit', 'refused'] as const;
+const KINDS = ['lock', 'step', 'limit', 'listing', 'refused'] as const;
 
 export const webhook = list(
   'A program of yours that is told what happens, over HTTP: JSON, signed, tried again for an hour. docs/operate.md says what it gets.',
@@ -21,8 +21,8 @@ export const webhook = list(
       example: '/etc/postern/desk.secret',
     }),
     events: listOf((spec) => choice(KINDS, spec), {
-      doc: '"lock": locked, unlocked, expired. "step": a step on the ladder and back. "limit": somebody is over a limit, the first and each notice_every time. "refused": each attempt that is put off or refused.',
-      default: ['lock', 'step', 'limit'],
+      doc: '"lock": locked, unlocked, expired. "step": a step on the ladder and back. "limit": somebody is over a limit, the first and each notice_every time. "listing": a receiver has named a block list for a prefix of yours, once an hour. "refused": each attempt that is put off or refused.',
+      default: ['lock', 'step', 'limit', 'listing'],
     }),
   },
   { mayBeEmpty: true },

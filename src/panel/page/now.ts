@@ -3,7 +3,7 @@ import { html } from 'htm/preact';
 import type { VNode } from 'preact';
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import type { Lock, Status } from '../../ledger/language.ts';
-import type { HistoryRow, TopRow } from '../../record/query.ts';
+import type { HistoryRow, Listing, ReceiverRow, TopRow } from '../../record/query.ts';
 import { ask, type Me } from './api.ts';
 import { Chart } from './chart.ts';
 import { Fact, useAsked, Wrong } from './parts.ts';
@@ -14,6 +14,8 @@ type Told = { readonly status: Status; readonly counts: Readonly<Record<string, 
 const STEP_MS = 300_000;
 const DAY_MS = 86_400_000;
 const AGAIN_MS = 30_000;
+/** What receivers think changes slowly, and all of a day is read for it. */
+const RECEIVERS_MS = 300_000;
 
 export function Now({ me }: { readonly me: Me }): VNode {
   const [told, setTold] = useState<Told | undefined>();
@@ -31,6 +33,7 @@ export function Now({ me }: { readonly me: Me }): VNode {
     ask<readonly HistoryRow[]>('/api/history', { step: STEP_MS, since: Date.now() - DAY_MS }),
   );
   const top = useAsked('top', () => ask<readonly TopRow[]>('/api/top', { by: 'subscriber', limit: 10 }));
+  const receivers = useAsked('receivers', () => ask<Receivers>('/api/receivers', { limit: 200 }));
   const locks = useAsked('locks', () => ask<readonly Lock[]>('/api/locks'));
   useEffect(() => {
     const timer = setInterval(() => {
@@ -38,7 +41,11 @@ export function Now({ me }: { readonly me: Me }): VNode {
       top.again();
       locks.again();
     }, AGAIN_MS);
-    return () => clearInterval(timer);
+    const slow = setInterval(receivers.again, RECEIVERS_MS);
+    return () => {
+      clearInterval(timer);
+      clearInterval(slow);
+    };
   }, []);
   return html`
     <h1>Now</h1>
@@ -49,8 +56,11 @@ export function Now({ me }: { readonly me: Me }): VNode {
       <section><h2>Who sent most, last day</h2><${Wrong} text=${top.error} />${top.value ? html`<${Senders} rows=${top.value} />` : null}</section>
       <section><h2>Locks</h2><${Wrong} text=${locks.error} />${locks.value ? html`<${LatestLocks} locks=${locks.value} />` : null}</section>
     </div>
+    <section><h2>How receivers see us, last day</h2><${Wrong} text=${receivers.error} />${receivers.value ? html`<${SeenBy} of=${receivers.value} />` : null}</section>
   `;
 }
+
+type Receivers = { readonly rows: readonly ReceiverRow[]; readonly listings: readonly Listing[] };
 
 type Given = { readonly told: Told /** who looks does not see the machine */; readonly isTenant: boolean };
 
@@ -166,4 +176,27 @@ function LatestLocks({ locks }: { readonly locks: readonly Lock[] }): VNode {
       ({ subject, identity, reason, since }) =>
         html`<tr key=${`${subject} ${identity}`}><td>${shown(identity === undefined ? subject : `${identity} at ${subject}`)}</td><td>${shown(reason)}</td><td>${time(since)}</td></tr>`,
     )}</tbody></table>`;
+}
+
+/** A line for each prefix of ours, a column for each receiver: of what was offered, how much was taken. */
+function SeenBy({ of: { rows, listings } }: { readonly of: Receivers }): VNode {
+  const names = [...new Set(rows.map(({ receiver }) => receiver))];
+  const prefixes = [...new Set(rows.map(({ prefix }) => prefix))];
+  const cell = (prefix: string, name: string): VNode => {
+    const row = rows.find((each) => each.prefix === prefix && each.receiver === name);
+    if (!row) return html`<td class="number dim">–</td>`;
+    const all = row.accepted + row.deferred + row.rejected;
+    const share = Math.floor((100 * row.accepted) / all);
+    const how = share >= 95 ? 'accept' : share >= 80 ? 'defer' : 'reject';
+    return html`<td class="number" title=${`${row.accepted} taken, ${row.deferred} put off, ${row.rejected} refused`}><span class=${`verdict ${how}`}>${share} %</span> of ${all}</td>`;
+  };
+  return html`
+    ${listings.map(({ prefix, list, upstream, reply, id, last }) => html`<p class="wrong" key=${`${prefix} ${list}`}>${shown(prefix)} is on a block list (${list}), says ${shown(upstream)}: <q>${shown(reply)}</q> <a href=${`#/message/${id}`}>${time(last)}</a></p>`)}
+    ${
+      rows.length === 0
+        ? html`<p class="dim">Nothing was offered to anybody.</p>`
+        : html`<div class="wide"><table class="receivers"><thead><tr><th>From</th>${names.map((name) => html`<th key=${name}>${name}</th>`)}</tr></thead>
+          <tbody>${prefixes.map((prefix) => html`<tr key=${prefix}><td>${prefix}</td>${names.map((name) => cell(prefix, name))}</tr>`)}</tbody></table></div>`
+    }
+  `;
 }
