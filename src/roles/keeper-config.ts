@@ -128,7 +128,11 @@ async function predicted(candidate: string, journal: string): Promise<Extract<Ch
 
 /** A setting that says the same in another line is none that differs. */
 function withoutPlaces(printed: string): string {
-  return printed.replace(/ *# (?:\S+:\d+|default)$/gm, '');
+  const without = (line: string): string => {
+    const at = line.lastIndexOf('  # ');
+    return at < 0 ? line : line.slice(0, at).trimEnd();
+  };
+  return printed.split('\n').map(without).join('\n');
 }
 
 function trialUntil(path: string): number | undefined {

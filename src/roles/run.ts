@@ -114,7 +114,7 @@ class Supervisor {
         watchWishes({
           ...this.#options,
           config: () => this.#config,
-          log: (...said) => this.#log(...said),
+          say: (...said) => this.#log(...said),
           signal: stop,
         });
         this.#log('info', 'run.started', { workers, config: this.#options.configPath });

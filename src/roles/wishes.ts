@@ -9,11 +9,11 @@ const LOOK_MS = 500;
 export type WishesOptions = {
   readonly configPath: string;
   readonly config: () => Config;
-  readonly log: (level: Level, event: string, fields?: Fields) => void;
+  readonly say: (level: Level, event: string, fields?: Fields) => void;
   readonly signal: AbortSignal;
 };
 
-export function watchWishes({ configPath, config, log, signal }: WishesOptions): void {
+export function watchWishes({ configPath, config, say, signal }: WishesOptions): void {
   let isBusy = false;
   const look = (): void => {
     const { panel, gateway } = config();
@@ -24,7 +24,7 @@ export function watchWishes({ configPath, config, log, signal }: WishesOptions):
     const child = spawn(process.execPath, [...args, '--reload', reload], { stdio: 'ignore', cwd: '/' });
     const ended = (code: number | string): void => {
       isBusy = false;
-      log(code === 0 ? 'info' : 'warn', 'config.wish', { code });
+      say(code === 0 ? 'info' : 'warn', 'config.wish', { code });
     };
     child.once('error', (error) => ended(error.message));
     child.once('exit', (code, killed) => ended(code ?? String(killed)));
