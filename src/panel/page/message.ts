@@ -67,11 +67,16 @@ function stepsOf(row: Attempt): readonly Step[] {
       ...(row.upstream === undefined
         ? []
         : [
-            `${shown(row.upstream)}${legOf(row.upstreamTls)} answered${row.relayMs === undefined ? '' : ` after ${took(row.relayMs)}`}: ${shown(row.upstreamReply ?? 'nothing')}`,
+            `${shown(row.upstream)}${legOf(row.upstreamTls)} ${isOurs(row) ? 'was not given the message; it had answered the recipients' : 'answered'}${row.relayMs === undefined ? '' : ` after ${took(row.relayMs)}`}: ${shown(row.upstreamReply ?? 'nothing')}`,
           ]),
     ],
     ['Reply', html`<q>${shown(row.reply)}</q>`, `${took(row.totalMs)} in all.`],
   ];
+}
+
+/** We refused it ourselves: what the server said was about recipients. */
+function isOurs({ verdict, class: of }: Attempt): boolean {
+  return verdict !== 'accept' && !of.startsWith('upstream.');
 }
 
 function legOf(tls: string | undefined): string {
