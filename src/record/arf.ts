@@ -80,7 +80,8 @@ function feedbackFields({ gateway }: Writer, { type, attempt, subject, version }
   const { sender, recipients, source, at, id, class: of } = attempt;
   // What the network's `log` has left out, or what does not fit into the ASCII of this part.
   const known = (address: string): boolean => /^[\x20-\x7e]+$/.test(address) && !address.startsWith('hash:');
-  const domain = sender?.includes('@') && known(sender) ? sender.slice(sender.lastIndexOf('@') + 1) : undefined;
+  // A domain, not the literal of an address (RFC 5965 section 3.2).
+  const domain = sender !== undefined && known(sender) ? /@([\w.-]+)>?$/.exec(sender)?.[1] : undefined;
   return [
     ['Feedback-Type', type],
     ['User-Agent', `Postern/${version}`],

@@ -56,6 +56,13 @@ const MESSAGE = [
   '',
 ].join('\r\n');
 
+test('the domain that is reported is a name; the literal of an address is none', async () => {
+  const domainOf = async (sender: string): Promise<unknown> =>
+    (await reportOf({ class: 'spam.gtube', sender })).report.fields.get('reported-domain');
+  assert.deepEqual(await domainOf('alice@a.example'), ['a.example']);
+  assert.equal(await domainOf('alice@[192.0.2.1]'), undefined);
+});
+
 const TRIGGERS: readonly (readonly [string, Partial<Attempt>, string])[] = [
   ['spam', { class: 'spam.gtube', findings: [finding('gtube', 'GTUBE')] }, 'abuse'],
   ['spam by score', { class: 'spam.score', findings: [finding('rspamd', 'BAYES_SPAM')] }, 'abuse'],
