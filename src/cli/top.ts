@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { csvText } from '../kit/csv.ts';
 import { safeJson } from '../kit/log.ts';
 import { classes, isClass } from '../policy/classes.ts';
 import { TOP_BY, type TopQuestion, type TopRow } from '../record/query.ts';
@@ -48,7 +49,7 @@ Examples: postern top --by identity --since 12h --class spam
       | undefined;
     if (rows === undefined) return 1;
     if (values.json) for (const row of rows) io.out(safeJson(row));
-    else if (values.csv) io.out([HEAD.join(','), ...rows.map((row) => cells(row).map(csvCell).join(','))].join('\n'));
+    else if (values.csv) io.out(csvText(HEAD, rows.map(cells)).replaceAll('\r\n', '\n').trimEnd());
     else if (rows.length > 0)
       io.out(
         table([question.by.toUpperCase(), ...HEAD.slice(1).map((one) => one.toUpperCase())], rows.map(shownCells)),
@@ -69,12 +70,6 @@ function shownCells(row: TopRow): string[] {
 
 function cells({ who, attempts, accepted, deferred, rejected, spam, opaque, first, last }: TopRow): string[] {
   return [who, ...[attempts, accepted, deferred, rejected, spam, opaque].map(String), time(first), time(last)];
-}
-
-/** RFC 4180; a leading character that a spreadsheet would take for a formula is kept from it. */
-function csvCell(text: string): string {
-  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
-  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
 type Given = {

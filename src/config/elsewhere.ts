@@ -14,10 +14,7 @@ export const ELSEWHERE: readonly (readonly [setting: string, here: string])[] = 
     'maximum unlocks by timeout',
     '`lock_rule.unlocks` in `lock_rule.unlock_period`; a lock by hand ends by hand, or when `postern lock --for` says',
   ],
-  [
-    'lock notice template',
-    '`locks.text` is what the host is told. None for mail: the log event `lock.set`, with who and why, is what a notice is made from',
-  ],
+  ['lock notice template', '`reports.lock_notice` is mailed to the contact; `locks.text` is what the host is told'],
   [
     'connection limits, on or off',
     '`network.max_connections` at a time and `network.limit_connections` in a period; none is off',

@@ -19,6 +19,8 @@ import type {
   ReceiversQuestion,
   SourceRow,
   SourcesQuestion,
+  SumRow,
+  SumsQuestion,
   TopQuestion,
   TopRow,
 } from './query.ts';
@@ -69,6 +71,7 @@ export interface Journal {
   /** The same for sums. */
   top(question: TopQuestion): Promise<readonly TopRow[]>;
   sources(question: SourcesQuestion): Promise<readonly SourceRow[]>;
+  sums(question: SumsQuestion): Promise<readonly SumRow[]>;
   history(question: HistoryQuestion): Promise<readonly HistoryRow[]>;
   receivers(question: ReceiversQuestion): Promise<readonly ReceiverRow[]>;
   state(): JournalState;
@@ -275,6 +278,7 @@ export function openJournal(path: string, first: Retention, log: Log): Journal {
     search: (search) => asked(() => reader.search(search)),
     top: (question) => asked(() => reader.top(question)),
     sources: (question) => asked(() => reader.sources(question)),
+    sums: (question) => asked(() => reader.sums(question)),
     history: (question) => asked(() => reader.history(question)),
     receivers: (question) => asked(() => reader.receivers(question)),
     state() {

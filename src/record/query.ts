@@ -76,6 +76,29 @@ export type HistoryRow = {
   readonly tlsOut: number;
 };
 
+/** Sums of a period, `until` not in it. */
+export type SumsQuestion = { readonly since: number; readonly until: number };
+
+/** Of one subscriber, or of one address where none is configured, and one identity behind it; `''` is none. */
+export type SumRow = {
+  readonly network: string;
+  readonly subscriber: string;
+  readonly tenant: string;
+  readonly source: string;
+  readonly identity: string;
+  /** by their end */
+  readonly attempts: number;
+  readonly accepted: number;
+  readonly deferred: number;
+  readonly rejected: number;
+  /** by their class, also where mode "observe" let them pass */
+  readonly spam: number;
+  readonly virus: number;
+  readonly invalidSender: number;
+  /** of what was accepted */
+  readonly bytes: number;
+};
+
 /** Who sends since a time: a configured subscriber, or an address. */
 export type SourcesQuestion = { readonly since: number; readonly limit: number };
 

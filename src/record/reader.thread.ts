@@ -5,6 +5,7 @@ import { explain, faultOf } from './journalfile.ts';
 import { history } from './history.ts';
 import { receivers } from './receivers.ts';
 import { damageOf, search } from './search.ts';
+import { sums } from './sums.ts';
 import { sources, top } from './top.ts';
 
 const port = parentPort as NonNullable<typeof parentPort>;
@@ -24,6 +25,7 @@ port.on('message', (message: ToReader) => {
 function answerTo(message: Exclude<ToReader, { kind: 'check' }>): unknown {
   if (message.kind === 'search') return search(path, message.search);
   if (message.kind === 'receivers') return receivers(path, message.question);
+  if (message.kind === 'sums') return sums(path, message.question);
   if (message.kind === 'sources') return sources(path, message.question);
   return message.kind === 'top' ? top(path, message.question) : history(path, message.question);
 }

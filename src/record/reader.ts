@@ -9,6 +9,8 @@ import type {
   ReceiversQuestion,
   SourceRow,
   SourcesQuestion,
+  SumRow,
+  SumsQuestion,
   TopQuestion,
   TopRow,
 } from './query.ts';
@@ -21,6 +23,7 @@ export type ToReader =
   | { readonly kind: 'top'; readonly number: number; readonly question: TopQuestion }
   | { readonly kind: 'sources'; readonly number: number; readonly question: SourcesQuestion }
   | { readonly kind: 'receivers'; readonly number: number; readonly question: ReceiversQuestion }
+  | { readonly kind: 'sums'; readonly number: number; readonly question: SumsQuestion }
   | { readonly kind: 'history'; readonly number: number; readonly question: HistoryQuestion };
 export type FromReader =
   | { readonly kind: 'found'; readonly number: number; readonly answer: unknown }
@@ -77,6 +80,11 @@ export class Reader {
   /** Rejects with a sentence for people. */
   sources(question: SourcesQuestion): Promise<readonly SourceRow[]> {
     return this.#question((number) => ({ kind: 'sources', number, question })) as Promise<readonly SourceRow[]>;
+  }
+
+  /** Rejects with a sentence for people. */
+  sums(question: SumsQuestion): Promise<readonly SumRow[]> {
+    return this.#question((number) => ({ kind: 'sums', number, question })) as Promise<readonly SumRow[]>;
   }
 
   #question(messageOf: (number: number) => ToReader): Promise<unknown> {

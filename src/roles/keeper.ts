@@ -5,6 +5,7 @@
  */
 import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { prefixesOfName } from '../config/effective.ts';
 import { createReloader } from '../config/reload.ts';
 import type { Origins } from '../config/read.ts';
 import type { Config } from '../config/schema.ts';
@@ -41,7 +42,7 @@ import { type Seen, statusOf } from './keeper-status.ts';
 import { Authority } from '../tls/authority.ts';
 import { type KeeperComplaints, keeperComplaints } from './keeper-complaints.ts';
 import { keeperLocks, subjectOfAttempt } from './keeper-locks.ts';
-import { keeperReports } from './keeper-reports.ts';
+import { keeperReports, type Whose } from './keeper-reports.ts';
 import { keeperSteps } from './keeper-steps.ts';
 import { whose } from './keeper-whose.ts';
 import { whoWas } from './keeper-who.ts';
@@ -133,7 +134,10 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
     () => config,
     clock,
     log,
-    (event) => webhooks.tell('lock', event),
+    (event) => {
+      webhooks.tell('lock', event);
+      reports.locked(event);
+    },
   );
   const {
     steps,
@@ -172,6 +176,9 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
   const reports = keeperReports({
     ...{ config: () => config, clock, log, version: VERSION },
     hand: (mail) => desk.mail(mail),
+    whoIs: (subject) => ownerOf(subject, config),
+    sums: (question) => journal.sums(question),
+    stateDir,
   });
   const journal: Journal = openJournal(join(stateDir, 'journal.db'), retentionOf(config), log);
   const metrics = new Metrics({
@@ -420,6 +427,15 @@ export async function startKeeper(first: Config, options: KeeperOptions): Promis
       reports.close();
     },
   };
+}
+
+/** To whom belongs what is locked; undefined: to nobody who is configured. */
+function ownerOf(subject: string, config: Config): Whose | undefined {
+  const [, tenant] = /^tenant:(.+)$/.exec(subject) ?? [];
+  if (tenant !== undefined) return { network: '', subscriber: undefined, tenant };
+  const [prefix] = subject.startsWith('@') ? prefixesOfName(config, subject) : [parsePrefix(subject)];
+  const sender = prefix && sendersOf(config).find(prefix.text.split('/')[0] ?? '');
+  return sender && { network: sender.network.name, subscriber: sender.subscriber?.name };
 }
 
 /** A lock of its address, of a prefix around it, or of whom it belongs to. */
