@@ -1,6 +1,7 @@
 /** The way of one message, in words: why was it refused is the operator's third question. */
 import { html } from 'htm/preact';
 import type { VNode } from 'preact';
+import type { Complaint } from '../../ledger/complaints.ts';
 import type { Attempt } from '../../record/events.ts';
 import type { LogAnswer } from '../../record/query.ts';
 import { ask } from './api.ts';
@@ -8,18 +9,21 @@ import { ClassLink, type Page, useAsked, Verdict, Wrong } from './parts.ts';
 import { address, bytes, shown, time, took } from './words.ts';
 
 export function Message({ rest }: Page): VNode {
-  const found = useAsked(rest, () => ask<LogAnswer>(`/api/messages/${encodeURIComponent(rest)}`));
+  const found = useAsked(rest, () => ask<Found>(`/api/messages/${encodeURIComponent(rest)}`));
   const rows = [...(found.value?.rows ?? [])].reverse();
+  const complaints = found.value?.complaints ?? [];
   return html`
     <h1>Message ${shown(rest)}</h1>
     <${Wrong} text=${found.error} />
-    ${rows.map((row) => html`<${Story} key=${row.id} row=${row} />`)}
+    ${rows.map((row) => html`<${Story} key=${row.id} row=${row} complaints=${complaints.filter(({ id }) => id === row.id)} />`)}
   `;
 }
 
+type Found = LogAnswer & { readonly complaints: readonly Complaint[] };
+
 type Step = readonly [title: string, ...lines: unknown[]];
 
-function stepsOf(row: Attempt): readonly Step[] {
+function stepsOf(row: Attempt, complaints: readonly Complaint[]): readonly Step[] {
   const known = row.subscriber === undefined ? '' : `, subscriber ${row.subscriber}`;
   return [
     [
@@ -71,6 +75,9 @@ function stepsOf(row: Attempt): readonly Step[] {
           ]),
     ],
     ['Reply', html`<q>${shown(row.reply)}</q>`, `${took(row.totalMs)} in all.`],
+    ...(complaints.length === 0
+      ? []
+      : [['Complaints', ...complaints.map(({ at, type, via }) => `${time(at)}: ${type}, by ${via}.`)] as const]),
   ];
 }
 
@@ -88,9 +95,9 @@ function legOf(tls: string | undefined): string {
       : ', in clear,';
 }
 
-function Story({ row }: { readonly row: Attempt }): VNode {
+function Story({ row, complaints }: { readonly row: Attempt; readonly complaints: readonly Complaint[] }): VNode {
   return html`<article class="story">
     <h2>${time(row.at)} <span class="dim">${row.id}</span></h2>
-    <ol>${stepsOf(row).map(([title, ...lines]) => html`<li key=${title}><h3>${title}</h3>${lines.map((line) => html`<p>${line}</p>`)}</li>`)}</ol>
+    <ol>${stepsOf(row, complaints).map(([title, ...lines]) => html`<li key=${title}><h3>${title}</h3>${lines.map((line) => html`<p>${line}</p>`)}</li>`)}</ol>
   </article>`;
 }
