@@ -447,7 +447,7 @@ describe('systemd', { skip }, () => {
       60_000,
     );
 
-  test('Shows 2: a later package, and then the earlier one again, put in under load of 50 messages a second: nothing is refused, nothing lost', {
+  test('Shows 2: a later package, and of a long run the earlier one again, put in under load of 50 messages a second: nothing is refused, nothing lost', {
     timeout: START_TIMEOUT_MS,
   }, async (t) => {
     configure();
@@ -461,7 +461,8 @@ describe('systemd', { skip }, () => {
     const [listened, rows] = [await listeners(), await attempts()];
 
     const load = startLoad(network, 50);
-    for (const { path, version } of [later, machine.built]) {
+    // Each way takes as long as dpkg does; there and back is the same script.
+    for (const { path, version } of isLong ? [later, machine.built] : [later]) {
       const before = await pids();
       const began = performance.now();
       await machine.ask('dpkg', '--force-unsafe-io', '-i', `/${basename(path)}`);
