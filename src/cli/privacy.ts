@@ -73,6 +73,7 @@ export function privacyText(config: Config): string {
     section('Besides', [
       `${stateFile('counters.jsonl')}, ${stateFile('quotas.jsonl')}: how much of its limits a subscriber or identity has used, and what it has earned.`,
       `${stateFile('locks.json')}, ${stateFile('lock-history.jsonl')}, ${stateFile('steps.json')}, ${stateFile('step-history.jsonl')}: who was locked or moved to another mode, why and by whom.`,
+      `${stateFile('sightings.json')}: when a host of each configured prefix was last seen; no host by itself.`,
       `${stateFile('complaints.jsonl')}: complaints that came in, of which message and host, the last 10,000; nothing of their text and no address of mail.`,
       `${stateFile('verifying.json')}: which hosts did not accept our certificate, for which server; ${age(config.tls.verifyingFor)} each.`,
       `${stateFile('people.json')}: who may use the panel, without passwords; ${stateFile('audit.jsonl')}: who looked at what, at most twice 10 MiB.`,
