@@ -53,11 +53,15 @@ Example: postern probe 192.0.2.25
   },
 };
 
-/** One hop after the other until somebody answers or refuses, or nothing comes back any more. */
-async function traceTo(ask: (hops: number) => Promise<Hop>, most: number): Promise<readonly Hop[]> {
+/**
+ * One hop after the other until somebody answers or refuses, or nothing comes back any more. A hop that is silent is asked once
+ * more: routers say only so often that something has lived too long (Linux: once a second to one host, after six).
+ */
+export async function traceTo(ask: (hops: number) => Promise<Hop>, most: number): Promise<readonly Hop[]> {
   const hops: Hop[] = [];
   for (let silent = 0; hops.length < most && silent < MOST_SILENT; ) {
-    const hop = await ask(hops.length + 1);
+    const first = await ask(hops.length + 1);
+    const hop = first.kind === 'silent' ? await ask(hops.length + 1) : first;
     hops.push(hop);
     silent = hop.kind === 'silent' ? silent + 1 : 0;
     if (hop.kind !== 'passed' && hop.kind !== 'silent') break;
