@@ -103,8 +103,18 @@ const NO_DATE = 'no date';
 const BEGAN = Date.now();
 const BETWEEN_MS = 20_000;
 
-/** All of the traffic under this configuration, one session after the other at the same times; the journal that it leaves. */
+/** Where the keeper did not answer in time once, on a busy machine, something else was decided than limits say: then once more. */
 async function journalOf(networks: string, sessions: readonly Order[][]): Promise<string> {
+  for (let tries = 1; ; tries++) {
+    const journal = await journalOnce(networks, sessions);
+    const { rows } = await predict(journal, 0);
+    if (!rows.some((row) => row.class === 'error.keeper')) return journal;
+    assert.ok(tries < 10, 'the keeper never answered in time');
+  }
+}
+
+/** All of the traffic under this configuration, one session after the other at the same times; the journal that it leaves. */
+async function journalOnce(networks: string, sessions: readonly Order[][]): Promise<string> {
   let nowMs = BEGAN;
   const clock = { ...systemClock, nowMs: () => nowMs };
   const place = makePlace();
