@@ -21,6 +21,8 @@ const PHASE_MS = count(1200, 15_000);
 const MIN_KNOCKS = PHASE_MS / 50;
 /** 5 s on a machine with nothing else to do; a guard that does not look again never repairs. */
 const REPAIR_MS = 60_000;
+/** The guard reports its count each second. */
+const COUNTED_MS = 5_000;
 const TABLES = ['mangle', 'filter', 'nat', 'raw'];
 const VERSIONS = ['v4', 'v6'] as const;
 
@@ -189,10 +191,10 @@ describe('Shows 2: no way round', { skip: needsRoot }, () => {
         // The guard can be quicker than a look at the rules; its count, reported each second, says there was a repair. One that
         // has just started puts them right as it takes in what the keeper tells, which is no repair: then once more.
         for (let tries = 0; (await repairCount()) <= repairs; tries++) {
-          assert.ok(tries < 3, 'no repair was counted');
+          assert.ok(tries < 12, 'no repair was counted');
           await flush(tables);
           await repaired(want);
-          const end = performance.now() + REPAIR_MS;
+          const end = performance.now() + COUNTED_MS;
           while ((await repairCount()) <= repairs && performance.now() < end) await pause(100);
         }
       });
