@@ -52,6 +52,8 @@ const MOST_LOOKS = 40;
 const FORM_POLICY = {
   'content-security-policy':
     "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+  // With "no-referrer" a browser would send `Origin: null` with the form (Fetch, "append a request Origin header").
+  'referrer-policy': 'same-origin',
 };
 const HTML = { 'content-type': 'text/html; charset=utf-8' };
 
@@ -262,6 +264,8 @@ function classRows({ failures }: Gate, { rooms, audit }: PanelOptions): readonly
         const form = (body ?? {}) as Readonly<Record<string, string>>;
         if (!isLock(name)) throw new Refusal(404, 'there is nothing here');
         if (!isComplete(form)) throw new Refusal(400, 'all of the list is to be done first');
+        // Nobody who is not locked fills the record of looks.
+        if (!(await rooms.line.look(from))) throw new Refusal(403, 'this line is not locked; open the page again');
         noted(audit, { who: 'the line', from, what: 'POST /classes/:class', about: name });
         await rooms.line.unlock(from, form['word'] ?? '');
         return html(pageOf('Unlocked', unlockedPage(from)));

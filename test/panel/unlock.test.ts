@@ -1,6 +1,10 @@
 /** The page where the URL in a refusal leads, opened from the line that is locked, and from elsewhere. */
 import assert from 'node:assert/strict';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { chromium } from 'playwright-core';
+import { needsRoot } from '../kit/tier.ts';
 import { makePlace } from '../kit/keeper.ts';
 import { testClock } from '../kit/clock.ts';
 import { attempt } from '../unit/ledger/sample.ts';
@@ -108,6 +112,29 @@ test('from elsewhere the page says what the class means, and nothing of anybody'
   await other.spamRun();
   assert.doesNotMatch((await other.from(LINE)).text, /The line/);
   assert.equal(await locksOf(p), 1);
+});
+
+test('a browser sends the form, with the origin that its page lets it say', { skip: needsRoot }, async (t) => {
+  const { p, spamRun } = await stage(t);
+  await spamRun();
+  const browser = await chromium.launch({
+    executablePath: '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-dev-shm-usage'],
+  });
+  t.after(() => browser.close());
+  const page = await browser.newPage({ extraHTTPHeaders: { 'x-forwarded-for': LINE } });
+  await page.goto(`${p.url}${PAGE}`);
+  for (const box of await page.locator('input[type=checkbox]').all()) await box.check();
+  await Promise.all([page.waitForNavigation({ timeout: 60_000 }), page.click('button')]);
+  assert.match(await page.innerText('body'), /may send again/);
+  assert.equal(await locksOf(p), 0);
+});
+
+test('who is not locked writes nothing into the record of looks', async (t) => {
+  const { p, from } = await stage(t);
+  const audit = join(p.place.stateDir, 'audit.jsonl');
+  const { status, text } = await from('198.51.100.8', 'POST', FORM, `word=guessed&${DONE}`);
+  assert.deepEqual([status, existsSync(audit) ? readFileSync(audit, 'utf8') : ''], [403, ''], text);
 });
 
 test('what was locked by hand is not told why, nor ended here; nor anything where the configuration says never', async (t) => {
