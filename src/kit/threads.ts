@@ -118,6 +118,8 @@ export class Threads {
     let why = 'its thread has ended';
     thread.on('message', (done: Done) => {
       const asked = this.#busy.get(thread);
+      // It has been ended, and what it said before comes too late: 'exit' is next.
+      if (asked?.isOver) return;
       this.#busy.delete(thread);
       if (asked) asked.thread = undefined;
       this.#idle.push(thread);
