@@ -1,6 +1,6 @@
 /** Whether an exception of the configuration stands against a refusal: asked only where something would be refused. */
 import type { Class } from '../policy/classes.ts';
-import type { Decision, Judged } from '../policy/decide.ts';
+import type { Decision } from '../policy/decide.ts';
 import { exceptionFor } from '../policy/exceptions.ts';
 import type { Rooms } from './rooms.ts';
 import type { Work } from './work.ts';
@@ -19,10 +19,4 @@ export function refuses(rooms: Rooms, work: Work, { verdict, wouldBe }: Decision
   if (of === undefined || isExcused(rooms, work, of)) return false;
   work.wouldBe ??= wouldBe;
   return verdict.kind !== 'accept';
-}
-
-/** What filters found, without what nobody is refused for here. */
-export function unexcused(rooms: Rooms, who: Who, judged: readonly Judged[]): readonly Judged[] {
-  if (rooms.config.exception.length === 0) return judged;
-  return judged.filter((one) => !isExcused(rooms, who, one.class));
 }

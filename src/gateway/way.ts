@@ -21,7 +21,7 @@ import type { SpooledBody } from '../wire/spool.ts';
 import { handOverCopy } from './copy.ts';
 
 import { Counting, domainOf } from './counting.ts';
-import { refuses, unexcused } from './excused.ts';
+import { isExcused, refuses } from './excused.ts';
 import { overLimit } from './over.ts';
 import type { Rooms } from './rooms.ts';
 import { isLoop, messageHashOf, receivedLine, tagLines } from './trace.ts';
@@ -37,7 +37,7 @@ export async function connectWay(
   const found = await runFilters(rooms.filters.connect, connectedOf(arrival, whose), rooms.config.filters.deadline);
   logFailures(rooms, id, found);
   const who = { origin: { arrival }, identity: undefined };
-  return { ...decideFound(unexcused(rooms, who, found.judged), whose.network), found };
+  return { ...decideFound(found.judged, whose.network, (of) => isExcused(rooms, who, of)), found };
 }
 
 /** Step 3: locks, filters, then the far side, whose reply is the reply. */
@@ -58,6 +58,7 @@ export async function recipientWay(rooms: Rooms, work: Work, recipient: Recipien
     const { kind, class: of } = envelope.verdict;
     if (refuses(rooms, work, envelope) && kind !== 'accept') return refused(rooms, work, of, { as: kind });
   }
+  if (work.isRecorded) return gone(rooms, work);
   const { limits, subject } = work.origin;
   if (!limits) return farRecipient(rooms, work, recipient);
   work.counting ??= new Counting(rooms.ledger, limits, subject, work.transaction.from.path, work.atMs);
@@ -71,6 +72,11 @@ export async function recipientWay(rooms: Rooms, work: Work, recipient: Recipien
 /** How many were asked about before, whatever the answer: one that depends on it would depend on pipelining. */
 function recipientsBefore({ transaction }: Work, recipient: Recipient): number {
   return transaction.recipients.findIndex((asked) => asked.recipient === recipient);
+}
+
+/** The host went away while something was waited for: nothing is counted or asked for it any more. Nobody hears this. */
+function gone(rooms: Rooms, work: Work): Reply {
+  return refused(rooms, work, 'session.gone');
 }
 
 /** Nothing is waited for before the far side is asked: recipients of one message may be asked about side by side. */
@@ -92,6 +98,7 @@ async function farRecipient(rooms: Rooms, work: Work, recipient: Recipient): Pro
     }
     work.verifiedBy(result === 'success' ? policy : undefined);
   }
+  if (work.isRecorded) return gone(rooms, work);
   if (!work.relay) {
     const { from, id } = work.transaction;
     work.needsTls = isRequired || from.needs.includes(TLS);
@@ -119,7 +126,7 @@ async function envelopeWay(rooms: Rooms, work: Work, recipient: Recipient, helo:
   const found = await runFilters(filters.envelope, envelopedOf(work, helo, [recipient]), config.filters.deadline);
   logFailures(rooms, work.transaction.id, found);
   work.found(found);
-  return decideFound(unexcused(rooms, work, work.judged), work.origin.network);
+  return decideFound(work.judged, work.origin.network, (of) => isExcused(rooms, work, of));
 }
 
 /** Steps 5 and 6: from the final dot to the answer. */
@@ -153,7 +160,7 @@ export async function messageWay(
   logFailures(rooms, work.transaction.id, found);
   work.found(found);
 
-  const { verdict, wouldBe, tags } = decideFound(unexcused(rooms, work, work.judged), work.origin.network);
+  const { verdict, wouldBe, tags } = decideFound(work.judged, network, (of) => isExcused(rooms, work, of));
   work.wouldBe ??= wouldBe;
   work.verdictMs = rooms.clock.monotonicMs() - startMs;
   if (verdict.kind === 'reject') handOverCopy(rooms, work, message, verdict.class);

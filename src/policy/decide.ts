@@ -34,6 +34,7 @@ export type Decision = {
 const ACCEPT: Verdict = { kind: 'accept', class: 'accepted.clean' };
 const NO_TAGS: readonly Class[] = [];
 const ACCEPTED: Decision = { verdict: ACCEPT, wouldBe: undefined, tags: NO_TAGS };
+const NOBODY = (_of: Class): boolean => false;
 const SEVERITY: Readonly<Record<Action, number>> = { ignore: 0, 'lock-points': 0, tag: 1, defer: 2, reject: 3 };
 
 /** Mode "observe" judges everything and refuses nothing of ours. */
@@ -61,12 +62,16 @@ export function decideIdentity(lock: { readonly how: 'kernel' | 'defer' | 'rejec
 /**
  * What the filters found: the most severe action decides, among equals the first, and what all scores come to last. The
  * action overrules the class's own severity. Tags are for what is accepted; mode "observe" leaves the message as it is.
+ * `isExcused`: what nobody is refused for here, which counts for nothing.
  */
-export function decideFound(judged: readonly Judged[], network: Thresholds): Decision {
+export function decideFound(found: readonly Judged[], network: Thresholds, isExcused = NOBODY): Decision {
+  const judged = found.filter((one) => !isExcused(one.class));
   if (judged.length === 0) return ACCEPTED;
   let score = 0;
   for (const one of judged) score += one.score;
-  const all = [...judged, { class: 'spam.score' as const, action: actionOfScore(score, network) }];
+  const ofScore: Class = 'spam.score';
+  const action = isExcused(ofScore) ? 'ignore' : actionOfScore(score, network);
+  const all = [...judged, { class: ofScore, action }];
   let worst: { readonly class: Class; readonly action: Action } | undefined;
   for (const one of all) if (SEVERITY[one.action] > SEVERITY[worst?.action ?? 'ignore']) worst = one;
   if (!worst || worst.action === 'ignore' || worst.action === 'lock-points') return ACCEPTED;

@@ -151,7 +151,7 @@ export class Replay {
       const refused =
         one.decide(decideRecipient(lock, network.mode)) ??
         one.decide(decideSender(network, path, () => i)) ??
-        one.decide(early.length > 0 ? decideFound(early, network) : undefined);
+        one.decide(early.length > 0 ? decideFound(early, network, (of) => one.isExcused(of)) : undefined);
       if (refused !== undefined) {
         last = refused;
         continue;
@@ -193,7 +193,7 @@ export class Replay {
     const seen = [...this.#judged(one, 'early'), ...(network.content === 'blind' ? [] : this.#judged(one, 'body'))];
     const all = seen.filter((each) => !one.isExcused(each.class));
     one.judged = all;
-    const found = one.decide(decideFound(all, network));
+    const found = one.decide(decideFound(all, network, (of) => one.isExcused(of)));
     if (found !== undefined || !limits) return found;
     const steps = [
       needsOf(subject, limits.bytes, fact.sizeBytes),

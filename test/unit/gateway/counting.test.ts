@@ -1,6 +1,7 @@
 /** What a transaction counts: to the message, what the host was answered with 250. */
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
+import type { AnyFilter } from '../../../src/filter/filter.ts';
 import { isUnknownRecipient } from '../../../src/gateway/counting.ts';
 import { refusal, reply } from '../../../src/smtp/reply.ts';
 import { FakeRelay } from '../../fake/relay.ts';
@@ -148,4 +149,28 @@ test('limits of an identity are its own: bob is over, and alice at the same addr
     attempts.map(({ identity }) => identity),
     ['bob', 'bob', 'alice'],
   );
+});
+
+test('a host that goes away while a filter looks: nothing is counted, and nobody is asked for it', async () => {
+  const relay = new FakeRelay();
+  const looking = Promise.withResolvers<void>();
+  const looked = Promise.withResolvers<never[]>();
+  const slow: AnyFilter = {
+    ...{ name: 'slow', stage: 'envelope', actionOf: () => 'ignore', failure: 'ignore' },
+    look: () => {
+      looking.resolve();
+      return looked.promise;
+    },
+  };
+  const config = await testConfig(['127.0.0.1:2'], { network: EVERYTHING });
+  gateway = await startGateway({ config, relay, filters: [slow] });
+  const host = gateway.connect();
+  host.write('EHLO a.example\r\nMAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\n');
+  await looking.promise;
+  host.destroy();
+  await gateway.ledger.recorded(1);
+  looked.resolve([]);
+  for (let turns = 0; turns < 20; turns++) await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(relay.open, 0);
+  assert.equal(gateway.ledger.taken.get('recipients') ?? 0, 0);
 });

@@ -105,6 +105,18 @@ test('what a filter finds of a connection, before its banner', async () => {
   assert.equal(await sent('x@a.example', 'hello', '198.51.100.11'), 421);
 });
 
+test('what all scores come to, after the dot and at the recipient', async () => {
+  const scoring = (stage: 'envelope' | 'body'): AnyFilter =>
+    ({
+      ...{ name: stage, stage, actionOf: () => 'ignore', failure: 'ignore', needs: 'content' },
+      look: async () => [{ filter: stage, name: 'x', score: 3, evidence: '', class: 'behaviour.first' }],
+    }) as AnyFilter;
+  const excused = `score_reject = 5\n${exception('classes = ["spam.score"]\nsources = ["198.51.100.10"]')}`;
+  await start(excused, [scoring('envelope'), scoring('body')]);
+  assert.equal(await sent('x@a.example', 'hello'), 250);
+  assert.equal(await sent('x@a.example', 'hello', '198.51.100.11'), 550);
+});
+
 test('how many messages may come over one connection', async () => {
   await start(`messages_per_connection = 1\n${exception('classes = ["limit.session"]\nsources = ["198.51.100.10"]')}`);
   const second = async (source: string): Promise<number> => {
