@@ -20,7 +20,7 @@ export type UnitFile =
 
 /** Files below a directory of units: the workers that belong to postern.target, and what differs from the units' own. */
 export function unitFiles(config: Config): UnitFile[] {
-  const { gateway, intercept } = config;
+  const { complaints, gateway, intercept } = config;
   const files: UnitFile[] = [];
   for (let worker = 1; worker <= gateway.workers; worker++)
     for (const kind of ['socket', 'service'])
@@ -37,6 +37,12 @@ export function unitFiles(config: Config): UnitFile[] {
   if (gateway.drain !== UNITS.drainMs) {
     const text = `[Service]\nTimeoutStopSec=${gateway.drain + DRAIN_GRACE_MS}ms\n`;
     files.push({ path: 'postern-worker@.service.d/50-drain.conf', text });
+  }
+  const { maildir } = complaints;
+  if (maildir !== undefined) {
+    // Where there is none yet the keeper starts all the same; systemd has it in quotes, and `%` is its own.
+    const text = `[Service]\nReadWritePaths="-${maildir.replaceAll('%', '%%')}"\n`;
+    files.push({ path: 'postern-keeper.service.d/50-maildir.conf', text });
   }
   if (keepsSource(config)) files.push({ path: 'postern-worker@.service.d/50-preserve.conf', text: KEEPS_SOURCE });
   return files;
@@ -67,8 +73,8 @@ export const command: Command = {
   help: `Usage: postern units [--config FILE] [--into DIRECTORY | --subscribers]
 
 Prints the files that make as many workers part of postern.target as gateway.workers says, and that tell the units of an
-intercept.port, a gateway.drain or an egress other than the default. systemd asks for them itself at boot and at
-"systemctl daemon-reload" (postern-generator); so after a change of one of these keys:
+intercept.port, a gateway.drain or an egress other than the default, and of a complaints.maildir. systemd asks for them
+itself at boot and at "systemctl daemon-reload" (postern-generator); so after a change of one of these keys:
 
   systemctl daemon-reload && systemctl restart postern.target
 

@@ -60,6 +60,19 @@ test('another port replaces all three listeners, in the same order; another drai
   assert.equal(texts.get('postern-worker@.service.d/50-drain.conf'), '[Service]\nTimeoutStopSec=9000ms\n');
 });
 
+test('the keeper may write to the Maildir of complaints, whatever it is called', async () => {
+  const files = unitFiles(await configOf('workers = 1', '[complaints]\nmaildir = "/var/mail/100 %u"'));
+  assert.deepEqual(
+    files.filter((file) => 'text' in file),
+    [
+      {
+        path: 'postern-keeper.service.d/50-maildir.conf',
+        text: '[Service]\nReadWritePaths="-/var/mail/100 %%u"\n',
+      },
+    ],
+  );
+});
+
 test("the units have the schema's defaults, so that a default configuration needs no file but the workers", async () => {
   const { gateway, intercept } = await configOf('');
   const worker = systemdFile('postern-worker@.service');
