@@ -172,6 +172,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
   ENOTDIR: 'a part of its path is no directory',
   EISDIR: 'it is a directory',
+  ELOOP: 'it is a symbolic link, which is not followed here',
   ENOTFOUND: 'there is no such name',
   ENODATA: 'the name has no address',
   EAI_AGAIN: 'no name server answers',

@@ -4,7 +4,7 @@
  * A file of 100,000 rows is read at each start and reload of every role, so a row costs microseconds: only what is set
  * becomes part of a subscriber, and a place is a file and a number.
  */
-import { promises as fs } from 'node:fs';
+import { constants, promises as fs } from 'node:fs';
 import { join } from 'node:path';
 import { CsvError, csvRows } from './csv.ts';
 import { type ConfigError, configError, Reporter, shownValue } from './error.ts';
@@ -47,22 +47,24 @@ export async function readDirectory(directory: string): Promise<SubscriberFile> 
   const subscribers: Subscriber[] = [];
   const errors: ConfigError[] = [];
   for (const name of names) {
-    const read = await readSubscriberFile(join(directory, name));
+    // Whoever writes there need not be allowed to read what a link leads to, and what is wrong with a file is quoted.
+    const read = await readSubscriberFile(join(directory, name), constants.O_NOFOLLOW);
     for (const one of read.subscribers) subscribers.push(one);
     errors.push(...read.errors);
   }
   return { subscribers, errors };
 }
 
-/** One file, by its ending. Never rejects. */
-export async function readSubscriberFile(file: string): Promise<SubscriberFile> {
+/** One file, by its ending. `flags`: of open(2), besides those to read. Never rejects. */
+export async function readSubscriberFile(file: string, flags = 0): Promise<SubscriberFile> {
   const isCsv = file.endsWith('.csv');
   const most = isCsv ? MAX_CSV_BYTES : MAX_TOML_BYTES;
   try {
-    const stat = await fs.stat(file);
+    await using open = await fs.open(file, constants.O_RDONLY | constants.O_NONBLOCK | flags);
+    const stat = await open.stat();
     if (!stat.isFile()) return unread(file, 'a file of subscribers; this is no regular file');
     if (stat.size > most) return unread(file, `a file of at most ${most} bytes; it has ${stat.size}`);
-    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(await fs.readFile(file));
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(await open.readFile());
     return isCsv ? fromCsv(text, file) : fromToml(text, file);
   } catch (error) {
     if (error instanceof TypeError) return unread(file, 'text in UTF-8');

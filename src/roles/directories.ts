@@ -6,8 +6,11 @@ import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
+  closeSync,
+  constants,
   copyFileSync,
   mkdirSync,
+  openSync,
   readdirSync,
   renameSync,
   rmSync,
@@ -121,7 +124,13 @@ function copySubscribers(from: string | undefined, to: string): void {
     const { gid } = sharedGroup();
     makeOwned(draft, 0, gid, 0o750);
     for (const name of readdirSync(from).filter(isSubscriberFile)) {
-      copyFileSync(join(from, name), join(draft, name));
+      // No link: the copy is for the roles to read, whatever it leads to.
+      const file = openSync(join(from, name), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+      try {
+        copyFileSync(`/proc/self/fd/${file}`, join(draft, name));
+      } finally {
+        closeSync(file);
+      }
       chownSync(join(draft, name), 0, gid);
       chmodSync(join(draft, name), 0o640);
     }

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadConfig } from '../../config/load.ts';
+import { loadConfig, parseConfig } from '../../config/load.ts';
 import { runPaths } from '../../kit/run-dir.ts';
 import { takeWish, type Wish, type WishAnswer } from '../../kit/wish.ts';
 import type { Io } from '../command.ts';
@@ -23,7 +23,7 @@ export async function carryOut(
     io.err(`postern apply: ${file} is wrong as it is: no wish is carried out`);
     return 1;
   }
-  const { gateway, panel } = loaded.config;
+  const { gateway, panel, subscribers } = loaded.config;
   const wish = takeWish(gateway.stateDir);
   if (!wish || Date.now() - wish.at > STALE_MS) return 1;
   const said: string[] = [];
@@ -35,6 +35,10 @@ export async function carryOut(
   return status;
 
   async function tryIt({ what, text = '', confirmMs = 0 }: Wish): Promise<number> {
+    if (what === 'apply' && (await readsElsewhere(text, subscribers.directory))) {
+      note('subscribers.directory is read as root: it is not changed from the panel, only in the file itself');
+      return 1;
+    }
     const directory = mkdtempSync(join(tmpdir(), 'postern-wish-'));
     const next = join(directory, 'new.toml');
     try {
@@ -49,4 +53,14 @@ export async function carryOut(
       rmSync(directory, { recursive: true });
     }
   }
+}
+
+/** Whether the text names another directory, which is not looked into: errors quote what is there. */
+async function readsElsewhere(text: string, inPlace: string | undefined): Promise<boolean> {
+  let isOther = false;
+  await parseConfig(text, 'the new configuration', {}, (directory) => {
+    isOther = directory !== inPlace;
+    return Promise.resolve({ subscribers: [], errors: [] });
+  });
+  return isOther;
 }

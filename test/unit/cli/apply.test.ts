@@ -144,6 +144,12 @@ test('a wish of the panel is carried out where the configuration lets it; a stal
   const [wrongCode, wrong] = await wish({ text: 'nonsense = 1\n' });
   assert.equal(wrongCode, 1);
   assert.match(wrong?.text ?? '', /^the new configuration:1: .*expected/);
+  const secrets = join(p.directory, 'secrets');
+  mkdirSync(secrets);
+  writeFileSync(join(secrets, 'a.csv'), 'root:a-secret\n');
+  const [otherCode, other] = await wish({ text: `${next}[subscribers]\ndirectory = "${secrets}"\n` });
+  assert.equal(otherCode, 1);
+  assert.match(other?.text ?? '', /^subscribers\.directory .* is not changed from the panel/);
   const [code, answer] = await wish({ id: 'W2' });
   assert.deepEqual([code, answer?.id, answer?.ok], [0, 'W2', true]);
   assert.equal(readFileSync(p.file, 'utf8'), next);

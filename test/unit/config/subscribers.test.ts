@@ -1,6 +1,6 @@
 /** Subscribers from the configuration and from a directory: what is read, what is refused and where, and how fast. */
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -212,4 +212,13 @@ test('a list in a cell: one element as it is, several with blanks or, where they
       ],
     ],
   );
+});
+
+test('a link among the files is not followed: whoever writes them need not be allowed to read what it leads to', async () => {
+  const path = place({});
+  writeFileSync(join(path, '../elsewhere'), 'root:a-secret\n');
+  symlinkSync(join(path, '../elsewhere'), join(path, '../subscribers/a.csv'));
+  assert.deepEqual(await messages(path), [
+    'subscribers/a.csv: expected a file that can be read: it is a symbolic link, which is not followed here',
+  ]);
 });

@@ -108,6 +108,9 @@ describe('directories of a checkout', { skip: needsRoot }, () => {
     assert.deepEqual(ownerOf(copies), [0, sharedGroup().gid, '750']);
     assert.deepEqual(ownerOf(join(copies, 'a.csv')), [0, sharedGroup().gid, '640']);
     rmSync(join(from, 'a.csv'));
+    symlinkSync('/etc/passwd', join(from, 'a.csv'));
+    assert.throws(() => writeCheckedConfig(runDir, 'a', from), /ELOOP/);
+    rmSync(join(from, 'a.csv'));
     writeCheckedConfig(runDir, 'a', from);
     assert.deepEqual(readdirSync(copies), []);
     writeCheckedConfig(runDir, 'a', undefined);
