@@ -4,6 +4,8 @@ import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { loadConfig } from '../config/load.ts';
+import { needingRestart } from '../config/reload.ts';
+import type { Config } from '../config/schema.ts';
 import { begin, bootId, confirm, goBack, goBackIfOver, trialOf } from '../config/trial.ts';
 import { parseDurationMs } from '../config/value/quantity.ts';
 import { CommandError, runCommand } from '../kit/command.ts';
@@ -30,7 +32,7 @@ export const command: Command = {
 Checks NEW as "postern check" does, puts it in the place of the configuration and has the gateway reload it. Unless that is
 confirmed in time, the configuration before is put back and loaded: also when this connection is lost meanwhile, by a
 process of its own. A machine that restarts in that time comes up with the configuration before. Where only the gateway
-restarts, the trial goes on.
+restarts, the trial goes on. A change that needs a restart (docs/config.md names these keys) cannot be put on trial.
 
   --confirm TIME  how long to wait, for example 5m; from 1s to 1d
   --confirmed     it stays
@@ -96,12 +98,11 @@ Examples: postern apply /etc/postern/new.toml --confirm 5m
 };
 
 async function tryOut(file: string, next: string, confirmMs: number, how: string, io: Io): Promise<number> {
-  let told: string | undefined;
+  const configs: Config[] = [];
   for (const path of [next, file]) {
     const loaded = await loadConfig(path);
     if (loaded.ok) {
-      const { runDir } = loaded.config.gateway;
-      told = existsSync(runDir) ? runPaths(runDir).trial : undefined;
+      configs.push(loaded.config);
       continue;
     }
     for (const { message } of loaded.errors) io.err(message);
@@ -111,6 +112,12 @@ async function tryOut(file: string, next: string, confirmMs: number, how: string
       path === next ? 'nothing was changed' : `${file} is wrong as it is: there is nothing to go back to`,
     );
   }
+  const [wanted, inPlace] = configs as [Config, Config];
+  const waiting = needingRestart(inPlace, wanted);
+  for (const each of waiting) io.err(each);
+  if (waiting.length > 0) return say(io, 1, 'what needs a restart cannot be put on trial: nothing was changed');
+  const { runDir } = inPlace.gateway;
+  const told = existsSync(runDir) ? runPaths(runDir).trial : undefined;
   const trial = { until: Date.now() + confirmMs, id: newId(Date.now()), boot: bootId(), told };
   begin(file, next, trial);
   await leaveWaiter(trial.id, file, how);

@@ -89,6 +89,13 @@ export function createReloader(
   return Object.defineProperty(reload, 'errors', { get: () => errors }) as Reload;
 }
 
+/** What of `next` a gateway that runs with `now` takes with a restart alone: a sentence for each. */
+export function needingRestart(now: Config, next: Config): string[] {
+  const keys = Object.entries(needsRestart).filter(([, valueOf]) => valueOf(now) !== valueOf(next));
+  const egress = egressNeedsRestart(now, next);
+  return [...keys.map(([key]) => `${key} needs a restart`), ...(egress === undefined ? [] : [egress])];
+}
+
 /** The new configuration with the running values of the keys that need a restart. */
 function keepRunning(now: Config, next: Config, log: Log): Config {
   for (const [key, valueOf] of Object.entries(needsRestart)) {

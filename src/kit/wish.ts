@@ -22,14 +22,17 @@ export type WishAnswer = { readonly id: string; readonly ok: boolean; readonly t
 export const MAX_WISH_TEXT = 1024 * 1024;
 const MAX_WISH_BYTES = 8 * MAX_WISH_TEXT;
 
+/** As kit/ids.ts makes them. */
+const isId: Shape<string> = (raw): raw is string => typeof raw === 'string' && /^[0-9A-Z]{16}$/.test(raw);
+
 const isWish: Shape<Wish> = object<Wish>({
-  id: text(64),
+  id: isId,
   at: whole(),
   what: oneOf('apply', 'confirmed', 'back'),
   text: maybe(text(MAX_WISH_TEXT)) as Shape<string>,
   confirmMs: maybe(whole()) as Shape<number>,
 });
-const isWishAnswer: Shape<WishAnswer> = object<WishAnswer>({ id: text(64), ok: yesNo, text: text(100_000) });
+const isWishAnswer: Shape<WishAnswer> = object<WishAnswer>({ id: isId, ok: yesNo, text: text(100_000) });
 
 const wishPath = (stateDir: string): string => join(stateDir, 'wish.json');
 

@@ -97,6 +97,20 @@ test('what is wrong changes nothing; where the gateway does not reload, it went 
   assert.equal((await p.apply([p.next])).code, 2);
 });
 
+test('what a gateway takes with a restart alone is not put on trial', async () => {
+  const p = await ready();
+  for (const [change, says] of [
+    [NEW.replace('[gateway]', '[gateway]\nrun_dir = "/tmp/elsewhere"'), /gateway\.run_dir needs a restart/],
+    [`${NEW}[[network]]\nname = "kept"\nprefixes = ["203.0.113.0/24"]\negress = "preserve"\n`, /egress = "preserve"/],
+  ] as const) {
+    writeFileSync(p.next, change);
+    const { code, stderr } = await p.apply([p.next, '--confirm', '1h']);
+    assert.equal(code, 1, stderr);
+    assert.match(stderr, says);
+    assert.deepEqual([readFileSync(p.file, 'utf8'), p.log(), existsSync(`${p.file}.trial`)], [OLD, '', false]);
+  }
+});
+
 test('after a restart of the machine, and where nobody waited, the one before is in effect', async () => {
   const p = await ready();
   for (const change of [{ boot: 'another' }, { until: Date.now() - 3_600_000 }, {}]) {
@@ -123,20 +137,32 @@ test('a wish of the panel is carried out where the configuration lets it; a stal
   const open = `${closed}[panel]\napply = true\n`;
   const next = `${open}# changed\n`;
   const wish = async (of: object): Promise<[number, WishAnswer | undefined]> => {
-    writeWish(stateDir, { id: 'W1', at: Date.now(), what: 'apply', text: next, confirmMs: 3_600_000, ...of });
+    writeWish(stateDir, {
+      id: '01HZX3V9Q0000001',
+      at: Date.now(),
+      what: 'apply',
+      text: next,
+      confirmMs: 3_600_000,
+      ...of,
+    });
     const { code } = await p.apply(['--wish']);
     assert.equal(hasWish(stateDir), false, 'it is taken away, whatever it was');
     return [code, wishAnswerOf(runPaths(runDir).wishAnswer)];
   };
   writeFileSync(p.file, closed);
-  const [, refused] = await wish({ id: 'W0' });
-  assert.deepEqual(refused, { id: 'W0', ok: false, text: 'panel.apply is not set: the panel changes nothing' });
+  const [, refused] = await wish({ id: '01HZX3V9Q0000000' });
+  assert.deepEqual(refused, {
+    id: '01HZX3V9Q0000000',
+    ok: false,
+    text: 'panel.apply is not set: the panel changes nothing',
+  });
   writeFileSync(p.file, open);
   assert.deepEqual((await wish({ at: Date.now() - 120_000 }))[0], 1);
   assert.deepEqual((await wish({ what: 'all' }))[0], 1);
+  assert.deepEqual((await wish({ id: '' }))[0], 1);
   writeFileSync(
     join(p.directory, 'elsewhere'),
-    JSON.stringify({ id: 'W1', at: Date.now(), what: 'apply', text: next, confirmMs: 9000 }),
+    JSON.stringify({ id: '01HZX3V9Q0000001', at: Date.now(), what: 'apply', text: next, confirmMs: 9000 }),
   );
   symlinkSync(join(p.directory, 'elsewhere'), join(stateDir, 'wish.json'));
   assert.equal((await p.apply(['--wish'])).code, 1);
@@ -150,8 +176,8 @@ test('a wish of the panel is carried out where the configuration lets it; a stal
   const [otherCode, other] = await wish({ text: `${next}[subscribers]\ndirectory = "${secrets}"\n` });
   assert.equal(otherCode, 1);
   assert.match(other?.text ?? '', /^subscribers\.directory .* is not changed from the panel/);
-  const [code, answer] = await wish({ id: 'W2' });
-  assert.deepEqual([code, answer?.id, answer?.ok], [0, 'W2', true]);
+  const [code, answer] = await wish({ id: '01HZX3V9Q0000002' });
+  assert.deepEqual([code, answer?.id, answer?.ok], [0, '01HZX3V9Q0000002', true]);
   assert.equal(readFileSync(p.file, 'utf8'), next);
   const { until: ends } = JSON.parse(readFileSync(runPaths(runDir).trial, 'utf8')) as { until: number };
   assert.ok(ends > Date.now() + 3_000_000);
