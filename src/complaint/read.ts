@@ -1,6 +1,7 @@
 /**
  * What a complaint says: a report (RFC 5965), or a mail to which the message is attached, or in which it is quoted. Whose message
- * it was stands in our own Received line; a host can have put others below it, so the first counts.
+ * it was stands in our own Received line; a host can have put others below it, so the first counts. What stands in a field of
+ * another name, or in a body where there is a header, is the host's word and no line of ours.
  *
  * Whoever writes is a stranger: sizes, parts and depth are bounded, and each octet is looked at a bounded number of times.
  */
@@ -9,8 +10,10 @@ import { isComplained } from '../policy/feedback.ts';
 
 export type Read = {
   readonly type: Complained;
-  /** the id in our topmost Received line, or in a report of our own */
+  /** the id in a report of our own, or in our topmost Received line */
   readonly id: string | undefined;
+  /** whether it is a report of our own, sent back */
+  readonly isOwn: boolean;
   /** of the message, with its brackets */
   readonly messageId: string | undefined;
   /** from which address it came, and when, where a report says so; in ms since 1970 */
@@ -22,6 +25,7 @@ export type Read = {
 
 const MAX_PARTS = 100;
 const MAX_DEPTH = 8;
+const HEADERS = 'text/rfc822-headers';
 
 type Entity = { readonly head: string; readonly body: string };
 type Leaf = Entity & { readonly type: string };
@@ -34,13 +38,14 @@ export function readComplaint(mail: string, gateway: string): Read {
   const report = leaves.find(({ type }) => type === 'message/feedback-report');
   const fields = report?.body.replace(/\n[ \t]+/g, ' ') ?? '';
   // The complaint's own header is not looked at: it may have come through this gateway.
-  const quoted = leaves
-    .filter((leaf) => leaf !== report)
-    .map(textOf)
-    .join('\n');
+  const headers = leaves.filter(({ type, body }) => type === HEADERS && body.trim() !== '').map(headerOf);
+  const quoted = (headers.length > 0 ? headers : leaves.filter((leaf) => leaf !== report).map(textOf)).join('\n');
+  const ownId = isOurs(fields, gateway) ? fieldIn(fields, 'X-Postern-Id') : undefined;
   return {
     type: typeOf(fieldIn(fields, 'Feedback-Type')),
-    id: traceIn(quoted, gateway) ?? (isOurs(fields, gateway) ? fieldIn(fields, 'X-Postern-Id') : undefined),
+    // What a report of ours quotes has not been marked by us, whatever stands in it.
+    id: ownId ?? traceIn(quoted, gateway),
+    isOwn: ownId !== undefined,
     messageId: /<[^<>\s]{1,500}>/.exec(fieldIn(quoted, 'Message-ID') ?? '')?.[0],
     source: fieldIn(fields, 'Source-IP')?.slice(0, 64),
     arrivedMs: timeIn(fieldIn(fields, 'Arrival-Date') ?? fieldIn(fields, 'Received-Date')),
@@ -63,9 +68,14 @@ function collect({ head, body }: Entity, into: Leaf[], depth: number): void {
   } else if (type === 'message/rfc822' || type === 'message/global') {
     const inner = entityOf(decoded);
     // What it is about is its header; what is in it may be the message itself, sent on once more.
-    into.push({ type: 'text/rfc822-headers', head: '', body: inner.head });
+    into.push({ type: HEADERS, head: '', body: inner.head });
     collect(inner, into, depth + 1);
   } else into.push({ type, head, body: decoded });
+}
+
+/** Up to the first empty line: some send the body, too. */
+function headerOf({ body }: Leaf): string {
+  return entityOf(body.replace(/^\n+/, '')).head;
 }
 
 /** Lines that are quoted lose their marks, and what was folded is one line again. */
@@ -74,16 +84,19 @@ function textOf({ type, body }: Leaf): string {
   const plain =
     type === 'text/html'
       ? body
-          .replace(/<br[^>]{0,20}>/gi, '\n')
+          .replace(/<\/?(?:br|div|p|pre|blockquote)\b[^<>]{0,200}>/gi, '\n')
           .replace(/&lt;/g, '<')
           .replace(/&gt;/g, '>')
       : body;
   return plain.replace(/^(?:[>|] ?){1,9}/gm, '').replace(/\n[ \t]+/g, ' ');
 }
 
+/** As gateway/trace.ts writes it: between the field's name and ours there is no place for another's words. */
 function traceIn(text: string, gateway: string): string | undefined {
   const name = gateway.replace(/[^\w-]/g, '\\$&');
-  return new RegExp(`by ${name} \\(Postern\\) with \\w{1,20} id ([0-9A-HJKMNP-TV-Z]{16})\\b`, 'i').exec(text)?.[1];
+  const from = String.raw`^Received:\s{1,9}from [^\s()]{1,600}\s{1,9}\(\[[\w.:]{1,60}\]\)`;
+  const by = String.raw`\s{1,9}by ${name} \(Postern\) with \w{1,20} id ([0-9A-HJKMNP-TV-Z]{16})\b`;
+  return new RegExp(from + by, 'im').exec(text)?.[1];
 }
 
 function isOurs(fields: string, gateway: string): boolean {

@@ -17,7 +17,7 @@ export type Complaint = {
   readonly network: string | undefined;
   readonly subscriber: string | undefined;
   readonly tenant: string | undefined;
-  /** towards rules: the first about a message, and not that it was no spam */
+  /** towards rules: the first by our own id about a message, and not that it was no spam */
   readonly counts: boolean;
 };
 

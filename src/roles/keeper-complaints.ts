@@ -3,6 +3,10 @@
  *
  * The message is found by our own id, by its Message-ID, or by address, time and sender. A complaint whose message the journal
  * no longer has counts for nobody, but is kept with whom the address belonged to.
+ *
+ * A complaint can stop a host, and many who look after an address send on unread what comes there. Only our own id counts
+ * towards rules: every reader of a list knows a message's Message-ID, sender and time. And only of a message that has left
+ * here, so that others have it, or in a report that we have sent.
  */
 import { join } from 'node:path';
 import { type Intake, startIntake } from '../complaint/intake.ts';
@@ -85,7 +89,7 @@ export function keeperComplaints(deps: ComplaintDeps): KeeperComplaints {
       network: found?.attempt.network ?? belonged?.network,
       tenant: found ? found.attempt.tenant : belonged?.tenant,
       subscriber: found ? found.attempt.subscriber : belonged?.subscriber,
-      counts: isFirst && read.type !== 'not-spam',
+      counts: isFirst && isKnown(read, found) && read.type !== 'not-spam',
     };
     history.add(complaint);
     metric(read.type, found !== undefined);
@@ -134,6 +138,11 @@ export function keeperComplaints(deps: ComplaintDeps): KeeperComplaints {
       await intake?.close();
     },
   };
+}
+
+/** Whether whoever complains had the message, or a report of ours about it. */
+function isKnown({ isOwn }: Read, { how, attempt }: Found): boolean {
+  return how === 'id' && (isOwn || attempt.verdict === 'accept');
 }
 
 function isIn(prefixes: readonly Prefix[], address: string): boolean {

@@ -69,6 +69,30 @@ test('what a complaint says is found however it comes: attached, quoted, encoded
   );
 });
 
+test("our line is one of its own at the message's head: what a host writes elsewhere is nobody's id", () => {
+  const idOf = (mail: string): string | undefined => readComplaint(mail, GATEWAY).id;
+  const OTHER = '1M89ZHJCJ2EYQETC';
+  const words = `by ${GATEWAY} (Postern) with ESMTP id ${OTHER}`;
+  const path = `Return-Path: <"${words}"@evil.example>\r\n`;
+  const above = `Received: from gw1.example.net\r\n\tby mx.example (MX) for <"${words}"@evil.example>;\r\n\tFri, 02 Jan 2026 03:04:06 +0000\r\n`;
+  assert.equal(idOf(forwarded(path + above + TRACE(ID) + MESSAGE)), ID, 'what stands above it');
+  assert.equal(idOf(forwarded(path + above + MESSAGE)), undefined, 'no line of ours');
+  assert.equal(idOf(forwarded(`${MESSAGE}\r\n${TRACE(OTHER)}`)), undefined, 'in a body');
+  const first = `Content-Type: text/plain\r\n\r\n${TRACE(OTHER)}\r\n--x\r\nContent-Type: message/rfc822\r\n\r\n${TRACE(ID)}${MESSAGE}`;
+  assert.equal(idOf(feedback(first)), ID, 'in a text before the message');
+  const cut = `Content-Type: text/rfc822-headers\r\n\r\n${MESSAGE}\r\n${TRACE(OTHER)}`;
+  assert.equal(idOf(feedback(cut)), undefined, 'in a header with its body');
+  const own = `Reporting-MTA: dns; ${GATEWAY}\r\nX-Postern-Id: ${ID}\r\n`;
+  assert.equal(
+    idOf(feedback(`Content-Type: message/rfc822\r\n\r\n${TRACE(OTHER)}${MESSAGE}`, 'abuse', own)),
+    ID,
+    'in what a report of ours quotes',
+  );
+  assert.equal(idOf(`Subject: Fwd\r\n\r\n> ${path}> ${words}\r\n`), undefined, 'in a text that is quoted');
+  const html = (TRACE(ID) + MESSAGE).replace(/</g, '&lt;').replace(/\r\n/g, '<br>\r\n');
+  assert.equal(idOf(`Content-Type: text/html\r\n\r\n<div dir="ltr">${html}</div>`), ID, 'quoted as HTML');
+});
+
 test('a report says what about, from where, when and by whom', () => {
   const more =
     'Source-IP: 198.51.100.7\r\nArrival-Date: Fri, 02 Jan 2026 03:04:05 +0000\r\nOriginal-Mail-From: <alice@a.example>\r\n';
@@ -205,7 +229,7 @@ test('Shows 3: a report of ours that is sent back finds its message and moves th
   await worker.close();
 });
 
-test('by Message-ID, by envelope, or not at all: whom the address belonged to at that time is known anyhow', async (t) => {
+test('by Message-ID, by envelope, or not at all, which all count for nothing: whom the address belonged to at that time is known anyhow', async (t) => {
   const rules = `${LADDER}[[subscriber]]\nname = "web-1"\nprefixes = ["198.51.100.7"]\n`;
   const { s, dir } = await stage(t, rules);
   const worker = s.worker(1);
@@ -247,19 +271,46 @@ test('by Message-ID, by envelope, or not at all: whom the address belonged to at
   writeFileSync(join(box, 'new', '4'), feedback('', 'not-spam', more('x@a.example', '198.51.100.77')));
   s.place.write({ journal: `keep = "3650d"\n${rules}[complaints]\nmaildir = "${box}"\n` });
   s.keeper.apply(await configIn(s.place));
-  await until(() => readdirSync(join(box, 'cur')).length === 4, 'all were taken', 60_000);
-  const told = (await s.ask({ of: 'complaints', limit: 10 })) as readonly Complaint[];
+  let told: readonly Complaint[] = [];
+  while (told.length < 4) told = (await s.ask({ of: 'complaints', limit: 10 })) as readonly Complaint[];
+  assert.equal(readdirSync(join(box, 'cur')).length, 4);
   assert.deepEqual(
     told.map(({ type, how, id, subscriber, counts }) => [type, how, id, subscriber, counts]),
     [
       ['not-spam', undefined, undefined, 'quiet', false],
       ['abuse', undefined, undefined, 'web-1', false],
       ['abuse', 'envelope', ID, 'web-1', false],
-      ['fraud', 'message-id', ID, 'web-1', true],
+      ['fraud', 'message-id', ID, 'web-1', false],
     ],
   );
+  assert.deepEqual(await s.ask({ of: 'locks' }), []);
+  await worker.close();
+});
+
+test('by our id it counts about what was accepted; the id of a refused message is no proof that anybody got it', async (t) => {
+  const port = await freePort();
+  const { s } = await stage(t, `${LADDER}[complaints]\nlisten = "127.0.0.1:${port}"\n`);
+  const worker = s.worker(1);
+  await worker.ready;
+  const REFUSED = '1M89ZHJCJ2EYQETC';
+  const at = Date.now() - 3_600_000;
+  worker.record(attempt({ id: REFUSED, at, verdict: 'reject', class: 'spam.gtube' }));
+  worker.record(attempt({ id: ID, at }));
+  await journalled(s, 2);
+  const about = (id: string): string => feedback(`Content-Type: message/rfc822\r\n\r\n${TRACE(id)}${MESSAGE}`, 'fraud');
+  assert.match(await lmtp(port, about(REFUSED)), /^250 /m);
+  assert.deepEqual(await s.ask({ of: 'locks' }), []);
+  assert.match(await lmtp(port, about(ID)), /^250 /m);
   const [lock] = (await s.ask({ of: 'locks' })) as readonly Lock[];
-  assert.deepEqual([lock?.subject, lock?.who], ['@web-1', 'rule one']);
+  assert.deepEqual([lock?.subject, lock?.who, lock?.evidence], ['198.51.100.7/32', 'rule one', [ID]]);
+  const told = (await s.ask({ of: 'complaints', limit: 10 })) as readonly Complaint[];
+  assert.deepEqual(
+    told.map(({ id, how, counts }) => [id, how, counts]),
+    [
+      [ID, 'id', true],
+      [REFUSED, 'id', false],
+    ],
+  );
   await worker.close();
 });
 
