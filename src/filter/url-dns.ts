@@ -16,6 +16,9 @@ const CHECK_MS = 10 * 60_000;
 const SILENT_MS = 5000;
 /** RFC 5782 section 5: never listed. */
 const NEVER_LISTED = 'invalid';
+/** RFC 1035 section 2.3.4. What is none cannot be asked for, and no list may seem silent because of it. */
+const NAME = /^(?:[a-z0-9_-]{1,63}\.)+[a-z0-9_-]{1,63}$/;
+const MAX_NAME = 253;
 
 export const urlDns = ((config, deps): Filter<'body'> | undefined => {
   const { urlDns: own } = config.filters;
@@ -27,9 +30,12 @@ export const urlDns = ((config, deps): Filter<'body'> | undefined => {
   const judge = async (content: Content): Promise<readonly Seen[]> => {
     const hosts = namesOf(content.urls);
     if (hosts.length === 0) return [];
-    const healthy: DnsList[] = [];
-    for (const list of lists) if (await list.isWell()) healthy.push(list);
-    const questions = healthy.flatMap((list) => hosts.map((name) => ({ list, name }))).slice(0, own.maxQueries);
+    const states = await Promise.allSettled(lists.map((list) => list.isWell()));
+    const questions = lists
+      .filter((_, i) => states[i]?.status === 'fulfilled' && states[i].value)
+      .flatMap((list) => hosts.map((name) => ({ list, name })))
+      .filter(({ list, name }) => name.length + 1 + list.zone.length <= MAX_NAME)
+      .slice(0, own.maxQueries);
     const answers = await Promise.allSettled(questions.map(({ list, name }) => list.lists(name)));
     for (const [i, answer] of answers.entries()) {
       const question = questions[i];
@@ -37,7 +43,9 @@ export const urlDns = ((config, deps): Filter<'body'> | undefined => {
         return [finding(question.name, question.list.zone)];
     }
     // Nobody has listed it, but not all have been heard.
-    const silent = answers.find((answer) => answer.status === 'rejected');
+    const silent = [...states, ...answers].find(({ status }) => status === 'rejected') as
+      | PromiseRejectedResult
+      | undefined;
     if (silent) throw silent.reason;
     return [];
   };
@@ -134,7 +142,7 @@ function namesOf(addresses: readonly string[]): string[] {
   const names = new Set<string>();
   for (const url of addresses) {
     const { host } = partsOf(url);
-    if (host === '' || !/^[a-z0-9._-]+$/.test(host)) continue;
+    if (!NAME.test(host)) continue;
     if (/^\d+(?:\.\d+){3}$/.test(host)) names.add(host.split('.').reverse().join('.'));
     else for (const count of [2, 3]) names.add(host.split('.').slice(-count).join('.'));
   }

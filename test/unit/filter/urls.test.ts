@@ -160,6 +160,27 @@ describe('a list in DNS', () => {
     dns.close();
   });
 
+  test('is not asked for what is no name in the DNS, and not taken for silent because of it', async () => {
+    const urls = `http://${'x'.repeat(64)}.example/ http://a..example/ http://good.example/`;
+    const { failed, asked } = await ask(well, urls);
+    assert.deepEqual(failed, []);
+    assert.equal(asked.length, 2 + 1);
+  });
+
+  test('that is silent hides nothing that another one lists, and is a failure where none does', async () => {
+    const silent = 'silent.example.org';
+    const dns = await new FakeDns({ ...well, [`test.${silent}`]: { isSilent: true } }).start();
+    const filters = await filtersOf(
+      `url_dns.lists = ["${silent}", "${zone}"]\nresolver = ["${dns.address}"]\nurl_dns.timeout = "1s"\nurl_dns.deadline = "60s"`,
+    );
+    const bad = await lookAt(filters, mailOf(textOf('http://bad.example')));
+    const good = await lookAt(filters, mailOf(textOf('http://good.example')));
+    dns.close();
+    assert.deepEqual([bad.found, bad.failed], [[`listed: bad.example in ${zone}`], []]);
+    assert.deepEqual(good.found, []);
+    assert.match(good.failed[0] ?? '', /^url_dns: /);
+  });
+
   test('is asked so many questions a message, and no more', async () => {
     const many = Array.from({ length: 100 }, (_, i) => `http://h${i}.example/`).join(' ');
     const { asked } = await ask(well, many, 'url_dns.max_queries = 7');
