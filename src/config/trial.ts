@@ -1,13 +1,16 @@
 /**
  * A configuration that is in effect on trial: the one before lies beside it, `FILE.before`, and `FILE.trial` says until when.
- * Whoever takes that file away decides: confirmed, or back. Where nobody can be left to wait for its end, since the machine
+ * Whoever takes the one before away decides: confirmed, or back. Without both files there is no trial. Where nobody can be left to wait for its end, since the machine
  * has restarted or the time is over, whatever starts next goes back.
  */
 import {
   chmodSync,
   chownSync,
+  closeSync,
   copyFileSync,
   existsSync,
+  fsyncSync,
+  openSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -45,26 +48,21 @@ export function trialOf(file: string): Trial | undefined {
 
 /** Puts `next` in the place of `file`, with its owner and rights. What was there is kept until the end of the trial. */
 export function begin(file: string, next: string, trial: Trial): void {
-  // A trial in a trial goes back to where the first began.
-  if (!existsSync(before(file))) copyAs(file, before(file), file);
+  // A trial in a trial goes back to where the first began; what a crash has left beside no trial is nobody's to go back to.
+  if (!trialOf(file) || !existsSync(before(file))) copyAs(file, before(file), file);
   writeAtomically(note(file), JSON.stringify(trial));
   if (trial.told !== undefined) tellRoles(trial.told, { until: trial.until });
-  copyAs(next, `${file}.new`, file);
-  renameSync(`${file}.new`, file);
+  copyAs(next, file, file);
 }
 
 /** True when this ended it, and no other. */
 export function confirm(file: string): boolean {
-  if (!take(file)) return false;
-  rmSync(before(file), { force: true });
-  return true;
+  return end(file, () => unlinkSync(before(file)));
 }
 
 /** The same; the configuration before is in its place again. */
 export function goBack(file: string): boolean {
-  if (!take(file)) return false;
-  renameSync(before(file), file);
-  return true;
+  return end(file, () => renameSync(before(file), file));
 }
 
 /** Goes back from a trial that nobody waits for any more; true when there was one. */
@@ -74,7 +72,7 @@ export function goBackIfOver(file: string): boolean {
 
 /** The file that holds what is to be in effect: the one before, where nobody waits for the end of a trial any more. */
 export function inEffect(file: string): string {
-  return isOver(file) ? before(file) : file;
+  return isOver(file) && existsSync(before(file)) ? before(file) : file;
 }
 
 export function bootId(): string {
@@ -86,23 +84,35 @@ function isOver(file: string): boolean {
   return trial !== undefined && (trial.boot !== bootId() || trial.until + LATE_MS < Date.now());
 }
 
-function take(file: string): boolean {
-  const told = trialOf(file)?.told;
+/** The note goes last: as long as it is there, whoever starts next sees to the end of what a crash has cut short. */
+function end(file: string, take: () => void): boolean {
+  const trial = trialOf(file);
+  if (!trial) return false;
+  let isOurs = true;
   try {
-    unlinkSync(note(file));
-    if (told !== undefined) rmSync(told, { force: true });
-    return true;
+    take();
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
-    throw error;
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    isOurs = false;
   }
+  rmSync(note(file), { force: true });
+  if (trial.told !== undefined) rmSync(trial.told, { force: true });
+  return isOurs;
 }
 
 function copyAs(from: string, to: string, like: string): void {
-  copyFileSync(from, to);
+  const draft = `${to}.new`;
+  copyFileSync(from, draft);
   const { uid, gid, mode } = statSync(like);
-  chownSync(to, uid, gid);
-  chmodSync(to, mode);
+  chownSync(draft, uid, gid);
+  chmodSync(draft, mode);
+  const written = openSync(draft, 'r');
+  try {
+    fsyncSync(written);
+  } finally {
+    closeSync(written);
+  }
+  renameSync(draft, to);
 }
 
 /** For the roles to read, and nobody's but root's to write. */

@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { inEffect } from '../../../src/config/trial.ts';
+import { begin, bootId, confirm, goBack, goBackIfOver, inEffect, trialOf } from '../../../src/config/trial.ts';
 import { runCommand } from '../../../src/kit/command.ts';
 import { runPaths } from '../../../src/kit/run-dir.ts';
 import { hasWish, type WishAnswer, wishAnswerOf, writeWish } from '../../../src/kit/wish.ts';
@@ -109,6 +109,23 @@ test('what a gateway takes with a restart alone is not put on trial', async () =
     assert.match(stderr, says);
     assert.deepEqual([readFileSync(p.file, 'utf8'), p.log(), existsSync(`${p.file}.trial`)], [OLD, '', false]);
   }
+});
+
+test('what a crash in the middle of a trial has left is not what a later one goes back to, and holds up nobody', async () => {
+  const p = await ready();
+  const trial = { until: Date.now() + 3_600_000, id: 'ours', boot: bootId(), told: undefined };
+  // Before the note was written, or after it was taken away.
+  writeFileSync(`${p.file}.before`, '# long ago\n');
+  assert.equal(goBack(p.file), false);
+  begin(p.file, p.next, trial);
+  assert.equal(goBack(p.file), true);
+  assert.equal(readFileSync(p.file, 'utf8'), OLD);
+  // After it was decided, before the note was taken away.
+  begin(p.file, p.next, { ...trial, until: 0 });
+  rmSync(`${p.file}.before`);
+  assert.equal(inEffect(p.file), p.file);
+  assert.equal(goBackIfOver(p.file), false);
+  assert.deepEqual([readFileSync(p.file, 'utf8'), trialOf(p.file), confirm(p.file)], [NEW, undefined, false]);
 });
 
 test('after a restart of the machine, and where nobody waited, the one before is in effect', async () => {
