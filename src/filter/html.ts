@@ -23,7 +23,7 @@ export function readHtml(html: string, maxLinks: number): HtmlFacts {
     text.push(html.slice(at, tag));
     if (tag >= html.length) break;
     if (html.startsWith('<!--', tag)) {
-      at = search.of('-->', tag + 4) + 3;
+      at = endOfComment(html, tag + 4, search);
       continue;
     }
     const next = html.charCodeAt(tag + 1);
@@ -75,6 +75,17 @@ function attributes(html: string, from: number, search: Search, maxLinks: number
       );
   }
   return search.of('>', at) + 1;
+}
+
+/** As browsers end it: by `-->` or `--!>`, and `<!-->` and `<!--->` are whole ones. */
+function endOfComment(html: string, from: number, search: Search): number {
+  if (html.startsWith('>', from)) return from + 1;
+  if (html.startsWith('->', from)) return from + 2;
+  for (let at = search.of('--', from); at < html.length; at = search.of('--', at + 1)) {
+    if (html.startsWith('>', at + 2)) return at + 3;
+    if (html.startsWith('!>', at + 2)) return at + 4;
+  }
+  return html.length;
 }
 
 /** Behind the end tag of an element that holds no tags. */
@@ -134,13 +145,18 @@ const NAMED: Readonly<Record<string, string>> = {
   zwnj: '',
   zwj: '',
 };
+/** With a semicolon alone. */
+const NAMED_TO_END: Readonly<Record<string, string>> = { colon: ':', period: '.', sol: '/', tab: '\t', newline: '\n' };
 
 function entities(text: string): string {
   if (!text.includes('&')) return text;
   return text.replace(
-    /&(?:#x([0-9a-f]{1,6})|#(\d{1,7})|([a-z]{2,6}));?/gi,
+    /&(?:#x([0-9a-f]{1,6})|#(\d{1,7})|([a-z]{2,7}));?/gi,
     (whole, hex?: string, dec?: string, name?: string) => {
-      if (name !== undefined) return NAMED[name.toLowerCase()] ?? whole;
+      if (name !== undefined) {
+        const lower = name.toLowerCase();
+        return NAMED[lower] ?? (whole.endsWith(';') ? NAMED_TO_END[lower] : undefined) ?? whole;
+      }
       const code = hex === undefined ? Number(dec) : Number.parseInt(hex, 16);
       return code > 0 && code <= 0x10ffff ? String.fromCodePoint(code) : '';
     },

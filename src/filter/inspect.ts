@@ -114,14 +114,15 @@ class Text {
 
   add(bytes: Buffer, { from, to, encoding, charset, type }: Part): void {
     const most = Math.min(MAX_TEXT_BYTES, this.#leftBytes);
-    if (this.text.length >= MAX_TEXT || most <= 0) return;
+    if (most <= 0) return;
     this.#leftBytes -= to - from;
     const source = decoded(decodedBody(bytes, from, to, encoding, most), charset);
     const html = type === 'text/html' ? readHtml(source, MAX_URLS) : undefined;
     const shown = html?.text ?? source;
     for (const link of html?.links ?? []) this.#url(link);
     for (const [url] of shown.matchAll(URL_IN_TEXT)) this.#url(url.replace(/[).,;:!?\]]{1,10}$/, ''));
-    this.text += `${shown.slice(0, MAX_TEXT - this.text.length).replaceAll('\r\n', '\n')}\n`;
+    if (this.text.length < MAX_TEXT)
+      this.text += `${shown.slice(0, MAX_TEXT - this.text.length).replaceAll('\r\n', '\n')}\n`;
   }
 
   #url(url: string): void {

@@ -109,13 +109,13 @@ class Walk {
     const disposition = fields.get('content-disposition') ?? '';
     const { value, all } = parameters(contentType);
     const type = /^[\w.+-]+\/[\w.+-]+$/.test(value) ? value : 'text/plain';
-    const given = type.startsWith('multipart/') ? all.get('boundary') : undefined;
+    const given = type.startsWith('multipart/') ? all.get('boundary')?.[0] : undefined;
     const isOpening = given !== undefined && given !== '' && given.length <= MAX_BOUNDARY;
     if (second.length > 0) this.#faults.add('ambiguous');
     const names = readWords([contentType, disposition, ...second].flatMap((one) => namesIn(one)));
     const part = {
       type,
-      charset: (all.get('charset') ?? '').toLowerCase(),
+      charset: (all.get('charset')?.[0] ?? '').toLowerCase(),
       encoding: encodingOf(fields.get('content-transfer-encoding')),
       names,
       depth,
@@ -249,7 +249,7 @@ function hashOf(bytes: Buffer, from: number, to: number): number {
 function namesIn(field: string): string[] {
   if (field === '') return [];
   const { all } = parameters(field);
-  return ['filename', 'name'].map((key) => all.get(key)).filter((name) => name !== undefined);
+  return ['filename', 'name'].flatMap((key) => all.get(key) ?? []);
 }
 
 function encodingOf(field: string | undefined): Encoding {

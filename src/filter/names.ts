@@ -6,8 +6,8 @@
 export type Parameters = {
   /** the field's own value, lower case: `text/plain`, `attachment` */
   readonly value: string;
-  /** the first of each name, lower case */
-  readonly all: ReadonlyMap<string, string>;
+  /** the values of each name, lower case: one, unless readers differ in which they take */
+  readonly all: ReadonlyMap<string, readonly string[]>;
 };
 
 const MAX_PARAMETERS = 100;
@@ -17,7 +17,14 @@ const MAX_PIECES = 200;
 /** One pass; a quote that is never closed ends with the field. */
 export function parameters(field: string): Parameters {
   const pieces = split(field);
-  const all = new Map<string, string>();
+  const all = new Map<string, string[]>();
+  const add = (name: string, text: string, isExtended: boolean): void => {
+    const values = all.get(name) ?? [];
+    all.set(name, values);
+    // Where both stand, the extended one is what programs show (RFC 6266 section 4.3 says so for HTTP).
+    if (isExtended) values.unshift(text);
+    else values.push(text);
+  };
   const continued = new Map<string, { index: number; text: string; isEncoded: boolean }[]>();
   for (const piece of pieces.slice(1)) {
     const equals = piece.indexOf('=');
@@ -26,7 +33,11 @@ export function parameters(field: string): Parameters {
     const text = unquoted(piece.slice(equals + 1).trim());
     const star = key.indexOf('*');
     if (star < 0) {
-      if (!all.has(key)) all.set(key, text);
+      add(key, text, false);
+      continue;
+    }
+    if (star === key.length - 1) {
+      add(key.slice(0, star), percentDecoded(text, true), true);
       continue;
     }
     const isEncoded = key.endsWith('*');
@@ -36,10 +47,10 @@ export function parameters(field: string): Parameters {
     continued.set(name, group);
     if (group.length < MAX_PIECES) group.push({ index, text, isEncoded });
   }
-  // Where both stand, the extended one is what programs show (RFC 6266 section 4.3 says so for HTTP).
   for (const [name, group] of continued) {
     group.sort((a, b) => a.index - b.index);
-    all.set(name, group.map(({ text, isEncoded }, i) => (isEncoded ? percentDecoded(text, i === 0) : text)).join(''));
+    const texts = group.map(({ text, isEncoded }, i) => (isEncoded ? percentDecoded(text, i === 0) : text));
+    add(name, texts.join(''), true);
   }
   return { value: (pieces[0] ?? '').trim().toLowerCase(), all };
 }

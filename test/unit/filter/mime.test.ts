@@ -76,12 +76,20 @@ describe('the parts of a message', () => {
 test('names are known as they stand, joined and decoded', () => {
   const names = (field: string): string[] => {
     const { all } = parameters(field);
-    return readWords(['filename', 'name'].map((key) => all.get(key)).filter((one) => one !== undefined));
+    return readWords(['filename', 'name'].flatMap((key) => all.get(key) ?? []));
   };
   assert.deepEqual(names('attachment; filename="a;\\"b.exe"'), ['a;"b.exe']);
   assert.deepEqual(names("attachment; filename*=utf-8'en'%e2%82%ac%20rates.exe"), ['€ rates.exe']);
   assert.deepEqual(names("attachment; filename*1*=%2eexe; filename*0*=iso-8859-1''na%efve; FILENAME=x.txt"), [
     'naïve.exe',
+    'x.txt',
+  ]);
+  // Readers differ in which they take.
+  assert.deepEqual(names('attachment; filename=a.txt; filename="b.exe"'), ['a.txt', 'b.exe']);
+  assert.deepEqual(names("attachment; filename*=''b.exe; filename*=''a.txt; filename=c.js").sort(), [
+    'a.txt',
+    'b.exe',
+    'c.js',
   ]);
   assert.deepEqual(names('attachment; filename*0="in"; filename*1="voice.js"'), ['invoice.js']);
   assert.deepEqual(names('x/y; name="=?utf-8?B?aW52b2ljZS5leGU=?="'), ['=?utf-8?B?aW52b2ljZS5leGU=?=', 'invoice.exe']);
@@ -106,6 +114,15 @@ test('text and links of HTML', () => {
   assert.deepEqual(links, ['http://a.example/?x&y', '//b.example/i.png', 'http://c. example/']);
 });
 
+test('comments and named entities of HTML are read as browsers read them', () => {
+  const read = (html: string) => readHtml(html, 100);
+  for (const comment of ['<!-->', '<!--->', '<!---->', '<!-- x --!>', '<!-- x ---->', '<!-- <!-- -->'])
+    assert.equal(read(`${comment}seen`).text, 'seen', comment);
+  assert.equal(read('<!-- -- > -!> -> no').text, '');
+  const { links } = read('<a href="ht&Tab;tp&colon;&sol;&sol;a&period;exa&NewLine;mple/?b&period=c">');
+  assert.deepEqual(links, ['http://a.example/?b&period=c']);
+});
+
 test('text is what people see, in whatever encoding and charset it comes', () => {
   const look = (header: string, body: Buffer | string) =>
     inspect(Buffer.concat([Buffer.from(`${header}\r\n\r\n`), Buffer.from(body as string)]), LIMITS, false).text.trim();
@@ -114,6 +131,15 @@ test('text is what people see, in whatever encoding and charset it comes', () =>
   assert.equal(look('Content-Transfer-Encoding: Quoted-Printable', 'a=\r\nb=3D= \r\nc=zz='), 'ab=c=zz=');
   assert.equal(look('Content-Type: text/plain; charset=koi8-r', Buffer.from([0xf0, 0xf2])), 'ПР');
   assert.equal(look('Content-Type: text/plain; charset=none-such', 'plain'), 'plain');
+});
+
+test('addresses are found behind as much text as is kept', () => {
+  const long = 'x '.repeat(150 * 1024);
+  const part = (type: string, body: string) => `--b\r\nContent-Type: ${type}\r\n\r\n${body}\r\n`;
+  const text = `${MIXED}b\r\n\r\n${part('text/plain', long)}${part('text/html', '<a href="http://a.example/">')}--b--\r\n`;
+  const { urls, text: kept } = inspect(Buffer.from(text), LIMITS, false);
+  assert.deepEqual(urls, ['http://a.example/']);
+  assert.ok(kept.length <= 256 * 1024 + 1);
 });
 
 test('addresses are found in text and in links, each once', () => {
