@@ -55,6 +55,8 @@ export class LockRules<R extends LockRule> {
     return this.#rules.flatMap((rule) => {
       if (!rule.classes.some((one) => counted.some((of) => isOf(of, one)))) return [];
       if (rule.networks.length > 0 && !rule.networks.includes(attempt.network)) return [];
+      // Whose name is not known is not locked by it, and all others of the subscriber not for him.
+      if (rule.lock === 'identity' && attempt.isIdentityHidden) return [];
       const identity = rule.lock === 'identity' ? attempt.identity : undefined;
       const key = `${rule.name} ${subject} ${identity ?? ''}`;
       const seen = this.#seen.get(key) ?? { times: [], ids: [] };
@@ -71,7 +73,11 @@ export class LockRules<R extends LockRule> {
 }
 
 /** How an attempt ended, or that there was a complaint about it. */
-export type Classed = { readonly class: Class | ComplaintClass };
+export type Classed = {
+  readonly class: Class | ComplaintClass;
+  /** there was an identity, of which the journal has kept no name; the attempt then has none */
+  readonly isIdentityHidden?: boolean;
+};
 
 /** The class itself, or of its main class. */
 export function isOf(of: Classed['class'], one: string): boolean {

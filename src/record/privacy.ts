@@ -113,6 +113,11 @@ export class Privacy {
   }
 }
 
+/** Whether it stands in the journal for an address or name that is not kept. */
+export function isHidden(word: string): boolean {
+  return word === NOT_KEPT || /^hash:[0-9a-f]{24}$/.test(word);
+}
+
 /** The code and, where there is one, the enhanced code of a reply. */
 function codesOf(reply: string): string {
   return /^\d{3}(?:[ -][245]\.\d{1,3}\.\d{1,3})?/.exec(reply)?.[0] ?? '';

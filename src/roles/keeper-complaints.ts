@@ -19,8 +19,10 @@ import type { Log } from '../kit/log.ts';
 import { PrefixMap } from '../kit/prefix-map.ts';
 import { type Complaint, ComplaintHistory } from '../ledger/complaints.ts';
 import type { Who } from '../ledger/language.ts';
+import type { Classed } from '../ledger/lockrules.ts';
 import type { Complained, ComplaintClass } from '../policy/feedback.ts';
 import type { Attempt } from '../record/events.ts';
+import { isHidden } from '../record/privacy.ts';
 import type { LogAnswer, LogFilter } from '../record/query.ts';
 
 /** How far the time of a report may be from the journal's: clocks differ, and mail waits. */
@@ -46,7 +48,7 @@ export type ComplaintDeps = {
   /** Whom an address belonged to at a time. */
   readonly who: (address: string, atMs: number) => Promise<Who>;
   /** The message's attempt, once more, with the class that rules count; its time is the complaint's. */
-  readonly counted: (attempt: Attempt, of: ComplaintClass) => void;
+  readonly counted: (attempt: Attempt & Pick<Classed, 'isIdentityHidden'>, of: ComplaintClass) => void;
   readonly metric: (type: Complained, isFound: boolean) => void;
 };
 
@@ -101,7 +103,7 @@ export function keeperComplaints(deps: ComplaintDeps): KeeperComplaints {
       counts: complaint.counts,
     });
     if (found && complaint.counts && read.type !== 'not-spam')
-      counted({ ...found.attempt, at }, `complaint.${read.type}`);
+      counted({ ...named(found.attempt), at }, `complaint.${read.type}`);
     return complaint;
   };
 
@@ -143,6 +145,12 @@ export function keeperComplaints(deps: ComplaintDeps): KeeperComplaints {
 /** Whether whoever complains had the message, or a report of ours about it. */
 function isKnown({ isOwn }: Read, { how, attempt }: Found): boolean {
   return how === 'id' && (isOwn || attempt.verdict === 'accept');
+}
+
+/** Under `log` = "hash" or "none" the journal's word for an identity is nobody's name. */
+function named(attempt: Attempt): Attempt & Pick<Classed, 'isIdentityHidden'> {
+  const isIdentityHidden = attempt.identity !== undefined && isHidden(attempt.identity);
+  return isIdentityHidden ? { ...attempt, identity: undefined, isIdentityHidden } : attempt;
 }
 
 function isIn(prefixes: readonly Prefix[], address: string): boolean {

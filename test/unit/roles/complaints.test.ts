@@ -314,6 +314,35 @@ test('by our id it counts about what was accepted; the id of a refused message i
   await worker.close();
 });
 
+test('where the journal keeps no names, a complaint locks no identity, and no subscriber instead of one', async (t) => {
+  const port = await freePort();
+  const rule = (lock: string): string =>
+    `[[lock_rule]]\nname = "${lock}"\nclasses = ["complaint"]\ncount = 1\nwithin = "1d"\nlock = "${lock}"\n`;
+  const rules = rule('identity') + rule('subscriber');
+  const { s } = await stage(t, `${rules}[complaints]\nlisten = "127.0.0.1:${port}"\n`);
+  const worker = s.worker(1);
+  await worker.ready;
+  const at = Date.now() - 3_600_000;
+  const sources = [
+    ['discreet', '203.0.113.5'],
+    ['silent', '203.0.113.133'],
+    ['customers', '198.51.100.7'],
+  ] as const;
+  for (const [i, [network, source]] of sources.entries())
+    worker.record(attempt({ id: `1M89ZHJCJ2EYQET${i}`, at, network, source, identity: 'bob' }));
+  await journalled(s, 3);
+  for (const i of sources.keys())
+    assert.match(await lmtp(port, forwarded(TRACE(`1M89ZHJCJ2EYQET${i}`) + MESSAGE)), /^250 /m);
+  const locks = (await s.ask({ of: 'locks' })) as readonly Lock[];
+  assert.deepEqual(locks.map(({ subject, identity = '-', who }) => `${subject} ${identity} ${who}`).toSorted(), [
+    '198.51.100.7/32 - rule subscriber',
+    '198.51.100.7/32 bob rule identity',
+    '203.0.113.133/32 - rule subscriber',
+    '203.0.113.5/32 - rule subscriber',
+  ]);
+  await worker.close();
+});
+
 test('who may not send complaints is turned away', async (t) => {
   const port = await freePort();
   await stage(t, `[complaints]\nlisten = "127.0.0.1:${port}"\nfrom = ["192.0.2.0/24"]\n`);
