@@ -44,6 +44,11 @@ export function writeWish(stateDir: string, wish: Wish): void {
   writeAtomically(wishPath(stateDir), JSON.stringify(wish));
 }
 
+/** Of one that could not be carried out: it is not tried again and again. */
+export function dropWish(stateDir: string): void {
+  rmSync(wishPath(stateDir), { force: true });
+}
+
 /** Takes the wish away, whatever it is. Undefined when it is none; no link is followed, since it is read as root. */
 export function takeWish(stateDir: string): Wish | undefined {
   const path = wishPath(stateDir);
@@ -60,7 +65,7 @@ export function takeWish(stateDir: string): Wish | undefined {
   } catch {
     return undefined;
   } finally {
-    rmSync(path, { force: true });
+    dropWish(stateDir);
   }
 }
 

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import type { Config } from '../config/schema.ts';
 import type { Fields, Level } from '../kit/log.ts';
-import { hasWish } from '../kit/wish.ts';
+import { dropWish, hasWish } from '../kit/wish.ts';
 
 const LOOK_MS = 500;
 
@@ -24,6 +24,7 @@ export function watchWishes({ configPath, config, say, signal }: WishesOptions):
     const child = spawn(process.execPath, [...args, '--reload', reload], { stdio: 'ignore', cwd: '/' });
     const ended = (code: number | string): void => {
       isBusy = false;
+      if (code !== 0) dropWish(gateway.stateDir);
       say(code === 0 ? 'info' : 'warn', 'config.wish', { code });
     };
     child.once('error', (error) => ended(error.message));

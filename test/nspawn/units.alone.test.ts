@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -344,6 +344,12 @@ describe('systemd', { skip }, () => {
       await until(`a new ${unit}`, async () => ![0, pid].includes(await mainPid(unit)), 60_000);
       await until('it is ready', () => isActive(unit), 60_000);
     }
+    // Nobody can tell where its answer would go; it is taken away all the same.
+    const wish = machine.path('/var/lib/postern/wish.json');
+    writeFileSync(wish, '{}');
+    await until('the wish is gone', () => Promise.resolve(!existsSync(wish)), 60_000);
+    await until('not tried again', async () => !(await isActive('postern-apply')), 60_000);
+    assert.ok(await isActive('postern-apply.path'));
     await until(
       'intercepting',
       async () =>
