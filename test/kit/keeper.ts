@@ -45,6 +45,9 @@ prefixes = ["198.51.100.77"]
 log = "none"
 `;
 
+/** Samples are years old: what is older than the journal keeps would be deleted within a second. */
+const KEEP = 'keep = "3650d"';
+
 export function makePlace(metricsPort = 9125): Place {
   const dir = mkdtempSync(join(tmpdir(), 'keeper-'));
   const [runDir, stateDir, configPath] = [join(dir, 'run'), join(dir, 'state'), join(dir, 'postern.toml')];
@@ -57,7 +60,7 @@ export function makePlace(metricsPort = 9125): Place {
     runDir,
     stateDir,
     configPath,
-    write: ({ journal = '', networks = NETWORKS } = {}) =>
+    write: ({ journal = KEEP, networks = NETWORKS } = {}) =>
       writeFileSync(
         configPath,
         `[gateway]
