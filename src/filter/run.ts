@@ -85,8 +85,13 @@ function settle<S extends Stage>(
     const once = (end: () => void): void => {
       if (timer === undefined) return;
       clearTimeout(timer);
-      end();
-      resolve();
+      try {
+        end();
+      } catch (error) {
+        fail(result, filter, subject, error);
+      } finally {
+        resolve();
+      }
     };
     look.then(
       (found) => once(() => add(result, filter, found)),

@@ -118,6 +118,7 @@ function streamsIn(reader: Reader): Streams {
   let begin = 0;
   let packedSizes: number[] = [];
   let folders: Folder[] = [];
+  let isDivided = false;
   for (let id = reader.number(); id !== END; id = reader.number()) {
     if (id === PACKS) {
       begin = reader.number();
@@ -128,8 +129,10 @@ function streamsIn(reader: Reader): Streams {
         else throw new Unread();
       }
     } else if (id === FOLDERS) folders = foldersIn(reader);
-    else if (id === SUB_STREAMS) skipSubStreams(reader, folders);
-    else throw new Unread();
+    else if (id === SUB_STREAMS && !isDivided) {
+      isDivided = true;
+      skipSubStreams(reader, folders);
+    } else throw new Unread();
   }
   return { begin, packedSizes, folders };
 }
@@ -155,7 +158,9 @@ function foldersIn(reader: Reader): Folder[] {
 function folderIn(reader: Reader, folders: Folder[]): number {
   const coders: Folder['coders'][number][] = [];
   let [ins, outs] = [0, 0];
-  for (let left = reader.number(); left > 0; left--) {
+  const count = reader.number();
+  if (count === 0) throw new Unread();
+  for (let left = count; left > 0; left--) {
     const flags = reader.octet();
     if ((flags & 0x80) !== 0) throw new Unread();
     const id = reader.take(flags & 0xf).toString('hex');
@@ -171,9 +176,13 @@ function folderIn(reader: Reader, folders: Folder[]): number {
   return outs;
 }
 
+/** Each property once: an octet or two that has all folders gone through may not come again and again. */
 function skipSubStreams(reader: Reader, folders: readonly Folder[]): void {
   let counts = folders.map(() => 1);
+  const seen = new Set<number>();
   for (let of = reader.number(); of !== END; of = reader.number()) {
+    if (seen.has(of)) throw new Unread();
+    seen.add(of);
     if (of === COUNTS) counts = reader.numbers(folders.length);
     else if (of === SIZES) for (const count of counts) reader.numbers(Math.max(0, count - 1));
     else if (of === DIGESTS) {

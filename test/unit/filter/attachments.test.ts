@@ -216,6 +216,30 @@ describe('nothing is said of', () => {
   for (const [name, text] of cases) test(name, async () => assert.deepEqual(await classesOf(text), []));
 });
 
+test('a 7z that says the same of its folders again and again, or has folders of nothing, is not read', async () => {
+  const name = Buffer.from('a.exe\0', 'utf16le');
+  const sevenZip = (folder: readonly number[], sub: readonly number[]): Buffer => {
+    const streams = [7, 11, 1, 0, ...folder, 0, ...sub, 0];
+    const header = Buffer.from([1, 4, ...streams, 5, 1, 17, 1 + name.length, 0, ...name, 0, 0]);
+    const start = Buffer.alloc(32);
+    start.write("7z\xbc\xaf'\x1c", 'latin1');
+    start.writeBigUInt64LE(BigInt(header.length), 20);
+    return Buffer.concat([start, header]);
+  };
+  const one = [1, 1, 0, 12, 5];
+  const digests = [10, 1, 0, 0, 0, 0];
+  const read = async (bytes: Buffer) => (await classesOf(named('a.7z', bytes))).join();
+  assert.equal(await read(sevenZip(one, [8, 13, 1, 9, ...digests, 0])), 'attachment.executable');
+  for (const sub of [
+    [8, 0, 8, 0],
+    [8, 13, 1, 13, 1, 0],
+    [8, 9, 9, 0],
+    [8, ...digests, ...digests, 0],
+  ])
+    assert.equal(await read(sevenZip(one, sub)), 'attachment.unread', String(sub));
+  assert.equal(await read(sevenZip([0, 12], [])), 'attachment.unread');
+});
+
 test('a large message is looked at in a thread, and dots at seams are undone', async () => {
   const filler = `${'.'.repeat(70)}\r\n..\r\n`.repeat(6000);
   const stuffed = named('x.exe', 'x').replace('see the file', () => filler.replaceAll(/^\./gm, '..'));

@@ -224,6 +224,21 @@ describe('running filters', () => {
     assert.deepEqual(judged[0], { class: 'spam.gtube', action: 'reject', score: 0.5, by: 'one' });
   });
 
+  test('what answers later with something that nothing can be made of is a failure, and not waited for', async () => {
+    const none = make('none', async () => undefined as never);
+    const act = make('act', async () => [finding('act')], {
+      actionOf: () => {
+        throw new Error('no action');
+      },
+    });
+    const { failures, judged } = await runFilters([none, act], mail, 60_000);
+    assert.deepEqual(
+      failures.map(({ filter }) => filter),
+      ['none', 'act'],
+    );
+    assert.ok(judged.every(({ action }) => action === 'defer'));
+  });
+
   test('a late filter is told to stop, and what it says afterwards is not heard', async () => {
     let stopped = false;
     let answer: (value: []) => void = () => {};
