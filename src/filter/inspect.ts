@@ -126,6 +126,6 @@ class Text {
   }
 
   #url(url: string): void {
-    if (this.urls.size < MAX_URLS && /^(?:https?:|ftp:|www\.|\/\/)/i.test(url)) this.urls.add(url);
+    if (this.urls.size < MAX_URLS && /^(?:https?:|ftp:|www\.|[\\/]{2})/i.test(url)) this.urls.add(url);
   }
 }

@@ -9,7 +9,7 @@ import { Names } from '../kit/resolver.ts';
 import { contentReader } from './content.ts';
 import type { Filter, FilterDeps, MakeFilter, Seen } from './filter.ts';
 import type { Content } from './inspect.ts';
-import { partsOf } from './url-list.ts';
+import { placesOf } from './url-list.ts';
 
 const CHECK_MS = 10 * 60_000;
 /** A list that was silent is not waited for by every message. */
@@ -140,8 +140,7 @@ class DnsList {
 /** What is asked for: the last two and three labels of each host, in which a registered name is found in most countries. */
 function namesOf(addresses: readonly string[]): string[] {
   const names = new Set<string>();
-  for (const url of addresses) {
-    const { host } = partsOf(url);
+  for (const { host } of addresses.flatMap(placesOf)) {
     if (!NAME.test(host)) continue;
     if (/^\d+(?:\.\d+){3}$/.test(host)) names.add(host.split('.').reverse().join('.'));
     else for (const count of [2, 3]) names.add(host.split('.').slice(-count).join('.'));

@@ -110,3 +110,17 @@ export function partsOf(url: string): { readonly host: string; readonly path: st
     ) ?? [];
   return { host: host.includes('.') ? hostNameOf(host) : '', path };
 }
+
+/**
+ * The same of an address in a message: as it stands there, and as browsers read it, who take one slash or backslashes for
+ * two, and find the host behind the last `@`. Each that has a host, once.
+ */
+export function placesOf(link: string): readonly { readonly host: string; readonly path: string }[] {
+  const text = link.slice(0, MAX_LINE);
+  const plain = partsOf(text);
+  const url = URL.parse(/^[\\/]/.test(text) ? `http:${text}` : /^www\./i.test(text) ? `http://${text}` : text);
+  const host = url?.hostname.includes('.') ? hostNameOf(url.hostname) : '';
+  const read = { host, path: url ? url.pathname + url.search + url.hash : '' };
+  const isSame = read.host === plain.host && read.path === plain.path;
+  return (isSame ? [plain] : [read, plain]).filter((place) => place.host !== '');
+}

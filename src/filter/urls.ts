@@ -2,7 +2,7 @@
 import { contentReader } from './content.ts';
 import type { Filter, MakeFilter, Seen } from './filter.ts';
 import type { Content } from './inspect.ts';
-import { partsOf, UrlList } from './url-list.ts';
+import { placesOf, UrlList } from './url-list.ts';
 
 export const urls = ((config, deps): Filter<'body'> | undefined => {
   const { urls: own } = config.filters;
@@ -14,14 +14,12 @@ export const urls = ((config, deps): Filter<'body'> | undefined => {
   const read = contentReader(config, deps);
 
   const judge = (content: Content): readonly Seen[] => {
-    for (const url of content.urls) {
-      const { host, path } = partsOf(url);
-      if (host === '') continue;
-      for (const list of lists) {
-        const line = list.match(host, path);
-        if (line !== undefined) return [finding(line, list.file)];
-      }
-    }
+    for (const url of content.urls)
+      for (const { host, path } of placesOf(url))
+        for (const list of lists) {
+          const line = list.match(host, path);
+          if (line !== undefined) return [finding(line, list.file)];
+        }
     return [];
   };
   return {

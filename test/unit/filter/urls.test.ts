@@ -36,6 +36,14 @@ describe('a file', () => {
     [Buffer.from('http://bücher.example/').toString('latin1'), 'xn--bcher-kva.example'],
     ['http://192.0.2.7/x', '192.0.2.7'],
     ['http://b.example/?to=bad.example', undefined],
+    ['http://bad.example:/', 'bad.example'],
+    ['http://a@b@bad.example/', 'bad.example'],
+    [`http://${'u'.repeat(300)}@bad.example/`, 'bad.example'],
+    ['http://%62ad%2eexample/', 'bad.example'],
+    ['http://bad.example%2f@b.example/', undefined],
+    ['http://3221225991/', '192.0.2.7'],
+    ['http://good.example:/bad/page', 'good.example/bad/'],
+    ['http://good.example/x/../bad/page', 'good.example/bad/'],
   ];
   for (const [url, by] of cases)
     test(url, async () => {
@@ -43,6 +51,19 @@ describe('a file', () => {
       const { found, classes } = await lookAt(filters, mailOf(textOf(url)));
       assert.deepEqual(found, by === undefined ? [] : [`listed: ${by} in ${file}`]);
       assert.deepEqual(classes, by === undefined ? [] : ['spam.url']);
+    });
+
+  for (const url of [
+    'http:/bad.example/',
+    'http:\\\\bad.example\\x',
+    '\\\\bad.example/',
+    '/\\bad.example',
+    '//bad.example',
+  ])
+    test(`a link to ${url}`, async () => {
+      const html = `From: a\r\nDate: b\r\nContent-Type: text/html\r\n\r\n<a href="${url}">x</a>\r\n`;
+      const { found } = await lookAt(await filtersOf(`urls.files = ["${file}"]`), mailOf(html));
+      assert.deepEqual(found, [`listed: bad.example in ${file}`]);
     });
 
   test('that cannot be read is a failure, for as long as it is configured', async () => {
