@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -334,6 +334,19 @@ describe('systemd', { skip }, () => {
     assert.match(await machine.ask('cat', '/var/cache/postern/postern.toml'), /preserve/);
     configure();
     await machine.ask('systemctl', 'reload', 'postern-guard');
+  });
+
+  test('the files of subscribers are kept beside the last one that was right, for the roles to read', async () => {
+    const directory = machine.path('/etc/postern/subscribers');
+    mkdirSync(directory);
+    writeFileSync(join(directory, 'a.csv'), 'name,prefixes\nweb-1,198.51.100.7\n', { mode: 0o644 });
+    configure((text) => `[subscribers]\ndirectory = "/etc/postern/subscribers"\n${text}`);
+    await machine.ask('systemctl', 'reload', 'postern-guard');
+    const copy = '/var/cache/postern/postern.toml.subscribers/a.csv';
+    assert.equal(await machine.ask('stat', '-c', '%a %U %G', copy), '640 root postern');
+    configure();
+    await machine.ask('systemctl', 'reload', 'postern-guard');
+    rmSync(directory, { recursive: true });
   });
 
   test('while the file is wrong, a role that has to start takes the last one that was right', async () => {
