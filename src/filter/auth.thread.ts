@@ -79,17 +79,6 @@ async function auth(question: AuthQuestion): Promise<AuthFacts> {
       : { result: 'none', policy: '', domain: '', skipped: dmarcSkipReason },
     arc: arc ? arc.status.result : 'none',
     left,
-    isDnsDead: asking.isUnanswered && !(await answersAtAll(names)),
+    isDnsDead: asking.isUnanswered && !(await names.answersAtAll()),
   };
-}
-
-/** A name server that is there knows the root. Whoever lets his own name servers be silent does not make ours dead. */
-async function answersAtAll(asked: Names): Promise<boolean> {
-  try {
-    await asked.resolve('.', 'NS');
-    return true;
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    return code === 'ENOTFOUND' || code === 'ENODATA';
-  }
 }

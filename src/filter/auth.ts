@@ -4,6 +4,7 @@
  * The work is done in threads of its own, as it waits for name servers and hashes what strangers have written; a message that
  * takes too long ends with its thread. A name server that does not answer is left alone like any other service.
  */
+import { Names } from '../kit/resolver.ts';
 import { Threads } from '../kit/threads.ts';
 import type { Class } from '../policy/classes.ts';
 import type { AuthFacts, AuthQuestion } from './auth.thread.ts';
@@ -34,6 +35,7 @@ export const auth = (({ filters: { auth: config, resolver } }, deps): Filter<'bo
   for (let i = 0; i < config.threads; i++)
     threads.run('warm', () => ({ value: undefined }), AbortSignal.timeout(WARM_MS)).catch(() => {});
   const servers = resolver.map(({ text }) => text);
+  const names = new Names({ servers, timeoutMs: config.lookup });
   let looks = 0;
   let isClosed = false;
 
@@ -57,6 +59,16 @@ export const auth = (({ filters: { auth: config, resolver } }, deps): Filter<'bo
     return facts;
   };
 
+  /** What is late through a sender's own name servers is returned: a failure of this look, and none of ours. */
+  const factsOrFault = async (mail: Mail, signal: AbortSignal): Promise<AuthFacts | Error> => {
+    try {
+      return await factsOf(mail, signal);
+    } catch (error) {
+      if (error instanceof DnsDead || !(error instanceof Error) || !(await names.answersAtAll())) throw error;
+      return error;
+    }
+  };
+
   return {
     name: 'auth',
     stage: 'body',
@@ -64,7 +76,9 @@ export const auth = (({ filters: { auth: config, resolver } }, deps): Filter<'bo
     async look(mail, { signal }) {
       looks++;
       try {
-        return seenIn(await breaker.ask(() => factsOf(mail, signal)));
+        const facts = await breaker.ask(() => factsOrFault(mail, signal));
+        if (facts instanceof Error) throw facts;
+        return seenIn(facts);
       } catch (error) {
         if (error instanceof DnsDead) return seenIn(error.facts);
         throw error;

@@ -41,6 +41,16 @@ export class Names {
     return answer;
   }
 
+  /** A name server that is there knows the root. Whoever lets his own name servers be silent does not make ours dead. */
+  async answersAtAll(): Promise<boolean> {
+    try {
+      await this.resolve('.', 'NS');
+      return true;
+    } catch (error) {
+      return isAnswer(error);
+    }
+  }
+
   async #ask(name: string, type: RecordType): Promise<unknown> {
     if (this.#pending >= MAX_PENDING) throw coded('ETIMEOUT', `${MAX_PENDING} look-ups wait already`);
     this.#pending++;

@@ -224,6 +224,15 @@ test('Shows 3: 35: exists:%{i} with a name server that is slow: "temperror" afte
   try {
     const { failed } = await lookAt(set, mailOf(PLAIN, { sender }));
     assert.deepEqual(failed, ['auth: Error: not done within 600 ms']);
+    // Ours answers: it is not left alone for the silence of theirs.
+    const own = set.body.find(({ name }) => name === 'auth') as Filter<'body'>;
+    for (let i = 0; i < 5; i++) {
+      const call = new Call();
+      const look = own.look(mailOf(PLAIN, { sender }), call);
+      call.end();
+      await assert.rejects(async () => look);
+    }
+    assert.match((await own.look(mailOf(PLAIN), new Call())).at(-1)?.evidence ?? '', /^spf=/);
   } finally {
     closeFilters(set);
   }
