@@ -8,13 +8,15 @@ export type ZipFile = {
   readonly isEncrypted?: boolean;
   /** where its local header is said to be, in place of where it is */
   readonly at?: number;
+  /** the name in a Unicode Path field */
+  readonly unicodeName?: string;
 };
 
 export function zipOf(files: readonly ZipFile[]): Buffer {
   const locals: Buffer[] = [];
   const entries: Buffer[] = [];
   let at = 0;
-  for (const { name, content, isStored = false, isEncrypted = false, at: said } of files) {
+  for (const { name, content, isStored = false, isEncrypted = false, at: said, unicodeName } of files) {
     const plain = Buffer.from(content as string);
     const packed = isStored ? plain : deflateRawSync(plain);
     const path = Buffer.from(name);
@@ -29,7 +31,14 @@ export function zipOf(files: readonly ZipFile[]): Buffer {
     const local = Buffer.concat([Buffer.from('PK\x03\x04'), shared, path, packed]);
     const rest = Buffer.alloc(14);
     rest.writeUInt32LE(said ?? at, 10);
-    entries.push(Buffer.concat([Buffer.from('PK\x01\x02'), Buffer.from([20, 0]), shared, rest, path]));
+    const other = Buffer.from(unicodeName ?? '');
+    const extra =
+      unicodeName === undefined
+        ? other
+        : Buffer.concat([Buffer.from([0x75, 0x70, 5 + other.length, 0, 1, 0, 0, 0, 0]), other]);
+    const head = Buffer.from(shared);
+    head.writeUInt16LE(extra.length, 24);
+    entries.push(Buffer.concat([Buffer.from('PK\x01\x02'), Buffer.from([20, 0]), head, rest, path, extra]));
     locals.push(local);
     at += local.length;
   }
@@ -57,12 +66,13 @@ export function tarOf(files: readonly { readonly name: string; readonly content:
 }
 
 /** RAR of version 4 (one file header) or 5, with names alone. */
-export function rarOf(version: 4 | 5, name: string, isEncrypted = false): Buffer {
-  const path = Buffer.from(name);
+/** `coded`: the Unicode name of version 4, behind the plain one. */
+export function rarOf(version: 4 | 5, name: string, isEncrypted = false, coded?: Buffer): Buffer {
+  const path = coded ? Buffer.concat([Buffer.from(`${name}\0`), coded]) : Buffer.from(name);
   if (version === 4) {
     const file = Buffer.alloc(32);
     file[2] = 0x74;
-    file.writeUInt16LE(0x8000 | (isEncrypted ? 4 : 0), 3);
+    file.writeUInt16LE(0x8000 | (isEncrypted ? 4 : 0) | (coded ? 0x200 : 0), 3);
     file.writeUInt16LE(32 + path.length, 5);
     file.writeUInt16LE(path.length, 26);
     const main = Buffer.from([0, 0, 0x73, 0, 0, 13, 0, 0, 0, 0, 0, 0, 0]);

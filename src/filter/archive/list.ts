@@ -78,7 +78,8 @@ function lookInZip(listing: Listing, bytes: Buffer, name: string, budget: Budget
     if (inner === 'bomb') listing.faults.add('bomb');
     const kind = Buffer.isBuffer(inner) ? kindOf(inner) : undefined;
     if (!isSkipped) unreadIf(listing, entry.name, kind);
-    listing.entries.push({ name: shortened(entry.name), level, kind });
+    for (const one of [entry.name, entry.unicodeName])
+      if (one !== undefined) listing.entries.push({ name: shortened(one), level, kind });
     if (kind !== undefined && isArchive(kind) && Buffer.isBuffer(inner)) {
       // Only its beginning was looked at: it did not call itself an archive.
       const whole = isNested(entry.name) ? inner : inflateEntry(bytes, entry, budget, true);

@@ -36,14 +36,46 @@ function version4(bytes: Buffer): Names {
       const nameBytes = bytes.readUInt16LE(at + 26);
       if (nameBytes > MAX_NAME_BYTES || nameBytes > headBytes) return { names, fault: 'unread', isEncrypted };
       const from = at + 32 + ((flags & 0x100) !== 0 ? 8 : 0);
-      // A Unicode name stands behind the plain one and a zero.
+      // A Unicode name stands behind the plain one and a zero: a program that unpacks takes the one or the other.
       const name = bytes.subarray(from, from + nameBytes);
       const zero = name.indexOf(0);
-      names.push(name.toString('utf8', 0, zero < 0 ? name.length : zero));
+      const plain = name.subarray(0, zero < 0 ? name.length : zero);
+      names.push(plain.toString('utf8'));
+      if (zero >= 0 && (flags & 0x200) !== 0) names.push(unicodeOf(plain, name.subarray(zero + 1)));
     }
     at += headBytes + dataBytes;
   }
   return { names, fault: undefined, isEncrypted };
+}
+
+/**
+ * A name of version 4 as unpacking programs decode it: two bits for each character or run say where it is from. The first octet is
+ * the upper half of characters that give only the lower; a run repeats the plain name from the same position on.
+ */
+function unicodeOf(plain: Buffer, coded: Buffer): string {
+  const next = (): number => coded[at++] ?? 0;
+  let at = 0;
+  const high = next() << 8;
+  const units: number[] = [];
+  for (let modes = 0, left = 0; at < coded.length && units.length <= MAX_NAME_BYTES; modes <<= 2, left--) {
+    if (left === 0) {
+      modes = next();
+      left = 4;
+    }
+    const mode = (modes >> 6) & 3;
+    if (mode === 0) units.push(next());
+    else if (mode === 1) units.push(high | next());
+    else if (mode === 2) units.push(next() | (next() << 8));
+    else {
+      const run = next();
+      const shift = (run & 0x80) !== 0 ? next() : undefined;
+      for (let count = (run & 0x7f) + 2; count > 0 && units.length < plain.length; count--) {
+        const unit = plain[units.length] as number;
+        units.push(shift === undefined ? unit : high | ((unit + shift) & 0xff));
+      }
+    }
+  }
+  return String.fromCharCode(...units);
 }
 
 function version5(bytes: Buffer): Names {

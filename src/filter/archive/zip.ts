@@ -4,6 +4,8 @@ import { type ArchiveFault, Budget } from './budget.ts';
 
 export type ZipEntry = {
   readonly name: string;
+  /** by which programs that know the field unpack it (APPNOTE.TXT 4.6.9) */
+  readonly unicodeName: string | undefined;
   readonly isEncrypted: boolean;
   readonly method: number;
   readonly packedBytes: number;
@@ -41,8 +43,10 @@ export function listZip(
     const flags = bytes.readUInt16LE(at + 8);
     const nameBytes = bytes.readUInt16LE(at + 28);
     const name = bytes.toString((flags & 0x800) !== 0 ? 'utf8' : 'latin1', at + 46, Math.min(end, at + 46 + nameBytes));
+    const extraBytes = bytes.readUInt16LE(at + 30);
     const entry: ZipEntry = {
       name,
+      unicodeName: unicodeNameIn(bytes.subarray(at + 46 + nameBytes, Math.min(end, at + 46 + nameBytes + extraBytes))),
       isEncrypted: (flags & 1) !== 0,
       method: bytes.readUInt16LE(at + 10),
       packedBytes: bytes.readUInt32LE(at + 20),
@@ -53,13 +57,20 @@ export function listZip(
     if (entry.isEncrypted) faults.add('encrypted');
     packed += entry.packedBytes;
     size += entry.sizeBytes;
-    at += 46 + nameBytes + bytes.readUInt16LE(at + 30) + bytes.readUInt16LE(at + 32);
+    at += 46 + nameBytes + extraBytes + bytes.readUInt16LE(at + 32);
   }
   // Entries that overlap come to more than the whole (the bomb without recursion).
   if (packed > bytes.length || size > Math.max(1024 * 1024, bytes.length * Budget.maxRatio)) faults.add('bomb');
   // A directory that holds nothing, or says that the numbers are elsewhere (ZIP64), has not been read.
   if (entries.length === 0 && bytes.readUInt16LE(end + 10) > 0) faults.add('unread');
   return { entries, faults };
+}
+
+function unicodeNameIn(extra: Buffer): string | undefined {
+  for (let at = 0; at + 4 <= extra.length; at += 4 + extra.readUInt16LE(at + 2))
+    // A version and a checksum of the plain name stand before it.
+    if (extra.readUInt16LE(at) === 0x7075) return extra.toString('utf8', at + 9, at + 4 + extra.readUInt16LE(at + 2));
+  return undefined;
 }
 
 /** The whole entry or its beginning; undefined when it cannot be unpacked. */

@@ -66,6 +66,13 @@ describe('a file that runs', () => {
     ['in a 7z that packs nothing', named('x.7z', SEVEN_ZIPS.copied)],
     ['in a rar 4', named('x.rar', rarOf(4, 'a.exe'))],
     ['in a rar 5', named('x.rar', rarOf(5, 'a.exe'))],
+    // Characters as they are; then one that is, a run of the plain name and three that are.
+    ['in a rar 4, by its other name', named('x.rar', rarOf(4, 'a.txt', false, Buffer.from('\0\0a.ex\0e')))],
+    [
+      'in a rar 4, by its other name of runs',
+      named('x.rar', rarOf(4, 'ab.txt', false, Buffer.from([0, 0b11_00_01_10, 1, 0x65, 0x78, 0x65, 0]))),
+    ],
+    ['in a zip, by its other name', named('x.zip', zipOf([{ name: 'a.txt', content: 'x', unicodeName: 'a.exe' }]))],
     [
       'in a zip that has what is in Office files',
       named(
