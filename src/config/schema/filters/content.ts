@@ -5,7 +5,7 @@ import { durationMs, sizeBytes } from '../../value/quantity.ts';
 import { ACTIONS } from '../words.ts';
 
 export const content = table(
-  'How a message is taken apart for the filters that ask for it ("attachments" does). Past a limit they see what comes before it, and the limit itself is a finding: what was not looked at is never called clean.',
+  'How a message is taken apart for the filters that ask for it ("attachments" does). Past a limit they see what comes before it, and the limit itself is a finding: what was not looked at is never called clean. Of text there is no finding: rules and fingerprints see 256 Ki characters, links are found in 1 MiB of a part and 4 MiB of a message, 500 of them.',
   {
     deadline: durationMs({ doc: 'For one message.', default: '5s', min: '10ms', max: '5m' }),
     max_size: sizeBytes({ doc: 'Largest message that is taken apart.', default: '64MiB', max: '1GiB' }),
