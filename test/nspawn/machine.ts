@@ -42,7 +42,7 @@ const MMDEBSTRAP = [
 ] as const;
 
 /** The tar of a Debian 12 without Postern; about a minute when it has to be fetched. */
-async function baseSystem(): Promise<string> {
+export async function baseSystem(): Promise<string> {
   mkdirSync(cacheDir, { recursive: true });
   const key = createHash('sha256').update(MMDEBSTRAP.join('\n')).digest('hex').slice(0, 12);
   const tar = join(cacheDir, `debian-12-${key}.tar`);
