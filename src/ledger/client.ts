@@ -27,6 +27,8 @@ export type { Taken } from './purse.ts';
 
 /** a keeper that is handed a little often does not hold up a machine's processors as one that is handed much */
 const FLUSH_MS = 50;
+/** how long what a worker that ends has not told yet waits for a keeper that is away: as long as one takes to start */
+const KEEPER_BACK_MS = 4_000;
 
 export interface Ledger {
   /**
@@ -60,7 +62,7 @@ export interface Ledger {
   isUp(): boolean;
   /** New settings after a reload. */
   configure(settings: LedgerSettings): void;
-  /** Sends what waits, for at most a second, and ends the connection. */
+  /** Sends what waits, first to be heard by a keeper that is just starting if need be, and ends the connection: 8 s at most. */
   close(): Promise<void>;
 }
 
@@ -85,6 +87,7 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
   const secured = new UntilTable();
   let steps = new StepTable();
   const { promise: ready, resolve: isReady } = Promise.withResolvers<void>();
+  let cameUp = (): void => {};
   const outbox = new Outbox();
   const say = (message: ToKeeper): boolean => channel.send(message);
   const admitter = new Admitter(options, say);
@@ -141,6 +144,7 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
         admitter.up();
         purse.tellAlone();
         flush();
+        cameUp();
       },
       onDown(reason) {
         options.log.write('warn', 'keeper.away', { reason });
@@ -183,6 +187,15 @@ export function createLedger(options: LedgerOptions, signal: AbortSignal): Ledge
     async close() {
       stopTimers();
       purse.configure(options);
+      if (!channel.isUp() && outbox.length > 0) {
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(resolve, KEEPER_BACK_MS);
+          cameUp = () => {
+            clearTimeout(timer);
+            resolve();
+          };
+        });
+      }
       flush();
       await channel.close();
     },

@@ -361,6 +361,21 @@ test('close sends what waits', async () => {
   assert.equal(event?.kind === 'attempt' && event.id, 'last');
 });
 
+test('close waits for a keeper that is being restarted, and tells it', async () => {
+  const k = await keeper();
+  const downs = inbox<string>();
+  const l = ledger({ log: { write: (_level, event) => (event === 'keeper.away' ? downs.put(event) : undefined) } });
+  await l.ready;
+  await k.end();
+  await downs.next();
+  l.record(attempt({ id: 'last' }));
+  const closing = l.close();
+  const again = await keeper();
+  await closing;
+  const [event] = (await next(again.got, 'events')).batch;
+  assert.equal(event?.kind === 'attempt' && event.id, 'last');
+});
+
 test('a keeper of another language is left alone, and the worker goes on by itself', async () => {
   const life = new AbortController();
   await listenChannel(
